@@ -1,0 +1,161 @@
+"""What training and inference both need: pictures in and out, preprocessing, probabilities, whole files.
+
+    from utils import preprocess, read_image, sigmoid
+    batch = preprocess(read_image("face.jpg"), size=(256, 256))[None]  # (1, 3, 256, 256)
+
+Nothing here needs OneFlow. Images are HWC uint8 RGB everywhere in this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Iterator
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# The published network's normalisation: (pixel - MEAN) / STD, RGB, for pixels of 0..255.
+MEAN = np.array([123.68, 116.779, 103.939], np.float32)
+STD = np.array([58.393, 57.12, 57.375], np.float32)
+
+STRIDE = 32  # the network halves the sides five times
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
+
+
+class ImageError(ValueError):
+    """A picture that is missing, empty, broken, or of an unknown kind."""
+
+
+def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """What the network is given.
+
+    image: HWC uint8 RGB. size: (height, width) to resize to first. Returns (3, H, W) float32, normalised,
+    C-contiguous. Raises ValueError for an array of another shape or type.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image must be HxWx3 uint8; this one is {image.shape} {image.dtype}")
+    if size is not None:
+        image = resize(image, size)
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for plane, channel, mean, std in zip(planes, cv2.split(image), MEAN, STD):
+        np.multiply(channel, 1 / std, out=plane, dtype=np.float32)
+        plane -= mean / std
+    return planes
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Any array to (height, width): area averaging where it shrinks, bilinear where it grows."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """The (height, width) nearest to this aspect ratio that the network takes.
+
+    The longest side becomes `long_side`; both are rounded to multiples of 32, at least 32.
+    """
+    if min(height, width, long_side) < 1:
+        raise ValueError(f"sides must be at least 1: {height}x{width} to {long_side}")
+    scale = long_side / max(height, width)
+    return tuple(max(1, int(side * scale / STRIDE + 0.5)) * STRIDE for side in (height, width))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Logits to probabilities, float32, without overflow."""
+    # Beyond +-30 float32 gives exactly 1 or a vanishing probability, so that clipping changes nothing.
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -30, 30)))
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """A picture file as HWC uint8 RGB.
+
+    The camera's EXIF orientation is applied, transparency is laid on black, 16 bits become 8, grey, palette
+    and CMYK become RGB. Raises ImageError, naming the file, if there is no whole picture in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path}: the file is empty")
+    try:
+        with Image.open(path) as picture:
+            return _to_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not a picture, or of an unknown format") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: more pixels than is safe to open; scale it down first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises these on broken data
+        raise ImageError(f"{path}: broken picture ({error})") from error
+
+
+def _to_rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I"):  # 16-bit grey
+        grey = np.asarray(picture).astype(np.int64) >> 8
+        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels are not supported")
+    if "A" in picture.mode or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(black, picture)
+    return np.array(picture.convert("RGB"))
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write a picture, whole or not at all; the suffix of `path` decides the format.
+
+    image: HWC uint8 RGB or RGBA, or HW. Raises ValueError for a format that cannot hold it, OSError if it
+    cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise ValueError(f"{path}: '{suffix}' is no picture format; use one of {', '.join(IMAGE_SUFFIXES)}")
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
+        raise ValueError(
+            f"{path}: an image must be uint8 HxW, HxWx3 or HxWx4, not {image.shape} {image.dtype}"
+        )
+    if image.ndim == 3 and image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
+        raise ValueError(f"{path}: '{suffix}' cannot hold transparency; use .png")
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    try:
+        ok, data = cv2.imencode(suffix, image)
+    except cv2.error as error:
+        raise ValueError(f"{path}: cannot encode this picture ({error.err})") from error
+    if not ok:
+        raise ValueError(f"{path}: cannot encode this picture")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside `path` to write to: moved onto `path` at the end, removed on failure.
+
+        with atomic_path("out.npz") as temporary:
+            np.savez(temporary, a=a)
+
+    Missing parent folders are made. The suffix is kept, as many writers go by it. An OSError raised inside
+    is raised again with a message that names `path`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.stem}.tmp{os.getpid()}{path.suffix}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
