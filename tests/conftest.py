@@ -1,6 +1,6 @@
 """What several test files share: LinkNet34's weights, made up by NumPy alone.
 
-The names and shapes are spelled out here, not taken from `linknet.py` or `weights.py`, so that they check both.
+The names and shapes are spelled out here, not taken from `linknet.py` or `weights.py`, so they check both.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def linknet34_entries() -> dict:
 
 
 def random_entry(name: str, shape: tuple, rng: np.random.Generator) -> np.ndarray:
-    """A value that keeps the activations of every layer near one, so that logits are small and of both signs."""
+    """A value that keeps the activations of every layer near one: small logits of both signs."""
     if name.endswith("num_batches_tracked"):
         return np.array(100, np.int64)
     if len(shape) == 4:
@@ -79,7 +79,7 @@ def session_state() -> dict:
 
 @pytest.fixture
 def random_state(session_state: dict) -> dict:
-    """LinkNet34's state dict, name -> float32 array (int64 for num_batches_tracked): random, always the same."""
+    """LinkNet34's state dict: name -> float32 array, int64 for num_batches_tracked. Always the same."""
     return {name: array.copy() for name, array in session_state.items()}
 
 
