@@ -1,0 +1,227 @@
+"""Reading and writing the network's weights, without OneFlow wherever the format allows it.
+
+    from weights import check_linknet34, read_weights, write_weights
+    state = read_weights("weights/linknet34.safetensors")  # {name: array}
+
+    # convert any readable format to one safetensors file
+    python weights.py --weights linknet_oneflow_model --output linknet34.safetensors [--half]
+
+Readable are: safetensors (float16, float32, float64; the weights alone or a training checkpoint), the old
+OneFlow directory of the published files (one folder a variable), the present OneFlow directory (`flow.save`;
+it holds a pickle, so only with `--allow-pickle`) and a PyTorch `.pth` (where torch is installed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from formats import WeightsError, read_oneflow_directory, read_torch
+from utils import atomic_path
+
+TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
+ENCODER_BLOCKS = {1: (3, 64), 2: (4, 128), 3: (6, 256), 4: (3, 512)}  # stage: (basic blocks, channels)
+DECODER_CHANNELS = {4: (512, 256), 3: (256, 128), 2: (128, 64), 1: (64, 64)}  # stage: (in, out)
+
+
+def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
+    """The state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
+
+    `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above. Of a training checkpoint
+    it gives the averaged weights (EMA) where there are any. Names are as stored, without a "module." in
+    front. `allow_pickle` lets OneFlow unpickle a directory made by `flow.save`, which can run any code.
+
+    Raises FileNotFoundError if there is nothing at `path`, WeightsError for everything that cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        state = read_oneflow_directory(path, allow_pickle)
+    elif not path.exists():
+        raise FileNotFoundError(
+            f"there are no weights at {path}: check the path, train your own with train.sh, "
+            "or fetch the published ones with `python download.py --help`"
+        )
+    elif path.suffix.lower() in TORCH_SUFFIXES:
+        state = read_torch(path)
+    else:
+        state = read_safetensors(path)
+    return normalise(state, path)
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file; of a training checkpoint the weights only."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            names = list(file.keys())
+            for prefix in ("ema.", "model."):
+                weights = [name for name in names if name.startswith(prefix)]
+                if weights:
+                    return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a readable safetensors file ({error}); "
+            "it may be cut short: fetch it or write it again"
+        ) from error
+
+
+def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The same arrays as float32, with a scalar `num_batches_tracked` beside every running variance.
+
+    Older versions of OneFlow and PyTorch did not store that counter, or stored it with the shape (1,).
+    """
+    if not state:
+        raise WeightsError(f"{path} holds no arrays")
+    result = {}
+    for name, value in state.items():
+        name = name[len("module.") :] if name.startswith("module.") else name
+        if name.endswith("num_batches_tracked"):
+            if value.size != 1:
+                raise WeightsError(f"{name} in {path} has the shape {value.shape}; it must be one number")
+            result[name] = np.array(value.item(), np.int64)
+        else:
+            result[name] = value.astype(np.float32)
+            if name.endswith("running_var"):
+                result.setdefault(name.replace("running_var", "num_batches_tracked"), np.array(0, np.int64))
+    return result
+
+
+def write_weights(path: str | Path, state: dict, half: bool = False, metadata: dict | None = None) -> None:
+    """Writes {name: array} as a safetensors file, whole or not at all.
+
+    `half` stores floating numbers as float16 (half the size; the logits move by about 1e-3). `metadata`
+    is {str: str}. Raises WeightsError for a number too large for float16, OSError where `path` cannot be
+    written.
+    """
+    arrays = {}
+    for name, value in state.items():
+        array = np.array(value, order="C")
+        if half and array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
+            if not np.isfinite(array).all():
+                raise WeightsError(f"{name} has numbers that float16 cannot hold: write it without half")
+        arrays[name] = array
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(arrays, metadata))
+
+
+def linknet34_shapes() -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the 306 entries in LinkNet34's state dict, made without OneFlow."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def convolution(name: str, *shape: int, bias: int = 0) -> None:
+        shapes[f"{name}.weight"] = shape
+        if bias:
+            shapes[f"{name}.bias"] = (bias,)
+
+    def batch_norm(name: str, channels: int) -> None:
+        for entry in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{entry}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    convolution("firstconv", 64, 3, 7, 7)
+    batch_norm("firstbn", 64)
+    channels = 64
+    for stage, (blocks, out) in ENCODER_BLOCKS.items():
+        for block in range(blocks):
+            name = f"encoder{stage}.{block}"
+            convolution(f"{name}.conv1", out, channels, 3, 3)
+            batch_norm(f"{name}.bn1", out)
+            convolution(f"{name}.conv2", out, out, 3, 3)
+            batch_norm(f"{name}.bn2", out)
+            if channels != out:
+                convolution(f"{name}.downsample.0", out, channels, 1, 1)
+                batch_norm(f"{name}.downsample.1", out)
+            channels = out
+    for stage, (into, out) in DECODER_CHANNELS.items():
+        name, middle = f"decoder{stage}", into // 4
+        convolution(f"{name}.conv1", middle, into, 1, 1, bias=middle)
+        batch_norm(f"{name}.norm1", middle)
+        convolution(f"{name}.deconv2", middle, middle, 4, 4, bias=middle)
+        batch_norm(f"{name}.norm2", middle)
+        convolution(f"{name}.conv3", out, middle, 1, 1, bias=out)
+        batch_norm(f"{name}.norm3", out)
+    convolution("finaldeconv1", 64, 32, 3, 3, bias=32)
+    convolution("finalconv2", 32, 32, 3, 3, bias=32)
+    convolution("finalconv3", 1, 32, 2, 2, bias=1)
+    return shapes
+
+
+def check_linknet34(state: dict) -> None:
+    """Raises WeightsError unless the names and shapes are exactly LinkNet34's and every number is finite."""
+    expected = linknet34_shapes()
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
+    misshapen = [
+        f"{name} {tuple(state[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    faults = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in (("missing", missing), ("not part of it", extra), ("of another shape", misshapen))
+        if names
+    ]
+    if faults:
+        hint = (
+            "; these are a ResNet's names: use them as a backbone" if "layer1.0.conv1.weight" in state else ""
+        )
+        raise WeightsError(f"the weights are not LinkNet34's: {'; '.join(faults)}{hint}")
+    broken = [name for name, value in state.items() if not np.isfinite(value).all()]
+    if broken:
+        raise WeightsError(f"the weights hold numbers that are not finite: {', '.join(broken[:3])}")
+
+
+def backbone_to_encoder(state: dict) -> dict:
+    """The entries of a ResNet34 (`conv1 bn1 layer1..4`, `fc` dropped) under LinkNet34's encoder names.
+
+    Raises WeightsError if they are not exactly those that the encoder needs.
+    """
+    encoder = {}
+    for name, value in state.items():
+        first, _, rest = name.partition(".")
+        if first in ("conv1", "bn1"):
+            encoder[f"first{first.rstrip('1')}.{rest}"] = value
+        elif first in ("layer1", "layer2", "layer3", "layer4"):
+            encoder[f"encoder{first[-1]}.{rest}"] = value
+        elif first != "fc":
+            raise WeightsError(f"{name} is not part of a ResNet34 backbone")
+    expected = {
+        name: shape
+        for name, shape in linknet34_shapes().items()
+        if name.startswith(("firstconv", "firstbn", "encoder"))
+    }
+    faults = [name for name in {**expected, **encoder} if name not in encoder or name not in expected]
+    faults += [name for name in encoder if name in expected and tuple(encoder[name].shape) != expected[name]]
+    if faults:
+        raise WeightsError(
+            f"the backbone is not a ResNet34's: {', '.join(faults[:3])} missing, extra or of another shape"
+        )
+    return encoder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Convert weights to one safetensors file.")
+    parser.add_argument("--weights", required=True, help="file or directory to read")
+    parser.add_argument("--output", required=True, help="safetensors file to write")
+    parser.add_argument("--half", action="store_true", help="store as float16")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust"
+    )
+    args = parser.parse_args()
+    try:
+        state = read_weights(args.weights, args.allow_pickle)
+        write_weights(args.output, state, args.half)
+    except (OSError, WeightsError) as error:
+        sys.exit(f"weights.py: {error}")
+    print(f"{args.output}: {len(state)} entries")
+
+
+if __name__ == "__main__":
+    main()
