@@ -1,4 +1,4 @@
-"""weights.py, formats.py: every format gives the same arrays; broken, foreign and unsafe files are refused."""
+"""weights.py, formats.py: all formats give the same arrays; broken, foreign, unsafe files are refused."""
 
 from __future__ import annotations
 
