@@ -1,0 +1,81 @@
+"""quiet.py: the known lines are dropped, all others come out, and the fast kernels are chosen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# An `oneflow` in place of the real one, which writes to the file descriptor as the C++ code does.
+FAKE_ONEFLOW = """
+import os
+os.write(2, b"libibverbs not available, ibv_fork_init skipped\\n")
+os.write(2, b"W2026 1 a.cpp:48] CUDA driver version is insufficient for CUDA runtime version\\n")
+os.write(2, b"a real error\\n")
+{then}
+"""
+
+
+def run_python(code: str, tmp_path: Path, then: str = "nn = None", **environment: str):
+    """Runs the code with the fake OneFlow on its path, away from the repository."""
+    (tmp_path / "oneflow.py").write_text(FAKE_ONEFLOW.format(then=then))
+    paths = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**paths, **environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_known_lines_are_dropped_and_others_are_not(tmp_path: Path):
+    code = "import sys; from quiet import flow; print('later', file=sys.stderr)"
+    result = run_python(code, tmp_path)
+    assert result.returncode == 0
+    assert "libibverbs" not in result.stderr
+    # On a machine with a GPU the line about its driver is news.
+    assert ("CUDA driver" in result.stderr) == Path("/dev/nvidiactl").exists()
+    assert result.stderr.splitlines()[-2:] == ["a real error", "later"]
+
+
+def test_lines_before_an_abort_come_out(tmp_path: Path):
+    result = run_python("from quiet import flow", tmp_path, then="os.abort()")
+    assert result.returncode < 0
+    assert "a real error" in result.stderr
+
+
+def test_without_grep_nothing_is_lost(tmp_path: Path):
+    result = run_python("from quiet import flow", tmp_path, PATH=str(tmp_path))
+    assert result.returncode == 0
+    assert "a real error" in result.stderr
+
+
+def test_a_failed_import_says_what_to_do(tmp_path: Path):
+    code = "try:\n    import quiet\nexcept ImportError as error:\n    print(error)"
+    for then, reason in (("raise ImportError('libcudnn.so.8')", "libcudnn.so.8"), ("", "placeholder")):
+        result = run_python(code, tmp_path, then=then)
+        assert reason in result.stdout
+        assert "bash setup.sh train" in result.stdout
+
+
+def test_kernels_are_chosen_unless_the_user_has_chosen(tmp_path: Path):
+    code = "import os, quiet; print(os.environ.get('OPENBLAS_CORETYPE'))"
+    flags = Path("/proc/cpuinfo").read_text().split()
+    expected = "Haswell" if {"avx2", "fma"} <= set(flags) else "None"
+    assert run_python(code, tmp_path).stdout.strip() == expected
+    assert run_python(code, tmp_path, OPENBLAS_CORETYPE="Zen").stdout.strip() == "Zen"
+
+
+def test_the_real_oneflow_is_silent():
+    result = subprocess.run(
+        [sys.executable, "-c", "from quiet import flow; print(flow.ones(2).sum().item())"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == "2.0"
+    if not Path("/dev/nvidiactl").exists():
+        assert result.stderr == ""
