@@ -8,11 +8,10 @@ Efficient Semantic Segmentation", VCIP 2017, on ResNet34. Its 306 state-dict ent
 shapes of the published checkpoint.
 """
 
-import oneflow as flow
-import oneflow.nn as nn
-import oneflow.nn.functional as F
-
+from quiet import flow
 from resnet import ResNet34
+
+nn, F = flow.nn, flow.nn.functional
 
 STRIDE = 32  # the encoder halves the sides five times
 

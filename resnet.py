@@ -7,8 +7,9 @@ The names of its parameters are those of every published ResNet34 (`conv1 bn1 la
 backbone checkpoint loads once its classifier `fc` has been dropped.
 """
 
-import oneflow as flow
-import oneflow.nn as nn
+from quiet import flow
+
+nn = flow.nn
 
 
 class BasicBlock(nn.Module):

@@ -1,0 +1,57 @@
+"""Training checkpoints: one safetensors file that holds all that a training needs to go on.
+
+    write_checkpoint("runs/a/last.safetensors", tensors, state)
+    tensors, state = read_checkpoint("runs/a/last.safetensors")
+
+`tensors` is a dict of NumPy arrays: `model.*` and `ema.*` are state dicts, `optimizer.INDEX.NAME` are the
+optimizer's moments. `state` is a dict of plain numbers and strings, kept as JSON in the file's header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from utils import atomic_path
+
+STATE_KEY = "training_state"
+
+
+class CheckpointError(ValueError):
+    """A file that is no whole training checkpoint."""
+
+
+def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> None:
+    """Write atomically: an interruption or a full disk leaves the previous checkpoint as it was."""
+    with atomic_path(path) as temporary:
+        save_file(tensors, str(temporary), metadata={STATE_KEY: json.dumps(state)})
+
+
+def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
+    """Read both back. Raises CheckpointError, naming the file, where it is not a whole checkpoint."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is broken or no safetensors file ({error})") from None
+    if STATE_KEY not in metadata:
+        raise CheckpointError(
+            f"{path} holds weights but no training state; start from it with --weights instead"
+        )
+    return tensors, json.loads(metadata[STATE_KEY])
+
+
+def with_prefix(prefix: str, tensors: dict) -> dict:
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: dict) -> dict:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,53 @@
+"""The log of a training run and its picture.
+
+python curves.py runs/train/log.csv curves.png
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+from utils import atomic_path
+
+
+def append_log(path: str | os.PathLike, row: dict) -> None:
+    """Add an epoch to the CSV log, and the header first where the file is new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, row.keys())
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
+    """Draw loss and IoU by epoch into a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # a server has no display
+    from matplotlib import pyplot
+
+    with open(log, newline="") as file:
+        rows = list(csv.DictReader(file))
+    column = {name: [float(row[name]) for row in rows] for name in ("epoch", "loss", "train_iou", "val_iou")}
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
+    left.plot(column["epoch"], column["loss"], marker=".", label="training")
+    left.set(xlabel="epoch", ylabel="loss", yscale="log")
+    right.plot(column["epoch"], column["train_iou"], marker=".", label="training, augmented")
+    right.plot(column["epoch"], column["val_iou"], marker=".", label="validation, averaged weights")
+    right.set(xlabel="epoch", ylabel="mean IoU")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    plot_curves(*sys.argv[1:3])

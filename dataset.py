@@ -1,0 +1,304 @@
+"""Reading the training data: the published `faceseg_data`, or folders of pictures with their masks.
+
+    from dataset import open_dataset
+    pairs = open_dataset("faceseg_data", "train")  # the four .npy files
+    pairs = open_dataset("my_faces", "test")  # my_faces/test/images/NAME.jpg and my_faces/test/masks/NAME.png
+    image, mask = pairs[0]
+
+    python dataset.py my_faces  # reads every picture and mask once and names the bad ones
+
+Images are HWC uint8 RGB; masks are HxW uint8: 0 = background, 255 = face, 128 = not judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from augment import FACE, NOT_JUDGED, augment
+from utils import IMAGE_SUFFIXES, MEAN, STD, ImageError, preprocess, read_image
+
+
+class DataError(ValueError):
+    """Data that is missing or is not what it must be."""
+
+
+class PairFolder:
+    """`images/NAME.jpg` (or another picture format) with `masks/NAME.png` (likewise), of any size.
+
+    Raises DataError for a picture without mask or a mask without picture.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        folder = Path(folder)
+        images, masks = list_pictures(folder / "images"), list_pictures(folder / "masks")
+        for name in images.keys() ^ masks.keys():
+            there, missing = ("picture", "mask") if name in images else ("mask", "picture")
+            raise DataError(f"{(images.get(name) or masks[name])}: this {there} has no {missing} in {folder}")
+        if not images:
+            raise DataError(f"{folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+        self.names = sorted(images)
+        self.paths = [(images[name], masks[name]) for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple:
+        image_path, mask_path = self.paths[index]
+        image, mask = read_image(image_path), read_mask(mask_path)
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"{mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its picture {image_path.name} is "
+                f"{image.shape[1]}x{image.shape[0]}; both must have one size"
+            )
+        return image, mask
+
+
+class FaceSegData:
+    """The published arrays `img_SPLIT.npy` and `mask_SPLIT.npy`, memory-mapped.
+
+    Images may be (N, 3, H, W) or (N, H, W, 3), uint8 or floats in 0..1, 0..255 or normalised as the input of
+    the network; masks (N, 1, H, W), (N, H, W, 1) or (N, H, W) with 0/1 or 0/255. Raises DataError for others.
+    """
+
+    def __init__(self, folder: str | os.PathLike, split: str):
+        self.image_path, self.mask_path = (
+            Path(folder) / f"img_{split}.npy",
+            Path(folder) / f"mask_{split}.npy",
+        )
+        self.images, self.masks = open_array(self.image_path), open_array(self.mask_path)
+        shape = self.images.shape
+        self.channels_first = len(shape) == 4 and shape[1] == 3
+        if not self.channels_first and not (len(shape) == 4 and shape[3] == 3):
+            raise DataError(f"{self.image_path}: the shape {shape} is neither (N, 3, H, W) nor (N, H, W, 3)")
+        self.height, self.width = shape[2:] if self.channels_first else shape[1:3]
+        if self.masks.size != len(self.images) * self.height * self.width or len(self.masks) != len(
+            self.images
+        ):
+            raise DataError(
+                f"{self.mask_path}: the shape {self.masks.shape} does not fit the images' {shape}"
+            )
+        if not len(self.images):
+            raise DataError(f"{self.image_path} holds no images")
+        self.gain, self.shift = pixel_range(self.images, self.image_path, self.channels_first)
+        self.names = [f"{index:06d}" for index in range(len(self.images))]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple:
+        image = np.asarray(self.images[index])
+        if self.channels_first:
+            image = image.transpose(1, 2, 0)
+        if image.dtype != np.uint8:
+            image = np.clip(np.rint(image * self.gain + self.shift), 0, 255).astype(np.uint8)
+        mask = np.asarray(self.masks[index]).reshape(self.height, self.width)
+        return np.ascontiguousarray(image), label_values(mask, f"{self.mask_path}[{index}]")
+
+
+class TrainExamples:
+    """Augmented training examples: item i is (image, mask), (3, S, S) float32 and (1, S, S) uint8.
+
+    The image is what the network is given, the mask has the values 0, 128, 255.
+
+    An example is a function of (seed, epoch, index) alone: whatever the number of loader workers, and after a
+    resumed training, the same numbers come out. Call `set_epoch` before each epoch.
+    """
+
+    def __init__(self, pairs, indices: np.ndarray, size: int, seed: int):
+        self.pairs, self.indices, self.size, self.seed = pairs, indices, size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def order(self) -> np.ndarray:
+        """This epoch's shuffled order of the items."""
+        return np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> tuple:
+        index = int(self.indices[item])
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        image, mask = augment(*self.pairs[index], self.size, rng)
+        return preprocess(image), mask[None]
+
+
+class PlainExamples:
+    """Examples as they are, resized to (S, S): for validation while training. Items as in TrainExamples."""
+
+    def __init__(self, pairs, indices: np.ndarray, size: int):
+        self.pairs, self.indices, self.size = pairs, indices, size
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> tuple:
+        image, mask = self.pairs[int(self.indices[item])]
+        mask = cv2.resize(mask, (self.size, self.size), interpolation=cv2.INTER_NEAREST)
+        return preprocess(image, (self.size, self.size)), mask[None]
+
+
+def open_dataset(folder: str | os.PathLike, split: str):
+    """Open `folder` in whichever layout it has.
+
+    That is `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
+    which then are every split. Raises DataError where it has none of them.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    if (folder / f"img_{split}.npy").exists():
+        return FaceSegData(folder, split)
+    for candidate in (folder / split, folder):
+        if (candidate / "images").is_dir():
+            return PairFolder(candidate)
+    raise DataError(
+        f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; {split}/images and "
+        f"{split}/masks; or images and masks"
+    )
+
+
+def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
+    """Give (training indices, validation indices), about `fraction` of them for validation.
+
+    Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on one
+    side, or the validation would measure how well faces were remembered.
+    """
+    persons = np.array([re.sub(r"_\d+$", "", name) for name in names])
+    shuffled = np.random.default_rng(seed).permutation(np.unique(persons))
+    wanted = max(round(fraction * len(names)), 1 if fraction > 0 else 0)
+    held_out, count = set(), 0
+    for person in shuffled:
+        if count >= wanted:
+            break
+        held_out.add(person)
+        count += int((persons == person).sum())
+    is_held_out = np.isin(persons, list(held_out))
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+
+def readable_indices(pairs) -> tuple:
+    """Read every pair once: give (indices of the good ones, messages about the bad ones)."""
+    good, messages = [], []
+    for index in range(len(pairs)):
+        try:
+            pairs[index]
+            good.append(index)
+        except (DataError, ImageError) as error:
+            messages.append(str(error))
+    return np.array(good, int), messages
+
+
+def list_pictures(folder: Path) -> dict:
+    """Give {stem: path} of the pictures in a folder; two pictures of one stem raise DataError."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    pictures = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            if path.stem in pictures:
+                raise DataError(
+                    f"{path} and {pictures[path.stem].name} share one name; leave only one of them"
+                )
+            pictures[path.stem] = path
+    return pictures
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask file as HxW uint8 of 0, 128, 255.
+
+    Grey, 1-bit, palette, RGB and RGBA files are understood; palette and colour files by the colours that they
+    show, which must be greys. Transparent pixels are background.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            if picture.mode in ("1", "L", "I;16", "I"):
+                values = np.array(picture.convert("L") if picture.mode == "1" else picture)
+            else:
+                red, green, blue, alpha = np.moveaxis(np.array(picture.convert("RGBA")), 2, 0)
+                if (red != green).any() or (red != blue).any():
+                    raise DataError(f"{path}: a mask must be black, white or grey, and this one has colours")
+                values = np.where(alpha >= 128, red, 0)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not a readable mask picture ({error})") from None
+    return label_values(values, str(path))
+
+
+def label_values(values: np.ndarray, where: str) -> np.ndarray:
+    """Turn a mask's values into 0, 128, 255: 0/1, 0/255, and either with 128. Anything else raises DataError."""
+    found = np.unique(values)
+    if np.isin(found, (0, 1, NOT_JUDGED)).all():
+        return np.where(values == 1, FACE, values).astype(np.uint8)
+    if np.isin(found, (0, NOT_JUDGED, FACE)).all():
+        return values.astype(np.uint8)
+    odd = [value for value in found.tolist() if value not in (0, NOT_JUDGED, FACE)]
+    raise DataError(
+        f"{where}: a mask must hold 0 and 255 (or 0 and 1), and 128 for not judged; this one holds {odd[:5]}"
+        + (f" and {len(odd) - 5} more values" if len(odd) > 5 else "")
+    )
+
+
+def open_array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is not a readable .npy array; fetch it again ({error})") from None
+
+
+def pixel_range(images: np.ndarray, path: Path, channels_first: bool) -> tuple:
+    """Give (gain, shift), to be multiplied with and added to an HWC image for values of 0..255.
+
+    The range is read from up to 16 images spread over the array.
+    """
+    if images.dtype == np.uint8:
+        return 1.0, 0.0
+    if not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{path}: images must be uint8 or float, not {images.dtype}")
+    sample = images[np.linspace(0, len(images) - 1, min(len(images), 16)).astype(int)]
+    low, high = float(sample.min()), float(sample.max())
+    if np.isfinite((low, high)).all():
+        if low >= 0 and high <= 1:
+            return 255.0, 0.0
+        if low >= 0 and high <= 255:
+            return 1.0, 0.0
+        channels = np.moveaxis(sample, 1 if channels_first else 3, 0).reshape(3, -1)
+        pixels = channels * STD[:, None] + MEAN[:, None]
+        if pixels.min() > -1 and pixels.max() < 256:
+            return STD, MEAN
+    raise DataError(f"{path}: values from {low:g} to {high:g} are neither 0..1, 0..255 nor normalised pixels")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Read every picture and mask once and name the bad ones.")
+    parser.add_argument("data", help="a data folder, as for train.py")
+    parser.add_argument("--split", default="train", choices=("train", "test"))
+    args = parser.parse_args()
+    try:
+        pairs = open_dataset(args.data, args.split)
+    except DataError as error:
+        sys.exit(str(error))
+    good, messages = readable_indices(pairs)
+    print("\n".join(messages), file=sys.stderr, end="\n" if messages else "")
+    print(f"{len(good)} good, {len(messages)} bad")
+    sys.exit(1 if messages else 0)
+
+
+if __name__ == "__main__":
+    main()
