@@ -96,17 +96,16 @@ def read_pickled_directory(path: Path, allow_pickle: bool) -> dict[str, np.ndarr
     """The state dict of a directory written by `flow.save`."""
     if not allow_pickle:
         raise WeightsError(
-            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. "
-            "If you trust it, convert it once: "
+            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. If you "
+            "trust it, read it with --allow-pickle, best once and for all: "
             f"python weights.py --allow-pickle --weights {path} --output NAME.safetensors"
         )
     try:
-        import oneflow as flow
-    except ImportError:
+        from quiet import flow
+    except ImportError as error:
         raise WeightsError(
-            f"{path} is a directory made by flow.save, which only OneFlow reads, and OneFlow is not "
-            "installed (requirements.txt has it; Python 3.8 to 3.10)"
-        ) from None
+            f"{path} is a directory made by flow.save, which only OneFlow reads: {error}"
+        ) from error
     try:
         content = flow.load(str(path))
     except Exception as error:  # an unpickler may raise anything
