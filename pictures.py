@@ -1,0 +1,89 @@
+"""Pictures as a source: one file, a folder, or a pattern; and the names of what is written for them.
+
+paths = find_pictures("photos/*.jpg")
+outputs = name_outputs(paths, "photos/*.jpg", "masks", suffix=".png")
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from pathlib import Path
+
+from utils import ALPHA_SUFFIXES, IMAGE_SUFFIXES
+
+
+def is_pictures(spec: str) -> bool:
+    """Whether a source is meant as pictures: a folder, a picture file, or a pattern with *, ? or []."""
+    path = Path(spec)
+    if path.exists():
+        return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+    return "://" not in spec and (glob.has_magic(spec) or path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def find_pictures(spec: str) -> list[Path]:
+    """The picture files meant, sorted by name. Raises FileNotFoundError if there are none."""
+    path = Path(spec)
+    if path.is_dir():
+        found = path.iterdir()
+    elif path.exists() or not glob.has_magic(spec):
+        found = [path]
+    else:
+        found = map(Path, glob.iglob(spec, recursive=True))
+    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
+    if not pictures or not (len(pictures) > 1 or pictures[0].exists()):
+        what = ", ".join(IMAGE_SUFFIXES)
+        raise FileNotFoundError(
+            f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file"
+        )
+    return pictures
+
+
+def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | None = None) -> list[Path]:
+    """Where the result of each picture goes.
+
+    For a single picture `output` may be a file; otherwise it is a folder, in which names (below the pattern's
+    fixed part) are kept. suffix: of the results, if it must be another than the pictures' own. Raises
+    ValueError if a result would take the place of a picture, or the file's format cannot hold it.
+    """
+    target = Path(output)
+    single = len(pictures) == 1 and not Path(spec).is_dir() and not glob.has_magic(spec)
+    if single and target.suffix and not target.is_dir():
+        if target.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"{target}: for a picture the output is a picture: {', '.join(IMAGE_SUFFIXES)}")
+        if suffix and target.suffix.lower() not in ALPHA_SUFFIXES:
+            raise ValueError(
+                f"{target}: '{target.suffix}' has no transparency, which this view needs: use .png"
+            )
+        results = [target]
+    else:
+        if target.exists() and not target.is_dir():
+            raise ValueError(f"{target}: for several pictures the output is a folder, and this is a file")
+        base = _fixed_part(spec)
+        results = [target / os.path.relpath(picture, base) for picture in pictures]
+        if suffix:
+            stems = Counter(result.with_suffix(suffix) for result in results)
+            results = [
+                result.with_suffix(suffix)
+                if stems[result.with_suffix(suffix)] == 1
+                else result.with_name(result.name + suffix)
+                for result in results
+            ]
+    taken = {os.path.realpath(picture): picture for picture in pictures}
+    for result in results:
+        if os.path.realpath(result) in taken:
+            raise ValueError(f"{result} is one of the input pictures: choose another --output")
+    return results
+
+
+def _fixed_part(spec: str) -> Path:
+    """The folder before the first part with a wildcard; of a folder itself, of a file its folder."""
+    path = Path(spec)
+    if path.is_dir():
+        return path
+    parts = path.parts[:-1]
+    if not path.exists():
+        wild = next((i for i, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts) - 1)
+        parts = path.parts[:wild]
+    return Path(*parts)

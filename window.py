@@ -1,0 +1,98 @@
+"""The window: showing pictures, reading keys.
+
+if not has_display():
+    ...
+window = Window("LinkNet34")
+key = window.show(picture)          # "q", "v", ... or "" ; "q" too when the window was closed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+import cv2
+import numpy as np
+
+HELP = (
+    "q, Esc  quit",
+    "v  next view",
+    "s  snapshot",
+    "r  record, stop recording",
+    "space  pause",
+    "+ -  threshold",
+    "h  hide this help",
+)
+ESCAPE, SPACE = 27, 32
+
+
+def has_display() -> bool:
+    """Whether a window can be opened. Qt, inside OpenCV, would end the whole program where none can."""
+    if not cv2.currentUIFramework():  # opencv-python-headless
+        return False
+    if not sys.platform.startswith("linux"):
+        return True
+    if not os.environ.get("DISPLAY"):
+        return False
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return True  # cannot be asked without the library: let OpenCV try
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not failed
+
+
+class Window:
+    """One window, opened with the first picture. To be used in the main thread."""
+
+    def __init__(self, title: str):
+        self.title = title
+        self.is_open = False
+
+    def show(self, picture: np.ndarray, wait: float = 0.001) -> str:
+        """Show HWC uint8 BGR and wait so many seconds (at least one millisecond) for a key.
+
+        Returns the key as a character, "q" for Escape or a closed window, "" for none.
+        """
+        if not self.is_open:
+            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(self.title, picture.shape[1], picture.shape[0])
+            self.is_open = True
+        elif self._is_closed():
+            return "q"
+        cv2.imshow(self.title, picture)
+        return self.key(wait)
+
+    def key(self, wait: float) -> str:
+        """Wait for a key only."""
+        code = cv2.waitKey(max(1, round(wait * 1000)))
+        if self._is_closed() or code == ESCAPE:
+            return "q"
+        return chr(code & 0xFF).lower() if code >= 0 else ""
+
+    def _is_closed(self) -> bool:
+        try:
+            return cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1
+        except cv2.error:  # some of OpenCV's window systems say so in this way
+            return True
+
+    def close(self) -> None:
+        if self.is_open:
+            with contextlib.suppress(cv2.error):  # the user may have closed it already
+                cv2.destroyWindow(self.title)
+            self.is_open = False
+
+
+def draw_lines(picture: np.ndarray, lines: list[str]) -> None:
+    """White text on a dark shadow into the top left corner of an HWC BGR picture, in place; ASCII only."""
+    scale = max(0.4, picture.shape[0] / 900)
+    step = round(36 * scale)
+    for row, line in enumerate(lines, start=1):
+        for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            place = (step // 3, row * step)
+            cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
