@@ -70,11 +70,17 @@ def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | Non
                 else result.with_name(result.name + suffix)
                 for result in results
             ]
-    taken = {os.path.realpath(picture): picture for picture in pictures}
+    inputs = {_identity(picture) for picture in pictures if picture.exists()}
     for result in results:
-        if os.path.realpath(result) in taken:
+        if result.exists() and _identity(result) in inputs:
             raise ValueError(f"{result} is one of the input pictures: choose another --output")
     return results
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all names of one file: links, other spellings."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _fixed_part(spec: str) -> Path:

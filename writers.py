@@ -111,7 +111,7 @@ class VideoWriter:
             capture.release()
         if not complete:
             raise OSError(
-                f"cannot write {self.path}: of {self.count} frames {found} can be read back; is the disk full?"
+                f"cannot write {self.path}: {found} of {self.count} frames can be read back: a full disk?"
             )
 
 
