@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import STRIDE
-from weights import check_linknet34, read_weights
+from weights import check_linknet34, existing_weights, read_weights
 
 RUNTIMES = ("auto", "openvino", "oneflow")
 DEVICES = ("auto", "cpu", "cuda")
@@ -38,7 +38,7 @@ class RuntimeUnavailable(RuntimeError):
 class OneFlowRuntime:
     """The network in OneFlow, on a CPU or a CUDA GPU. Called from one thread at a time."""
 
-    def __init__(self, weights: str | Path, device: str, remark: str = ""):
+    def __init__(self, weights: Path, device: str, remark: str = ""):
         from linknet import LinkNet34
         from quiet import flow
 
@@ -107,9 +107,10 @@ def open_runtime(
     for value, choices in ((runtime, RUNTIMES), (device, DEVICES), (precision, PRECISIONS)):
         if value not in choices:
             raise ValueError(f"unknown choice {value!r}: it must be one of {', '.join(choices)}")
+    weights = existing_weights(weights)
     runtime, device, remark = choose_runtime(runtime, device, precision)
     if runtime == "openvino":
-        return open_openvino(Path(weights), precision)
+        return open_openvino(weights, precision)
     if precision not in ("auto", "f32"):
         raise RuntimeUnavailable(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
     return OneFlowRuntime(weights, device, remark)

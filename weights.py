@@ -38,19 +38,24 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, np.n
 
     Raises FileNotFoundError if there is nothing at `path`, WeightsError for everything that cannot be read.
     """
-    path = Path(path)
+    path = existing_weights(path)
     if path.is_dir():
         state = read_oneflow_directory(path, allow_pickle)
-    elif not path.exists():
-        raise FileNotFoundError(
-            f"there are no weights at {path}: check the path, train your own with train.sh, "
-            "or fetch the published ones with `python download.py --help`"
-        )
     elif path.suffix.lower() in TORCH_SUFFIXES:
         state = read_torch(path)
     else:
         state = read_safetensors(path)
     return normalise(state, path)
+
+
+def existing_weights(path: str | Path) -> Path:
+    """`path`, or FileNotFoundError with what to do."""
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"there are no weights at {path}: check the path, train your own with train.sh, "
+            "or fetch the published ones with `python download.py --help`"
+        )
+    return Path(path)
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
