@@ -1,0 +1,266 @@
+"""Measure how well a LinkNet34 finds faces.
+
+    python evaluate.py  # weights/linknet34.safetensors on faceseg_data, beside the published results
+    python evaluate.py --weights runs/train/best.safetensors --data my_faces --split test --json test.json
+    python evaluate.py --data my_faces --groups --worst 30 --worst-picture worst.png
+    python evaluate.py --no-face landscapes  # pictures without a face: how much is marked all the same
+
+The headline is the mean over the images of the IoU of logits above 0 (probability above 0.5), in evaluation
+mode, at the masks' own size. Pixels of 128 in a mask are not judged. metrics.py defines every figure.
+
+Figures are percentages in the table and 0..1 in the JSON file. That holds what `metrics.summarise` gives: as
+it is for one split, or {"train": {...}, "test": {...}} where both were evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dataset import DataError, open_dataset
+from metrics import score_mask, summarise
+from published import print_published, published_iou
+from runtimes import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime
+from sheet import contact_sheet
+from utils import (
+    IMAGE_SUFFIXES,
+    STRIDE,
+    ImageError,
+    atomic_path,
+    fit_size,
+    preprocess,
+    read_image,
+    write_image,
+)
+
+Runtime = Callable[[np.ndarray], np.ndarray]  # (N, 3, H, W) float32 -> (N, 1, H, W) logits, see runtimes.py
+HEADINGS = {  # of the table, for the keys of a summary
+    "iou_mean": "IoU",
+    "iou_p10": "10th pct",
+    "iou_all": "all pixels",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary_iou": "boundary",
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure how well a LinkNet34 finds faces.")
+    add = parser.add_argument
+    weights = "weights/linknet34.safetensors"
+    add("--weights", default=weights, help="weights, or a checkpoint of train.py (default: %(default)s)")
+    add("--data", default="faceseg_data", help="a data folder, as for train.py (default: %(default)s)")
+    add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
+    add("--json", metavar="FILE", help="write the figures to this file too")
+    add("--groups", action="store_true", help="also a row for each start of the names, up to the first _")
+    add("--worst", type=int, default=0, metavar="N", help="draw the N images of the lowest IoU")
+    add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
+    add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
+    add("--size", type=int, default=256, help="longest side of the network's input (default: %(default)s)")
+    add("--threshold", type=float, default=0.5, help="face is above this probability (default: %(default)s)")
+    add("--flip", action="store_true", help="average the logits of each image and of its mirror image")
+    add("--limit", type=int, metavar="N", help="only N images of each split, evenly spread over it")
+    add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
+    add(
+        "--seed-protocol",
+        action="store_true",
+        help="measure the IoU also as the published figures were (slow; needs OneFlow): square images in "
+        "batches of 16, the network left in training mode, so that each batch's own statistics are used",
+    )
+    add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
+    add("--device", choices=DEVICES, default="auto", help="and where (default: %(default)s)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="f32",
+        help="auto is the fastest, as infer.py takes it (default: %(default)s)",
+    )
+    args = parser.parse_args()
+    if args.size < STRIDE or args.size % STRIDE:
+        parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
+    if not 0 < args.threshold < 1:
+        parser.error(f"--threshold {args.threshold}: it must be between 0 and 1")
+    if args.worst < 0:
+        parser.error(f"--worst {args.worst}: it must not be negative")
+    if args.limit is not None and args.limit < 1:
+        parser.error(f"--limit {args.limit}: it must be at least 1")
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
+    try:
+        if args.no_face:
+            evaluate_no_face(args)
+        else:
+            evaluate(args)
+    except (ImportError, OSError, RuntimeUnavailable, ValueError) as error:
+        sys.exit(f"evaluate.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluate the splits that were asked for, print the tables, and write the files."""
+    splits = open_splits(args)
+    find = open_finder(args)
+    scores, summaries, rows = {}, {}, []
+    for name, pairs in splits.items():
+        started = time.monotonic()
+        scores[name] = score_pairs(find, pairs, args, name)
+        seconds = round(time.monotonic() - started, 3)
+        summaries[name] = summarise(list(scores[name].values()), args.threshold, args.size, seconds)
+        rows.append((name, summaries[name]))
+        if args.groups:
+            rows += group_rows(pairs.names, scores[name], args)
+    print_table(rows)
+    if summaries.keys() == {"train", "test"}:
+        print_published(*(100 * summaries[name]["iou_mean"] for name in ("train", "test")))
+    if args.seed_protocol:
+        for name, pairs in splits.items():
+            iou = published_iou(args.weights, pairs, list(scores[name]), args.size, args.device)
+            print(f"\n{name}: IoU {100 * iou:.3f} measured as the published figures were")
+    if args.worst:
+        write_worst(find, splits, scores, args)
+    if args.json:
+        write_json(args.json, summaries if len(summaries) > 1 else summaries[name])
+
+
+def evaluate_no_face(args: argparse.Namespace) -> None:
+    """Find what is marked in pictures that show no face; print it and write the JSON file."""
+    folder = Path(args.no_face)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    find = open_finder(args)
+    started = time.monotonic()
+    shares = {}
+    for path in tqdm(paths, desc="no face", unit="image"):
+        try:
+            shares[path] = float(find(read_image(path)).mean())
+        except ImageError as error:
+            skip_or_raise(error, args.skip_bad)
+    if not shares:
+        raise DataError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+    worst = max(shares, key=shares.get)
+    mean = sum(shares.values()) / len(shares)
+    print(f"marked without a face: {100 * mean:.3f} % of the pixels on average over {len(shares)} pictures")
+    print(f"most in {worst}: {100 * shares[worst]:.3f} %")
+    if args.json:
+        figures = {"images": len(shares), "marked_mean": mean, "marked_worst": shares[worst]}
+        settings = {"threshold": args.threshold, "size": args.size}
+        write_json(args.json, {**figures, **settings, "seconds": round(time.monotonic() - started, 3)})
+
+
+def open_splits(args: argparse.Namespace) -> dict:
+    """Open {name: pairs} of the split that was asked for, or of every one that there is.
+
+    A folder with just images/ and masks/ is one split, "all".
+    """
+    folder = Path(args.data)
+    if args.split:
+        return {args.split: open_dataset(folder, args.split)}
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder; give your own with --data, or fetch the published one with "
+            "`python download.py data`"
+        )
+    names = [
+        name
+        for name in ("train", "test")
+        if (folder / f"img_{name}.npy").exists() or (folder / name / "images").is_dir()
+    ]
+    return {name: open_dataset(folder, name) for name in names or ["all"]}
+
+
+def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
+    """Give the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool."""
+    runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
+    level = math.log(args.threshold / (1 - args.threshold))
+    print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
+    return lambda image: find_logits(runtime, image, args.size, args.flip) > level
+
+
+def find_logits(runtime: Runtime, image: np.ndarray, size: int, flip: bool) -> np.ndarray:
+    """Logits (HxW float32) at the image's own size; image: HWC uint8 RGB."""
+    height, width = image.shape[:2]
+    batch = preprocess(image, fit_size(height, width, size))[None]
+    logits = runtime(batch)[0, 0]
+    if flip:
+        mirrored = runtime(np.ascontiguousarray(batch[..., ::-1]))[0, 0]
+        logits = (logits + mirrored[:, ::-1]) / 2
+    return cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
+    """Score the images of a split: {index: Score}. Raises DataError or ImageError for a bad one."""
+    count = min(args.limit or len(pairs), len(pairs))
+    scores, bad = {}, 0
+    for index in tqdm((np.arange(count) * len(pairs) // count).tolist(), desc=name, unit="image"):
+        try:
+            image, mask = pairs[index]
+        except (DataError, ImageError) as error:
+            skip_or_raise(error, args.skip_bad)
+            bad += 1
+        else:
+            scores[index] = score_mask(find(image), mask)
+    if bad:
+        print(f"{name}: {bad} bad pairs left out", file=sys.stderr)
+    if not scores:
+        raise DataError(f"{args.data}, {name}: there is no readable image with its mask")
+    return scores
+
+
+def skip_or_raise(error: Exception, skip: bool) -> None:
+    if not skip:
+        raise error
+    tqdm.write(f"left out: {error}", file=sys.stderr)
+
+
+def group_rows(names: list, scores: dict, args: argparse.Namespace) -> list:
+    """Summarise the images by their names up to the first underscore: [(name of the row, summary)]."""
+    groups = {}
+    for index, score in scores.items():
+        groups.setdefault(names[index].partition("_")[0], []).append(score)
+    return [
+        (f"  {group}", summarise(members, args.threshold, args.size, 0.0))
+        for group, members in sorted(groups.items())
+    ]
+
+
+def print_table(rows: list) -> None:
+    """Print a line of percentages for each (name, summary)."""
+    print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
+    for name, summary in rows:
+        figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
+        print(f"{name:<12} {summary['images']:7} {figures}")
+
+
+def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:
+    """Draw the images of the lowest IoU, worst first: picture, true mask, found mask."""
+    ranking = sorted((score.iou, name, index) for name in scores for index, score in scores[name].items())
+    cases = []
+    for iou, name, index in ranking[: args.worst]:
+        image, mask = splits[name][index]
+        cases.append((f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}", image, mask, find(image)))
+    write_image(args.worst_picture, contact_sheet(cases))
+    print(f"\n{args.worst_picture}: the {len(cases)} images of the lowest IoU")
+
+
+def write_json(path: str, figures: dict) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
