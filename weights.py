@@ -52,8 +52,8 @@ def existing_weights(path: str | Path) -> Path:
     """`path`, or FileNotFoundError with what to do."""
     if not Path(path).exists():
         raise FileNotFoundError(
-            f"there are no weights at {path}: check the path, train your own with train.sh, "
-            "or fetch the published ones with `python download.py --help`"
+            f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
+            "or fetch the published ones with `python download.py linknet`"
         )
     return Path(path)
 
