@@ -1,8 +1,8 @@
 """Reading, the network and showing at the same time, each in a thread of its own.
 
     with Pipeline(source, segmenter) as results:
-        for result in results:          # in the caller's thread: draw, show, write
-            ...
+        while (result := results.take()) is not None:
+            ...                         # in the caller's thread: draw, show, write
 
 The frame rate is that of the slowest stage, not of the sum. Of a live source only the newest frame counts:
 what the next stage had no time for is dropped. Of a file every frame comes, in order. What goes wrong in a
@@ -12,7 +12,8 @@ thread is raised in the caller's loop, after the results that came before it.
 from __future__ import annotations
 
 import threading
-from typing import Callable, Iterator, NamedTuple
+import time
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from sources import Frame, SourceError
 from timing import Timing
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
+IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
 QUEUE = 2  # frames that wait between two stages of a file
 
 
@@ -83,7 +85,7 @@ class Channel:
 
 
 class Pipeline:
-    """Results of a source's frames. To be iterated over once, inside `with`."""
+    """The results of a source's frames, to be taken inside `with`."""
 
     def __init__(self, source, segment: Callable[[np.ndarray], Mask], timing: Timing | None = None):
         """source: see sources.py; it is closed at the end. segment: from HWC uint8 BGR to a Mask."""
@@ -109,16 +111,20 @@ class Pipeline:
         for thread in self.threads:
             thread.join(timeout=2)
 
-    def __iter__(self) -> Iterator[Result]:
-        while (result := self.take()) is not None:
-            yield result
+    def take(self, idle: Callable[[], bool] = lambda: True) -> Result | None:
+        """The next result; None at the end. Raises what went wrong in a thread.
 
-    def take(self) -> Result | None:
-        """The next result; None at the end. Raises what went wrong in a thread."""
-        try:
-            return self.results.take(SILENCE if self.source.live else None)
-        except TimeoutError:
-            raise SourceError(f"{self.source.name} has given no frame for {SILENCE:.0f} s") from None
+        idle: called now and then while there is nothing to do; the end has come when it gives False.
+        """
+        give_up = time.perf_counter() + SILENCE
+        while True:
+            try:
+                return self.results.take(IDLE_SECONDS)
+            except TimeoutError:
+                if not idle():
+                    return None
+                if self.source.live and time.perf_counter() > give_up:
+                    raise SourceError(f"{self.source.name} has given no frame for {SILENCE:.0f} s") from None
 
     def _run(self, stage: Callable[[], None], output: Channel) -> None:
         try:

@@ -1,0 +1,298 @@
+"""Lay the face mask over a camera's picture, a video, a stream or photos.
+
+    python infer.py                                          # the first camera, in a window (h: help)
+    python infer.py --source clip.mp4 --output out.mp4       # a video
+    python infer.py --source photos/ --output masked/        # a folder; also one picture, or "photos/*.jpg"
+    python infer.py --source rtsp://HOST/PATH --view blur-face
+
+    from infer import segment                                # from Python
+    probability = segment(image)                             # HWC uint8 RGB -> HxW float32, 0..1
+
+Exit status: 0 if all was done, 1 if something went wrong, 130 after Ctrl-C (what was recorded is kept).
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from pictures import find_pictures, is_pictures, name_outputs
+from pipeline import Pipeline, Result
+from player import Player, Stream
+from regions import Region
+from runtimes import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime
+from sample import Sample
+from segmenter import Segmenter, segment_picture, to_mask
+from sources import Frame, SourceError, open_video
+from timing import Timing
+from utils import STRIDE, ImageError, read_image, write_image
+from views import VIEWS, parse_color, parse_view
+from window import Window, has_display
+from writers import VideoWriter, VirtualCamera
+
+WEIGHTS = Path(__file__).resolve().parent / "weights" / "linknet34.safetensors"
+SINGLE = Stream("picture", rate=1.0, live=False)
+
+
+def segment(
+    image: np.ndarray,
+    weights: str = str(WEIGHTS),
+    size: int = 256,
+    runtime: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    closer: bool = True,
+) -> np.ndarray:
+    """The probability of face for each pixel of one image.
+
+    image: HxWx3 uint8 **RGB**. Returns HxW float32, 0..1. size: the longest side of the network's input, a
+    multiple of 32. closer: small faces are looked at once more in a crop about them. The network is loaded at
+    the first call and kept. Raises ValueError for another kind of array, and what
+    `runtimes.open_runtime` raises.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
+    network = kept_runtime(weights, runtime, device, precision)
+    return segment_picture(network, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), size, closer)
+
+
+@functools.lru_cache(maxsize=2)
+def kept_runtime(weights: str, runtime: str, device: str, precision: str):
+    return open_runtime(weights, runtime, device, precision)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Lay the face mask over a camera's picture, a video, a stream or photos.",
+        epilog="In the window, h shows the keys.",
+    )
+    add = parser.add_argument
+    add(
+        "--source",
+        help="camera number, video, picture, folder, 'pattern', rtsp:// or http:// address, or "
+        "'sample' (default: camera 0, or the sample where there is none)",
+    )
+    add("--output", help="video file for a video; picture file for a picture; folder for several pictures")
+    add("--view", default="overlay", help=f"{', '.join(VIEWS)}, background:PICTURE or background:COLOUR")
+    add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
+    add("--alpha", type=float, default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
+    add("--threshold", type=float, default=0.5, help="probability that counts as face (default: %(default)s)")
+    add("--weights", default=str(WEIGHTS), help="weights file, or 'published' (default: the repository's)")
+    add("--size", type=int, default=256, help="longest side of the network's input (default: %(default)s)")
+    add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
+    add("--smooth", type=float, default=0.5, help="smoothing over time, 0 is off (default: %(default)s)")
+    add("--runtime", choices=RUNTIMES, default="auto")
+    add("--device", choices=DEVICES, default="auto")
+    add("--precision", choices=PRECISIONS, default="auto")
+    add("--no-window", dest="window", action="store_false", help="show nothing, only write")
+    add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
+    add("--folder", default="output", help="for what the keys s and r write (default: %(default)s)")
+    add("--max-frames", type=int, help="end after so many frames or pictures")
+    add("--stride", type=int, default=1, help="take every so-many-th frame only (default: %(default)s)")
+    add("--timing", action="store_true", help="at the end, print how long each stage took")
+    args = parser.parse_args(argv)
+    if args.size < STRIDE or args.size % STRIDE:
+        parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
+    if not 0.05 <= args.threshold <= 0.95:
+        parser.error(f"--threshold {args.threshold}: it must be from 0.05 to 0.95")
+    if not 0 <= args.smooth < 1:
+        parser.error(f"--smooth {args.smooth}: it must be from 0 to below 1")
+    if args.stride < 1 or (args.max_frames is not None and args.max_frames < 1):
+        parser.error("--stride and --max-frames must be at least 1")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is being recorded is kept
+    silence_opencv()
+    try:
+        names = [args.view, *(name for name in VIEWS if name != args.view)]
+        views = [(name, parse_view(name, parse_color(args.color), args.alpha)) for name in names]
+        if args.source is not None and is_pictures(args.source):
+            return run_pictures(args, views)
+        return run_video(args, views)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ValueError, RuntimeUnavailable) as error:
+        sys.exit(f"infer.py: {error}")
+
+
+def silence_opencv() -> None:
+    """OpenCV and FFmpeg print their own remarks about what our messages say better."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setLogLevel(0)
+
+
+def run_video(args: argparse.Namespace, views: list) -> int:
+    """A camera, a stream, a video or the sample. Returns the exit status."""
+    window = open_window(args)
+    output = video_output(args) if args.output else None
+    source = open_source(args, endless=output is None)
+    try:
+        network = open_network(args)
+        sinks = [VideoWriter(output, source.rate)] if output else []
+        sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
+    except BaseException:
+        source.close()
+        raise
+    print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
+    timing = Timing()
+    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing)
+    stream = Stream(source.name, source.rate, source.live)
+    player = Player(views, args.threshold, stream, sinks, window, args.folder, timing)
+    start = time.perf_counter()
+    status = play_all(Pipeline(source, segmenter, timing), player, args.max_frames, progress=window is None)
+    print_summary(player.count, "frames", time.perf_counter() - start, timing if args.timing else None)
+    if output and player.count:
+        print(f"wrote {output}", file=sys.stderr)
+    return status
+
+
+def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progress: bool) -> int:
+    """Everything that comes out of the pipeline. Returns the exit status; OSError if writing fails."""
+    source, warning, status = pipeline.source, "", 0
+    total = max_frames or getattr(source, "expected", None)
+    with tqdm(total=total, unit=" frames", disable=None if progress else True, leave=False) as bar:
+        try:
+            with pipeline:
+                while player.count != max_frames and (result := pipeline.take(player.idle)) is not None:
+                    frozen = source.live and source.frozen(time.perf_counter())
+                    if frozen and not warning:
+                        warning = (
+                            f"{source.name} gives the same picture again and again: is it stuck or covered?"
+                        )
+                        player.say(warning)
+                    elif not frozen:
+                        warning = ""
+                    bar.update()
+                    if not player.play(result, warning):
+                        break
+        except SourceError as error:
+            print(f"infer.py: {error}", file=sys.stderr)
+            status = 1
+        except KeyboardInterrupt:
+            print("infer.py: interrupted; what was written so far is kept", file=sys.stderr)
+            status = 130
+        finally:
+            player.close()
+    return status or (1 if warning else 0)
+
+
+def run_pictures(args: argparse.Namespace, views: list) -> int:
+    """Pictures one by one; a broken one does not hold up the rest. Returns the exit status."""
+    if args.virtual_camera:
+        raise ValueError("--virtual-camera needs a video or a camera as the source, not pictures")
+    pictures = find_pictures(args.source)[:: args.stride][: args.max_frames]
+    suffix = ".png" if args.view in ("cutout", "mask") else None
+    outputs = name_outputs(pictures, args.source, args.output, suffix) if args.output else []
+    window = None if outputs else open_window(args)
+    network = open_network(args)
+    timing = Timing()
+    player = Player(views, args.threshold, SINGLE, [], window, args.folder, timing)
+    failed = 0
+    start = time.perf_counter()
+    try:
+        for number, picture in enumerate(tqdm(pictures, unit=" pictures", disable=None if outputs else True)):
+            try:
+                result = picture_result(picture, number, network, args, timing)
+            except ImageError as error:
+                tqdm.write(f"infer.py: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            player.count += 1
+            if outputs:
+                write_picture(outputs[number], player.draw(result), timing)
+            elif not player.hold(result, f"{picture.name}: space for the next, q to end"):
+                break
+    finally:
+        player.close()
+    print_summary(player.count, "pictures", time.perf_counter() - start, timing if args.timing else None)
+    if failed:
+        print(f"infer.py: {failed} of {len(pictures)} pictures could not be read", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def picture_result(path: Path, number: int, network, args: argparse.Namespace, timing: Timing) -> Result:
+    with timing("read"):
+        image = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
+    with timing("network"):
+        probability = segment_picture(network, image, args.size, args.follow)
+    mask = to_mask(probability, Region(0, 0, image.shape[1], image.shape[0]), image.shape)
+    return Result(Frame(image, number, time.perf_counter()), mask)
+
+
+def write_picture(path: Path, picture: np.ndarray, timing: Timing) -> None:
+    """picture: HWC uint8 BGR or BGRA, or HxW."""
+    with timing("write"):
+        if picture.ndim == 3:
+            code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+            picture = cv2.cvtColor(picture, code)
+        write_image(path, picture)
+
+
+def open_window(args: argparse.Namespace) -> Window | None:
+    """None if there is to be none, or if there is no display. Raises ValueError if nothing would happen."""
+    shown = args.window and has_display()
+    if args.window and not shown:
+        print("infer.py: there is no display, so no window opens", file=sys.stderr)
+    if not (shown or args.output or args.virtual_camera or args.timing):
+        raise ValueError("nothing would come out of this: give an --output")
+    return Window("LinkNet34") if shown else None
+
+
+def video_output(args: argparse.Namespace) -> Path:
+    """The file that is written. Raises ValueError if it is the source itself."""
+    output = Path(args.output)
+    if output.is_dir():
+        output = output / (Path(args.source or "camera").stem + ".mp4")
+    if args.source and output.exists() and Path(args.source).exists() and output.samefile(args.source):
+        raise ValueError(f"{output} is the source itself: choose another --output")
+    return output
+
+
+def open_source(args: argparse.Namespace, endless: bool):
+    """The camera, stream, video or sample asked for. endless: the sample goes on until the user ends it."""
+    endless = endless or args.max_frames is not None
+    if args.source == "sample":
+        return Sample(endless)
+    try:
+        return open_video(args.source or "0", args.stride)
+    except SourceError as error:
+        if args.source is not None:
+            raise
+        print(f"infer.py: {error}: taking the sample instead (--source chooses another)", file=sys.stderr)
+        return Sample(endless)
+
+
+def open_network(args: argparse.Namespace):
+    weights = args.weights
+    if weights == "published":
+        from download import fetch_published
+
+        weights = fetch_published("linknet")
+    elif not Path(weights).exists():
+        raise FileNotFoundError(
+            f"there are no weights at {weights}: train some with `bash train.sh`, or take "
+            "the published ones with `--weights published`"
+        )
+    return open_runtime(weights, args.runtime, args.device, args.precision)
+
+
+def print_summary(count: int, what: str, seconds: float, timing: Timing | None) -> None:
+    print(f"{count} {what} in {seconds:.1f} s, {count / max(seconds, 1e-6):.1f} {what}/s")
+    if timing is not None:
+        print(timing.table())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
