@@ -33,25 +33,27 @@ class DataError(ValueError):
 class PairFolder:
     """`images/NAME.jpg` (or another picture format) with `masks/NAME.png` (likewise), of any size.
 
-    Raises DataError for a picture without mask or a mask without picture.
+    Raises DataError for a picture without mask or a mask without picture: at once, or with `skip_bad` when
+    that item is read.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike, skip_bad: bool = False):
         folder = Path(folder)
         images, masks = list_pictures(folder / "images"), list_pictures(folder / "masks")
-        for name in images.keys() ^ masks.keys():
-            there, missing = ("picture", "mask") if name in images else ("mask", "picture")
-            raise DataError(f"{(images.get(name) or masks[name])}: this {there} has no {missing} in {folder}")
         if not images:
             raise DataError(f"{folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
-        self.names = sorted(images)
-        self.paths = [(images[name], masks[name]) for name in self.names]
+        self.names = sorted({**images, **masks})
+        self.paths = [(images.get(name), masks.get(name)) for name in self.names]
+        if not skip_bad:
+            for image_path, mask_path in self.paths:
+                check_pair(image_path, mask_path)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple:
         image_path, mask_path = self.paths[index]
+        check_pair(image_path, mask_path)
         image, mask = read_image(image_path), read_mask(mask_path)
         if image.shape[:2] != mask.shape:
             raise DataError(
@@ -148,11 +150,12 @@ class PlainExamples:
         return preprocess(image, (self.size, self.size)), mask[None]
 
 
-def open_dataset(folder: str | os.PathLike, split: str):
+def open_dataset(folder: str | os.PathLike, split: str, skip_bad: bool = False):
     """Open `folder` in whichever layout it has.
 
     That is `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
-    which then are every split. Raises DataError where it has none of them.
+    which then are every split. Raises DataError where it has none of them, and for a picture without mask or
+    a mask without picture: with `skip_bad` only when that item is read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -161,7 +164,7 @@ def open_dataset(folder: str | os.PathLike, split: str):
         return FaceSegData(folder, split)
     for candidate in (folder / split, folder):
         if (candidate / "images").is_dir():
-            return PairFolder(candidate)
+            return PairFolder(candidate, skip_bad)
     raise DataError(
         f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; {split}/images and "
         f"{split}/masks; or images and masks"
@@ -171,10 +174,14 @@ def open_dataset(folder: str | os.PathLike, split: str):
 def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
     """Give (training indices, validation indices), about `fraction` of them for validation.
 
-    Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on one
-    side, or the validation would measure how well faces were remembered.
+    Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on
+    one side, or the validation would measure how well faces were remembered. A name with more than 20 numbers
+    and more than a tenth of the pictures is no person's but that of a series, as in IMG_0001: each picture
+    of it stands for itself.
     """
     persons = np.array([re.sub(r"_\d+$", "", name) for name in names])
+    _, person, counts = np.unique(persons, return_inverse=True, return_counts=True)
+    persons = np.where(counts[person] > max(20, len(names) / 10), names, persons)
     shuffled = np.random.default_rng(seed).permutation(np.unique(persons))
     wanted = max(round(fraction * len(names)), 1 if fraction > 0 else 0)
     held_out, count = set(), 0
@@ -199,6 +206,13 @@ def readable_indices(pairs) -> tuple:
     return np.array(good, int), messages
 
 
+def check_pair(image_path: Path | None, mask_path: Path | None) -> None:
+    if mask_path is None:
+        raise DataError(f"{image_path}: this picture has no mask in {image_path.parent.parent / 'masks'}")
+    if image_path is None:
+        raise DataError(f"{mask_path}: this mask has no picture in {mask_path.parent.parent / 'images'}")
+
+
 def list_pictures(folder: Path) -> dict:
     """Give {stem: path} of the pictures in a folder; two pictures of one stem raise DataError."""
     if not folder.is_dir():
@@ -217,8 +231,8 @@ def list_pictures(folder: Path) -> dict:
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask file as HxW uint8 of 0, 128, 255.
 
-    Grey, 1-bit, palette, RGB and RGBA files are understood; palette and colour files by the colours that they
-    show, which must be greys. Transparent pixels are background.
+    Grey, 1-bit, palette, RGB and RGBA files are understood. Colour files must show greys, and transparent
+    pixels are background. A palette of greys is read by these, one of colours by its numbers.
     """
     try:
         with Image.open(path) as picture:
@@ -227,9 +241,12 @@ def read_mask(path: Path) -> np.ndarray:
                 values = np.array(picture.convert("L") if picture.mode == "1" else picture)
             else:
                 red, green, blue, alpha = np.moveaxis(np.array(picture.convert("RGBA")), 2, 0)
-                if (red != green).any() or (red != blue).any():
+                if (red == green).all() and (red == blue).all():
+                    values = np.where(alpha >= 128, red, 0)
+                elif picture.mode == "P":
+                    values = np.array(picture)
+                else:
                     raise DataError(f"{path}: a mask must be black, white or grey, and this one has colours")
-                values = np.where(alpha >= 128, red, 0)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
@@ -240,7 +257,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def label_values(values: np.ndarray, where: str) -> np.ndarray:
-    """Turn a mask's values into 0, 128, 255: 0/1, 0/255, and either with 128. Anything else raises DataError."""
+    """Turn a mask's values, 0/1 or 0/255 and either with 128, into 0, 128, 255; DataError for any others."""
     found = np.unique(values)
     if np.isin(found, (0, 1, NOT_JUDGED)).all():
         return np.where(values == 1, FACE, values).astype(np.uint8)
@@ -291,7 +308,7 @@ def main() -> None:
     parser.add_argument("--split", default="train", choices=("train", "test"))
     args = parser.parse_args()
     try:
-        pairs = open_dataset(args.data, args.split)
+        pairs = open_dataset(args.data, args.split, skip_bad=True)
     except DataError as error:
         sys.exit(str(error))
     good, messages = readable_indices(pairs)

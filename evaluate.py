@@ -169,7 +169,7 @@ def open_splits(args: argparse.Namespace) -> dict:
     """
     folder = Path(args.data)
     if args.split:
-        return {args.split: open_dataset(folder, args.split)}
+        return {args.split: open_dataset(folder, args.split, args.skip_bad)}
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; give your own with --data, or fetch the published one with "
@@ -180,7 +180,7 @@ def open_splits(args: argparse.Namespace) -> dict:
         for name in ("train", "test")
         if (folder / f"img_{name}.npy").exists() or (folder / name / "images").is_dir()
     ]
-    return {name: open_dataset(folder, name) for name in names or ["all"]}
+    return {name: open_dataset(folder, name, args.skip_bad) for name in names or ["all"]}
 
 
 def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
