@@ -8,21 +8,16 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from pathlib import Path
 
 from utils import atomic_path
 
 
-def append_log(path: str | os.PathLike, row: dict) -> None:
-    """Add an epoch to the CSV log, and the header first where the file is new."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, row.keys())
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+def write_log(path: str | os.PathLike, rows: list) -> None:
+    """Write the CSV log: one row, a dict, an epoch."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:

@@ -1,0 +1,89 @@
+"""The options of train.py: `python train.py --help` prints them.
+
+args = parse_arguments(["--size", "128"])
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from utils import STRIDE
+
+
+def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Train LinkNet34 on faces.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    # what goes in and out
+    add(
+        "--data",
+        default="faceseg_data",
+        help="faceseg_data, or a folder with images/ and masks/ (or train/ and test/)",
+    )
+    add("--output", default="runs/train", help="folder of the run")
+    add("--weights", help="start from these weights of the whole network")
+    add("--backbone", help="start the encoder from these ResNet34 weights")
+    add("--resume", metavar="CHECKPOINT", help="continue this run exactly; the other options come from it")
+    add("--demo", action="store_true", help="train on generated pictures for a few minutes; needs no data")
+    add(
+        "--skip-bad",
+        action="store_true",
+        help="leave out unreadable pictures and odd masks instead of stopping",
+    )
+    add(
+        "--allow-pickle",
+        action="store_true",
+        help="let OneFlow unpickle --weights or --backbone: only files you trust",
+    )
+    # the recipe
+    add("--size", type=int, default=256, help="side of the training examples, a multiple of 32")
+    add("--epochs", type=int, default=40)
+    add("--batch-size", type=int, default=16, help="pictures in a step of one process")
+    add(
+        "--optimizer",
+        choices=("adamw", "sgd"),
+        default="adamw",
+        help="sgd, with --lr 0.05, is the published one",
+    )
+    add("--lr", type=float, default=1e-3, help="highest learning rate")
+    add("--weight-decay", type=float, default=0.02)
+    add("--warmup", type=int, default=300, help="steps in which the learning rate rises from zero")
+    add("--jaccard-weight", type=float, default=1.0, help="of -log(soft IoU), beside the cross-entropy")
+    add("--clip", type=float, default=2.0, help="largest norm of the gradient")
+    add("--ema", type=float, default=0.998, help="decay of the averaged weights")
+    add(
+        "--val",
+        type=float,
+        default=0.05,
+        help="share of the training pictures, by person, kept for validation",
+    )
+    add("--seed", type=int, default=0)
+    # the machine
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--graph", action="store_true", help="compile the step on a CPU too (one process)")
+    add("--no-amp", action="store_true", help="full precision on a GPU; several GPUs always have it")
+    add(
+        "--workers",
+        type=int,
+        default=2,
+        help="processes that load and augment pictures, for each training process",
+    )
+    add(
+        "--save-minutes",
+        type=float,
+        default=5.0,
+        help="write the last checkpoint this often, also inside an epoch",
+    )
+    args = parser.parse_args(arguments)
+    if args.demo:
+        parser.set_defaults(size=64, epochs=12, batch_size=8, val=0.15, output="runs/demo")
+        args = parser.parse_args(arguments)
+    if args.size < STRIDE or args.size % STRIDE:
+        parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
+    for name in ("epochs", "batch_size", "lr", "clip"):
+        if getattr(args, name) <= 0:
+            parser.error(f"--{name.replace('_', '-')} must be above 0")
+    if not 0 <= args.val < 1 or not 0 <= args.ema < 1:
+        parser.error("--val and --ema must be in 0..1, without 1")
+    return args

@@ -1,0 +1,48 @@
+"""Checkpoints: what is written is read back, and what is broken is named."""
+
+import numpy as np
+import pytest
+
+from checkpoint import CheckpointError, read_checkpoint, with_prefix, without_prefix, write_checkpoint
+
+
+def test_round_trip(tmp_path):
+    tensors = {"model.a": np.arange(6, dtype=np.float32).reshape(2, 3), "model.n": np.array(7, np.int64)}
+    state = {"step": 3, "log": [{"loss": 0.1 + 0.2, "val_iou": float("nan")}], "options": {"data": "a b"}}
+    write_checkpoint(tmp_path / "c.safetensors", tensors, state)
+    read, read_state = read_checkpoint(tmp_path / "c.safetensors")
+    assert read.keys() == tensors.keys()
+    assert all(np.array_equal(read[name], tensors[name]) for name in tensors)
+    assert read_state["log"][0]["loss"] == 0.1 + 0.2  # every bit of it
+    assert np.isnan(read_state["log"][0]["val_iou"])
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_failed_write_leaves_the_previous_checkpoint(tmp_path):
+    path = tmp_path / "c.safetensors"
+    write_checkpoint(path, {"a": np.ones(2, np.float32)}, {"step": 1})
+    with pytest.raises(Exception):  # noqa: B017 (safetensors chooses the type)
+        write_checkpoint(path, {"a": "not an array"}, {"step": 2})
+    assert read_checkpoint(path)[1] == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "weights"])
+def test_what_is_no_checkpoint_is_named(tmp_path, damage, random_weights):
+    path = tmp_path / "c.safetensors"
+    write_checkpoint(path, {"a": np.ones(1000, np.float32)}, {"step": 1})
+    if damage == "missing":
+        path.unlink()
+    elif damage == "weights":
+        path = random_weights
+    else:
+        content = {"empty": b"", "truncated": path.read_bytes()[:-500], "text": b"hello" * 100}[damage]
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(path)):
+        read_checkpoint(path)
+
+
+def test_prefixes():
+    tensors = with_prefix("model.", {"a": 1, "model.b": 2})
+    assert tensors == {"model.a": 1, "model.model.b": 2}
+    assert without_prefix("model.", {**tensors, "ema.a": 3}) == {"a": 1, "model.b": 2}

@@ -1,0 +1,250 @@
+"""Training end to end: resuming is exact, several processes agree with one, stops and faults are orderly."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import train
+from checkpoint import read_checkpoint
+from demo import DemoFaces
+from options import parse_arguments
+from quiet import flow
+from weights import check_linknet34, read_weights
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Fourteen generated pictures of 48x40 in a folder with a space in its name."""
+    folder = tmp_path_factory.mktemp("some faces")
+    write_pairs(folder / "train", 14)
+    return folder
+
+
+def write_pairs(folder, count):
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    pairs = DemoFaces(count, size=48, seed=3)
+    for name, (image, mask) in zip(pairs.names, pairs):
+        cv2.imwrite(str(folder / "images" / f"{name}.png"), image[:, :40, ::-1])
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask[:, :40])
+
+
+def options(data, output, *more):
+    return [
+        *("--data", str(data), "--output", str(output), "--size", "32", "--batch-size", "4", "--epochs", "2"),
+        *("--val", "0.15", "--workers", "0", "--device", "cpu", *more),
+    ]
+
+
+def command(*arguments):
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(*arguments, **more):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **more)
+
+
+def train_here(arguments, stop_at=None):
+    args = parse_arguments(arguments)
+    tensors, state = train.take_up(args) if args.resume else ({}, None)
+    training = train.Training(args, tensors, state)
+    if stop_at is not None:
+        training.stop.made = lambda device: training.state["step"] == stop_at
+        training.stop.signal = signal.SIGTERM
+    return training.run()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole")
+    assert train_here(options(data, output)) == 0
+    return read_checkpoint(output / "last.safetensors")
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 4])  # in an epoch of three steps, at its end, and in the next
+def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrupted, stop_at):
+    assert train_here(options(data, tmp_path), stop_at) == 128 + signal.SIGTERM
+    assert read_checkpoint(tmp_path / "last.safetensors")[1]["step"] == stop_at
+    assert train_here(["--resume", str(tmp_path / "last.safetensors"), "--workers", "2"]) == 0
+    tensors, state = read_checkpoint(tmp_path / "last.safetensors")
+    whole, whole_state = uninterrupted
+    assert tensors.keys() == whole.keys()
+    different = [name for name in whole if not np.array_equal(tensors[name], whole[name])]
+    assert different == []
+    assert state["log"] == whole_state["log"]
+    assert len(state["log"]) == 2
+
+
+def test_results_depend_on_the_seed(data, tmp_path, uninterrupted):
+    assert train_here(options(data, tmp_path, "--seed", "1")) == 0
+    tensors, _ = read_checkpoint(tmp_path / "last.safetensors")
+    assert not np.array_equal(tensors["model.firstconv.weight"], uninterrupted[0]["model.firstconv.weight"])
+
+
+def test_run_writes_log_curves_and_weights(data, tmp_path):
+    result = run(*options(data, tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        *("best.safetensors", "curves.png", "last.safetensors", "log.csv")
+    ]
+    with open(tmp_path / "run" / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row["val_iou"]) <= 1 and float(row["loss"]) > 0 for row in rows)
+    assert cv2.imread(str(tmp_path / "run" / "curves.png")).shape[0] > 100
+    check_linknet34(read_weights(tmp_path / "run" / "best.safetensors"))
+
+
+def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
+    args = parse_arguments(options(data, tmp_path, "--val", "0.5"))
+    training = train.Training(args, {}, None)
+    before = train.to_arrays(training.average)
+    first = training.validate()
+    assert not training.average.training
+    assert training.validate() == first
+    after = train.to_arrays(training.average)
+    assert all(np.array_equal(before[name], after[name]) for name in before)  # batch statistics too
+
+
+def test_average_follows_its_formula(data, tmp_path):
+    args = parse_arguments(options(data, tmp_path))
+    training = train.Training(args, {}, None)
+    old = train.to_arrays(training.average)
+    image, mask = flow.randn(4, 3, 32, 32), flow.zeros(4, 1, 32, 32).to(flow.uint8)
+    training.step(image, mask)
+    new = train.to_arrays(training.model)
+    train.update_average(training.average, training.model, 0.75)
+    average = train.to_arrays(training.average)
+    for name in ("firstconv.weight", "encoder3.1.bn2.running_var", "finalconv3.bias"):
+        np.testing.assert_allclose(average[name], 0.75 * old[name] + 0.25 * new[name], rtol=1e-5, atol=1e-7)
+
+
+def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
+    """Batch norm aside, whose statistics are those of each process's own part: here it keeps its own still."""
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import numpy as np\n"
+        "import train\n"
+        "from quiet import flow\n"
+        "rng = np.random.default_rng(0)\n"
+        "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
+        "mask = rng.choice([0, 128, 255], (4, 1, 32, 32)).astype(np.uint8)\n"
+        "rank, world = flow.env.get_rank(), flow.env.get_world_size()\n"
+        "mine = slice(4 // world * rank, 4 // world * (rank + 1))\n"
+        "flow.manual_seed(rank)\n"  # rank 0's weights must reach the other
+        "model = train.LinkNet34()\n"
+        "model.eval()\n"
+        "args = train.parse_arguments(['--optimizer', 'sgd', '--lr', '0.1', '--warmup', '1'])\n"
+        "step = train.make_step(model, args, 10, flow.device('cpu'), world)\n"
+        "for _ in range(2):\n"
+        "    step(flow.tensor(image[mine]), flow.tensor(mask[mine]))\n"
+        "np.savez(sys.argv[1] + str(rank), **train.to_arrays(model))\n"
+    )
+    launch = ["-m", "oneflow.distributed.launch", "--nproc_per_node", "2", "--master_port", "29677"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for arguments in (
+        [str(script), str(tmp_path / "one")],
+        [*launch, str(script), str(tmp_path / "two")],
+    ):
+        subprocess.run([sys.executable, *arguments], check=True, timeout=240, env=environment, cwd=tmp_path)
+    one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one0", "two0", "two1"))
+    flow.manual_seed(0)
+    start = train.to_arrays(train.LinkNet34())
+    for name in one.files:
+        assert np.array_equal(first[name], second[name]), name
+        moved = np.abs(one[name] - start[name]).max()
+        assert np.abs(first[name] - one[name]).max() <= 1e-3 * moved + 1e-7, name
+    assert np.abs(one["firstconv.weight"] - start["firstconv.weight"]).max() > 1e-5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_finishes_the_step_and_writes_a_checkpoint(data, tmp_path, number):
+    arguments = options(data, tmp_path / "run", "--epochs", "500", "--workers", "1")
+    with open(tmp_path / "err", "w") as stderr:
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
+        )
+    wait_for(lambda: "loss=" in (tmp_path / "err").read_text(), process)
+    os.killpg(process.pid, number)  # as a terminal does: the loader processes get it too
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "--resume" in output
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors")[1]["step"] > 0
+
+
+def wait_for(condition, process, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the training ended by itself"
+        assert time.monotonic() < end, "the training did not start"
+        time.sleep(0.1)
+
+
+def test_demo_needs_no_data(tmp_path):
+    small = ("--size", "32", "--epochs", "1", "--batch-size", "30", "--output", str(tmp_path))
+    result = run("--demo", *small, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(read_checkpoint(tmp_path / "best.safetensors")[1]["log"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--size", "100"], "multiple of 32"),
+        (["--resume", "nothing.safetensors"], "nothing.safetensors"),
+        (["--weights", "nothing.safetensors"], "nothing.safetensors"),
+        (["--device", "cuda"], "GPU"),
+        (["--batch-size", "400"], "--batch-size"),
+        (["--epochs", "0"], "--epochs"),
+    ],
+)
+def test_bad_arguments_are_explained(data, tmp_path, arguments, message):
+    if "cuda" in arguments and flow.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    result = run(*options(data, tmp_path / "run"), *arguments, cwd=tmp_path)
+    assert result.returncode not in (0, -signal.SIGABRT)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_picture_is_named_and_can_be_skipped(tmp_path):
+    write_pairs(tmp_path / "train", 14)
+    bad = tmp_path / "train" / "images" / "demo3.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    result = run(*options(tmp_path, tmp_path / "run", "--workers", "1", "--val", "0"))
+    assert result.returncode == 1
+    assert "demo3.png" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run(*options(tmp_path, tmp_path / "run", "--val", "0", "--skip-bad", "--epochs", "1"))
+    assert result.returncode == 0, result.stderr
+    assert "1 bad" in result.stderr
+
+
+def test_checkpoint_of_another_number_of_processes_is_refused(data, tmp_path):
+    assert train_here(options(data, tmp_path), stop_at=1) > 128
+    tensors, state = read_checkpoint(tmp_path / "last.safetensors")
+    args = parse_arguments(options(data, tmp_path))
+    with pytest.raises(train.CheckpointError, match="2 processes"):
+        train.Training(args, tensors, {**state, "world": 2})
+
+
+def test_start_from_backbone_and_weights(data, tmp_path, random_state, random_weights):
+    args = parse_arguments(options(data, tmp_path, "--weights", str(random_weights)))
+    loaded = train.to_arrays(train.start_model(args))
+    np.testing.assert_array_equal(loaded["decoder2.deconv2.weight"], random_state["decoder2.deconv2.weight"])
