@@ -146,7 +146,7 @@ def parse_arguments() -> argparse.Namespace:
         "--images", type=int, default=300, help="INT8: pictures to calibrate with (%(default)s)"
     )
     parser.add_argument(
-        "--size", type=int, default=256, help="INT8: side of the network's input (%(default)s)"
+        "--size", type=int, default=256, help="INT8: longest side of the network's input (%(default)s)"
     )
     args = parser.parse_args()
     if args.int8 and not args.data:
@@ -165,7 +165,6 @@ def main() -> None:
         state = read_weights(weights)
         if args.int8:
             from quantise import export_int8
-
             from runtimes import int8_path
 
             output = Path(args.output) if args.output else int8_path(weights)

@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 from tqdm import tqdm
 
-from augment import FACE, NOT_JUDGED
 from dataset import open_dataset
+from metrics import score_mask
 from runtimes import DIGEST_KEY, OpenVinoRuntime, import_openvino, weights_digest
-from utils import atomic_path, preprocess, resize
+from utils import atomic_path, fit_size, preprocess, resize
 
 MAX_IOU_CHANGE = 0.002  # of the mean IoU, 0..1
 
@@ -33,9 +33,9 @@ def export_int8(
 ) -> None:
     """Quantises `model`, the ONNX form of the file `weights`; prints its IoU; writes output (.xml) and .bin.
 
-    data: see dataset.open_dataset. images: how many pictures to calibrate with. size: side of the network's
-    input in pixels. Raises QuantisationError, and then writes nothing, if NNCF is missing or the mean IoU on
-    the test split moves by more than MAX_IOU_CHANGE.
+    data: see dataset.open_dataset. images: how many pictures to calibrate with. size: longest side of the
+    network's input in pixels. Raises QuantisationError, and then writes nothing, if NNCF is missing or the
+    mean IoU on the test split moves by more than MAX_IOU_CHANGE.
     """
     if output.suffix != ".xml":
         raise QuantisationError(f"{output}: the INT8 form is an .xml file (and a .bin file beside it)")
@@ -44,7 +44,7 @@ def export_int8(
     chosen = np.linspace(0, len(train) - 1, min(images, len(train))).astype(int)
     core = import_openvino().Core()
     full = core.read_model(model.SerializeToString())
-    calibration = nncf.Dataset(chosen, lambda index: preprocess(train[index][0], (size, size))[None])
+    calibration = nncf.Dataset(chosen, lambda index: network_input(train[index][0], size))
     small = nncf.quantize(full, calibration, preset=nncf.QuantizationPreset.MIXED, subset_size=len(chosen))
 
     before = mean_iou(OpenVinoRuntime(core, full, "f32"), test, size)
@@ -69,15 +69,18 @@ def import_nncf():
     return nncf
 
 
+def network_input(image: np.ndarray, size: int) -> np.ndarray:
+    """HWC uint8 RGB -> (1, 3, H, W) float32, normalised, `size` pixels on the longest side."""
+    return preprocess(image, fit_size(*image.shape[:2], size))[None]
+
+
 def mean_iou(runtime: OpenVinoRuntime, pairs, size: int) -> float:
     """Mean over the pictures of the IoU of face, 0..1, at the mask's own size; pixels of 128 do not count."""
     ious = []
     for index in tqdm(range(len(pairs)), desc=runtime.name, leave=False):
         image, mask = pairs[index]
-        logits = runtime(preprocess(image, (size, size))[None])[0, 0]
-        found, face, judged = resize(logits, mask.shape) > 0, mask == FACE, mask != NOT_JUDGED
-        union = np.count_nonzero((found | face) & judged)
-        ious.append(np.count_nonzero(found & face) / union if union else 1.0)
+        logits = runtime(network_input(image, size))[0, 0]
+        ious.append(score_mask(resize(logits, mask.shape) > 0, mask).iou)
     return float(np.mean(ious))
 
 
