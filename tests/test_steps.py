@@ -37,8 +37,8 @@ def test_graph_equals_eager(name):
         if not losses:
             np.testing.assert_allclose(graph_logits.numpy(), logits.numpy(), atol=1e-4)
         losses.append((float(loss.numpy()), float(graph_loss.numpy())))
-    # Adam divides by the gradient's size, so rounding grows where gradients are tiny. Still, a schedule, decay
-    # or clipping that differed would show: the losses move by a hundred times this tolerance.
+    # Adam divides by the gradient's size, so rounding grows where gradients are tiny. Still, a schedule,
+    # decay or clipping that differed would show: the losses move by a hundred times this tolerance.
     eager_losses, graph_losses = zip(*losses)
     assert graph_losses == pytest.approx(eager_losses, rel=1e-3)
     assert max(eager_losses) - min(eager_losses) > 0.02

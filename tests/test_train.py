@@ -131,7 +131,7 @@ def test_average_follows_its_formula(data, tmp_path):
 
 
 def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
-    """Batch norm aside, whose statistics are those of each process's own part: here it keeps its own still."""
+    """Batch norm aside: its statistics are those of each process's own part, so here it keeps still."""
     script = tmp_path / "two.py"
     script.write_text(
         "import sys\n"
