@@ -48,10 +48,10 @@ def to_mask(probability: np.ndarray, region: Region, shape: tuple) -> Mask:
     paste(levels, region, full)
     x_scale, y_scale = region.width / levels.shape[1], region.height / levels.shape[0]
     occupied = Region(  # one pixel of the network's more on each side, as resizing spreads that far
-        int(region.left + (left - 1) * x_scale),
-        int(region.top + (top - 1) * y_scale),
-        int(np.ceil(region.left + (left + width + 1) * x_scale)),
-        int(np.ceil(region.top + (top + height + 1) * y_scale)),
+        int(region.left + max(left - 1, 0) * x_scale),
+        int(region.top + max(top - 1, 0) * y_scale),
+        int(np.ceil(region.left + min(left + width + 1, levels.shape[1]) * x_scale)),
+        int(np.ceil(region.top + min(top + height + 1, levels.shape[0]) * y_scale)),
     )
     return Mask(full, occupied.inside(shape[0], shape[1]))
 

@@ -1,0 +1,88 @@
+"""From a frame to its mask: python -m pytest tests/test_segmenter.py"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scenes import background, draw_face, iou, red_runtime
+
+from regions import Region
+from segmenter import Mask, Segmenter, segment_picture, to_mask
+from timing import Timing
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (720, 1280), (144, 176), (37, 91), (300, 1800)])
+@pytest.mark.parametrize("follow", [True, False])
+def test_the_mask_is_where_the_face_is(shape, follow):
+    segmenter = Segmenter(red_runtime, follow=follow, smooth=0.5)
+    for step in range(4):
+        frame = background(*shape)
+        before = frame.copy()
+        radius = min(shape) / 3
+        truth = draw_face(frame, (shape[1] / 2 + step, shape[0] / 2), radius)
+        mask = segmenter(frame)
+        assert mask.probability.shape == shape and mask.probability.dtype == np.uint8
+        assert iou(mask.probability > 127, truth) > 0.88
+        left, top, right, bottom = mask.region
+        outside = mask.probability.copy()
+        outside[top:bottom, left:right] = 0
+        assert outside.max() <= 12
+    assert mask.share(0.5) == pytest.approx(truth.mean(), rel=0.1)
+    assert (frame[~truth] == before[~truth]).all()
+
+
+def test_the_runtime_gets_normalised_rgb_in_the_right_layout():
+    seen = []
+
+    def runtime(batch):
+        seen.append(batch)
+        return np.full((1, 1, *batch.shape[2:]), -9, np.float32)
+
+    frame = np.zeros((192, 256, 3), np.uint8)
+    frame[...] = (10, 100, 200)  # BGR
+    Segmenter(runtime)(frame)
+    assert seen[0].shape == (1, 3, 192, 256) and seen[0].dtype == np.float32
+    wanted = (np.array([200, 100, 10]) - [123.68, 116.779, 103.939]) / [58.393, 57.12, 57.375]
+    np.testing.assert_allclose(seen[0][0, :, 5, 7], wanted, atol=1e-5)
+
+
+def test_probabilities_are_resized_before_anything_is_cut_off():
+    logits = np.full((1, 1, 32, 32), -9, np.float32)
+    logits[..., 16:] = 9
+    probability = segment_picture(lambda batch: logits, np.zeros((320, 320, 3), np.uint8), size=32)
+    assert probability.shape == (320, 320) and probability.dtype == np.float32
+    ramp = probability[100, 154:167]
+    assert 0.2 < ramp[6] < 0.8 and (np.diff(ramp) >= 0).all() and len(np.unique(ramp)) > 5
+
+
+def test_all_faces_of_a_picture_are_found():
+    frame = background(720, 1280)
+    truth = (
+        draw_face(frame, (200, 200), 40)
+        | draw_face(frame, (1000, 500), 120)
+        | draw_face(frame, (640, 300), 30)
+    )
+    assert iou(segment_picture(red_runtime, frame) > 0.5, truth) > 0.93
+
+
+def test_to_mask_of_nothing_and_of_a_region_partly_outside():
+    empty = to_mask(np.zeros((32, 32), np.float32), Region(0, 0, 64, 64), (64, 64, 3))
+    assert empty.region == (0, 0, 0, 0) and empty.share(0.5) == 0
+    full = to_mask(np.ones((32, 32), np.float32), Region(-32, -32, 32, 32), (64, 64, 3))
+    assert full.region == (0, 0, 32, 32) and (full.probability[:32, :32] == 255).all()
+    assert full.share(0.5) == 0.25 and Mask(full.probability, full.region).probability[32:].max() == 0
+
+
+def test_every_stage_is_timed():
+    timing = Timing()
+    segmenter = Segmenter(red_runtime, timing=timing)
+    for _ in range(3):
+        segmenter(background(48, 64))
+    assert {name: len(seconds) for name, seconds in timing.seconds.items()} == {
+        "prepare": 3,
+        "network": 3,
+        "smooth": 3,
+        "mask": 3,
+    }
+    lines = timing.table().splitlines()
+    assert len(lines) == 5 and lines[1].split()[:2] == ["prepare", "3"]
