@@ -55,10 +55,9 @@ def test_without_grep_nothing_is_lost(tmp_path: Path):
 
 def test_a_failed_import_says_what_to_do(tmp_path: Path):
     code = "try:\n    import quiet\nexcept ImportError as error:\n    print(error)"
-    for then, reason in (("raise ImportError('libcudnn.so.8')", "libcudnn.so.8"), ("", "placeholder")):
-        result = run_python(code, tmp_path, then=then)
-        assert reason in result.stdout
-        assert "bash setup.sh train" in result.stdout
+    result = run_python(code, tmp_path, then="raise ImportError('libcudnn.so.8')")
+    assert "libcudnn.so.8" in result.stdout
+    assert "bash setup.sh train" in result.stdout
 
 
 def test_kernels_are_chosen_unless_the_user_has_chosen(tmp_path: Path):

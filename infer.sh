@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Lays the mask over the face: sets up what is needed and passes all arguments on to infer.py.
+#
+#   bash infer.sh                                  # the webcam, in a window
+#   bash infer.sh --source photo.jpg --output masked.jpg
+#   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2 GB the first time
+set -euo pipefail
+
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+
+# OneFlow and its CUDA libraries are installed for those alone who ask for them.
+packages=infer before=''
+for argument in "$@"; do
+    case $before$argument in
+        --runtime=oneflow | --runtimeoneflow | --device=cuda* | --devicecuda*) packages=train ;;
+    esac
+    before=$argument
+done
+
+bash "$root/setup.sh" $packages
+exec "$root/.venv/bin/python" "$root/infer.py" "$@"

@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# Makes .venv, the virtual environment of this clone, and installs one of three sets of packages into it:
+#
+#   bash setup.sh infer   # what infer.py needs on a CPU: 165 MB to download, Python 3.8 to 3.14
+#   bash setup.sh train   # with OneFlow and its CUDA libraries: 2.0 GB, Linux on x86-64 and Python 3.8 to 3.10
+#   bash setup.sh test    # with the tests' tools
+#
+# infer.sh, train.sh and test.sh begin with it. Each set holds the ones above it. Nothing is done where the set is
+# there: .venv/installed-SET is a copy of what was installed, written when pip has succeeded.
+# PYTHON=/path/to/python chooses the interpreter.
+set -euo pipefail
+
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+venv=$root/.venv
+set=${1:-}
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+case $set in
+    infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='165 MB' installs='infer' requirements=requirements-infer.txt ;;
+    train) versions='3.10 3.9 3.8' size='2.0 GB' installs='infer train' requirements=requirements.txt ;;
+    test) versions='3.10 3.9 3.8' size='2.1 GB' installs='infer train test' requirements=requirements-test.txt ;;
+    *) fail 'usage: bash setup.sh infer|train|test' ;;
+esac
+# `infer` prefers the Pythons that `train` can use too, so that nothing has to be built again for it.
+
+# Prints VERSION and the path of the interpreter itself (also for one in a virtual environment, or a shim of pyenv).
+# The path is empty if it cannot make virtual environments. Prints nothing where it is no CPython, or does not run.
+probe() {
+    "$1" -c '
+import sys
+if sys.implementation.name == "cpython" and sys.maxsize > 2**32:
+    try:
+        import ensurepip, venv
+        path = getattr(sys, "_base_executable", sys.executable)
+    except ImportError:
+        path = ""
+    print("%d.%d %s" % (sys.version_info[:2] + (path,)))
+' </dev/null 2>/dev/null || true
+}
+
+# True if the probed interpreter ("VERSION PATH") will do for the set.
+fits() {
+    case " $versions " in
+        *" ${1%% *} "*) [ -n "${1#* }" ] ;;
+        *) false ;;
+    esac
+}
+
+# Prints "VERSION PATH" of the interpreter to use, or nothing.
+find_python() {
+    local version candidate found
+    for candidate in "${VIRTUAL_ENV:-}/bin/python" "${CONDA_PREFIX:-}/bin/python"; do
+        found=$(probe "$candidate")
+        if [ -n "$found" ] && fits "$found"; then
+            printf '%s\n' "$found"
+            return
+        fi
+    done
+    for version in $versions; do
+        for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python python3 python; do
+            found=$(probe "$candidate")
+            if [ "${found%% *}" = "$version" ] && fits "$found"; then
+                printf '%s\n' "$found"
+                return
+            fi
+        done
+    done
+    command -v uv >/dev/null || return 0
+    for version in $versions; do
+        found=$(probe "$(uv python find "$version" 2>/dev/null)")
+        if [ "${found%% *}" = "$version" ] && fits "$found"; then
+            printf '%s\n' "$found"
+            return
+        fi
+    done
+    printf 'No fitting Python is installed: uv fetches 3.10.\n' >&2
+    uv python install --quiet 3.10 >&2 && probe "$(uv python find 3.10)"
+}
+
+# Prints "VERSION PATH" of the interpreter to use; says what to install if there is none.
+choose_python() {
+    local found
+    if [ -n "${PYTHON:-}" ]; then
+        found=$(probe "$PYTHON")
+        [ -n "$found" ] || fail "PYTHON=$PYTHON does not run, or is not a 64-bit CPython 3."
+        case " $versions " in
+            *" ${found%% *} "*) ;;
+            *) fail "PYTHON=$PYTHON is Python ${found%% *}; needed is one of: $versions." ;;
+        esac
+        [ -n "${found#* }" ] || fail "PYTHON=$PYTHON has no venv module (on Debian or Ubuntu: apt install python${found%% *}-venv)."
+    else
+        found=$(find_python)
+    fi
+    if [ -z "$found" ]; then
+        found=$(probe python3)
+        if [ -n "$found" ] && ! [ -n "${found#* }" ] && [[ " $versions " == *" ${found%% *} "* ]]; then
+            fail "python3 cannot make virtual environments: install them (on Debian or Ubuntu: apt install python${found%% *}-venv)."
+        fi
+        if [ "$set" = infer ]; then
+            fail 'No Python from 3.8 to 3.14 was found: install one, or name one with PYTHON=/path/to/python3.'
+        fi
+        fail "No Python 3.10, 3.9 or 3.8 was found, the only ones that OneFlow 0.9.0 exists for: install one (uv python install 3.10, or pyenv install 3.10), or name one with PYTHON=/path/to/python3.10."
+    fi
+    printf '%s\n' "$found"
+}
+
+# What .venv/installed-SET holds if the set is installed: the interpreter and the requirements.
+stamp() {
+    probe "$venv/bin/python"
+    (cd "$root" && case $1 in
+        infer) cat requirements-infer.txt ;;
+        train) cat requirements-infer.txt requirements.txt ;;
+        test) cat requirements-infer.txt requirements.txt requirements-test.txt ;;
+    esac)
+}
+
+installed() {
+    [ -f "$venv/installed-$set" ] && [ "$(cat "$venv/installed-$set")" = "$(stamp "$set")" ] || return 1
+    # Another interpreter was asked for.
+    [ -z "${PYTHON:-}" ] || [ "$(choose_python)" = "$(probe "$venv/bin/python")" ]
+}
+
+make_venv() {
+    local chosen present
+    present=$(probe "$venv/bin/python")
+    if [ -n "$present" ] && fits "$present" && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        [ -n "${PYTHON:-}" ] && [ "$(choose_python)" != "$present" ] || return 0
+    fi
+    chosen=$(choose_python)
+    if [ -e "$venv" ]; then
+        printf 'Making .venv anew with Python %s (the present one: %s).\n' "${chosen%% *}" "${present:-broken}" >&2
+        rm -rf "$venv"
+    fi
+    "${chosen#* }" -m venv "$venv" || fail "${chosen#* } could not make the virtual environment $venv."
+}
+
+# Runs pip, shows the large downloads alone, and explains what went wrong.
+run_pip() {
+    local line status=1 trouble='' last=''
+    while IFS= read -r line; do
+        if [[ $line =~ Downloading\ ([^-]+)-([^-]+)-.*\(([0-9][0-9]+\.?[0-9]*\ MB)\) ]]; then
+            printf '  downloading %s %s (%s)\n' "${BASH_REMATCH[@]:1}" >&2
+        fi
+        case $line in
+            'Installing collected packages'*) printf '  unpacking\n' >&2 ;;
+            *'No space left on device'*) trouble='the disk is full' ;;
+            *'name resolution'* | *NewConnectionError* | *'imed out'* | *'Network is unreachable'* | *ProxyError* | \
+                *'Connection broken'* | *ConnectionResetError* | *'Name or service not known'*)
+                trouble='the package index cannot be reached: is there a network?' ;;
+            'exit status '*) status=${line#exit status } ;;
+        esac
+        case $line in *ERROR* | *rror:*) last=$line ;; esac
+    done < <(
+        set +e
+        PIP_USER=0 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --only-binary :all: \
+            -r "$root/$requirements" 2>&1
+        printf 'exit status %s\n' $?
+    )
+    [ "$status" = 0 ] || fail "The packages could not be installed: ${trouble:-$last}" 'The same command begins again where it stopped.'
+}
+
+check_imports() {
+    local said
+    said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}" \
+        'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0).'
+    if [ "$set" != infer ]; then
+        said=$(cd "$root" && "$venv/bin/python" -c 'import quiet' 2>&1) || fail "${said##*$'\n'}"
+    fi
+}
+
+installed && exit 0
+
+if [ "$set" != infer ] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then
+    fail "OneFlow 0.9.0 exists for Linux on x86-64 alone, and this is $(uname -s) on $(uname -m); bash infer.sh works here."
+fi
+
+# One at a time: a second set-up of this clone waits for the first.
+if command -v flock >/dev/null; then
+    exec 9<"${BASH_SOURCE[0]}"
+    flock 9
+    installed && exit 0
+fi
+
+make_venv
+rm -f "$venv"/installed-*
+printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
+run_pip
+check_imports
+for set in $installs; do
+    stamp "$set" >"$venv/installed-$set.tmp"
+    mv "$venv/installed-$set.tmp" "$venv/installed-$set"
+done

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Trains LinkNet34: sets up what is needed, fetches the published data and backbone if no others are named, and
+# passes all arguments on to train.py.
+#
+#   bash train.sh                          # the published data (./faceseg_data) and backbone
+#   bash train.sh --demo                   # minutes on a CPU, nothing to download but the packages
+#   bash train.sh --data my_faces --size 128 --epochs 10
+#   NPROC=2 bash train.sh                  # two GPUs, or two processes on a CPU
+#   NPROC=8 NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 bash train.sh   # several machines
+set -euo pipefail
+
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+python=$root/.venv/bin/python
+
+data=missing start=missing
+for argument in "$@"; do
+    case $argument in
+        --data | --data=*) data=given ;;
+        --weights | --weights=* | --backbone | --backbone=*) start=given ;;
+        --demo | --resume | --resume=* | -h | --help) data=given start=given ;;
+    esac
+done
+
+bash "$root/setup.sh" train
+if [ $data = missing ]; then
+    folder=$("$python" "$root/download.py" data)
+    set -- --data "$folder" "$@"
+fi
+if [ $start = missing ]; then
+    folder=$("$python" "$root/download.py" backbone)
+    set -- --backbone "$folder" "$@"
+fi
+
+if [ "${NPROC:-1}" = 1 ] && [ "${NNODES:-1}" = 1 ]; then
+    exec "$python" "$root/train.py" "$@"
+fi
+exec "$python" "$root/launch.py" --processes "${NPROC:-1}" --nodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}" \
+    --address "${MASTER_ADDR:-127.0.0.1}" --port "${MASTER_PORT:-0}" "$root/train.py" "$@"
