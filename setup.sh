@@ -31,14 +31,16 @@ esac
 # The path is empty if it cannot make virtual environments. Prints nothing where it is no CPython, or does not run.
 probe() {
     "$1" -c '
-import sys
+import os, sys
 if sys.implementation.name == "cpython" and sys.maxsize > 2**32:
+    version = "%d.%d" % sys.version_info[:2]
     try:
         import ensurepip, venv
-        path = getattr(sys, "_base_executable", sys.executable)
+        path = os.path.join(sys.base_prefix, "bin", "python" + version)
+        path = path if os.path.exists(path) else os.path.realpath(sys.executable)
     except ImportError:
         path = ""
-    print("%d.%d %s" % (sys.version_info[:2] + (path,)))
+    print(version + " " + path)
 ' </dev/null 2>/dev/null || true
 }
 

@@ -1,4 +1,4 @@
-"""launch.py: what the processes are told, signals, failures and the exit status, with workers that are no trainings."""
+"""launch.py: what its processes are told, signals, failures and the exit status. They are no real trainings."""
 
 from __future__ import annotations
 
