@@ -1,0 +1,340 @@
+"""The evaluation end to end: its figures for known masks, its files, every data layout, and its errors."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import evaluate
+from dataset import PlainExamples, open_dataset
+from demo import DemoFaces
+from published import batch_iou, published_iou
+from sheet import contact_sheet
+
+ROOT = Path(__file__).parent.parent
+KEYS = [
+    *("images", "iou_mean", "iou_p10", "iou_all", "dice", "precision", "recall", "boundary_iou"),
+    *("threshold", "size", "seconds"),
+]
+
+
+def run(*arguments, **more):
+    command = [sys.executable, str(ROOT / "evaluate.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **more)
+
+
+def write_pairs(folder, pairs):
+    """Write {name: (image HWC RGB, mask)} as images/ and masks/."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name, (image, mask) in pairs.items():
+        cv2.imwrite(str(folder / "images" / f"{name}.png"), image[..., ::-1])
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """train/ and test/ with three generated pictures of 48x40 each, in a folder with a space in its name."""
+    folder = tmp_path_factory.mktemp("some faces")
+    for seed, split in enumerate(("train", "test")):
+        faces = DemoFaces(3, size=48, seed=seed)
+        write_pairs(folder / split, {f"a_{i}": (faces[i][0][:, :40], faces[i][1][:, :40]) for i in range(3)})
+    return folder
+
+
+class RedIsFace:
+    """Stands in for a network: logits are above 0 where an image's red is above its mean of 123.68."""
+
+    name = "a runtime of the tests"
+
+    def __call__(self, batch):
+        return batch[:, :1]
+
+
+@pytest.fixture
+def red_is_face(monkeypatch):
+    """evaluate.py run in this process with that runtime: arguments -> None, what it printed is in capsys."""
+    monkeypatch.setattr(evaluate, "open_runtime", lambda *choices: RedIsFace())
+
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+        evaluate.main()
+
+    return run_here
+
+
+def red_where(found):
+    image = np.full((*found.shape, 3), 90, np.uint8)
+    image[found, 0] = 200
+    return image
+
+
+@pytest.fixture
+def known(tmp_path):
+    """Two pictures whose IoU is known: 1/3 (and 8x8 wrong pixels that are not judged), and 3/4."""
+    found, mask = np.zeros((64, 96), bool), np.zeros((64, 96), np.uint8)
+    found[:20, :40], mask[:20, 20:60] = True, 255
+    found[-8:, -8:], mask[-8:, -8:] = True, 128
+    other_found, other_mask = np.zeros((96, 96), bool), np.zeros((96, 96), np.uint8)
+    other_found[10:40, 10:30], other_mask[10:50, 10:30] = True, 255
+    pairs = {"low_1": (red_where(found), mask), "high_1": (red_where(other_found), other_mask)}
+    write_pairs(tmp_path / "known", pairs)
+    return tmp_path / "known"
+
+
+def test_figures_of_known_masks_are_exact(known, tmp_path, red_is_face):
+    red_is_face("--data", known, "--size", 96, "--json", tmp_path / "out.json")
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert list(figures) == KEYS
+    assert figures["images"] == 2
+    assert figures["iou_mean"] == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert figures["iou_p10"] == pytest.approx(1 / 3 + 0.1 * (3 / 4 - 1 / 3))
+    assert figures["iou_all"] == pytest.approx((400 + 600) / (1200 + 800))
+    assert figures["precision"] == pytest.approx((1 / 2 + 1) / 2)
+    assert figures["recall"] == pytest.approx((1 / 2 + 3 / 4) / 2)
+    assert (figures["threshold"], figures["size"]) == (0.5, 96)
+
+
+def test_table_has_a_row_for_each_group(known, red_is_face, capsys):
+    red_is_face("--data", known, "--size", 96, "--groups")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:3] for row in rows[1:]] == [
+        *(["all", "2", "54.17"], ["high", "1", "75.00"], ["low", "1", "33.33"])
+    ]
+
+
+def test_worst_picture_shows_the_lowest_iou_first(known, tmp_path, red_is_face):
+    picture = tmp_path / "sheets" / "worst.png"
+    red_is_face("--data", known, "--size", 96, "--worst", 1, "--worst-picture", picture)
+    drawn = cv2.imread(str(picture))[..., ::-1]
+    (image, mask) = open_dataset(known, "all")[1]  # "low_1", after "high_1"
+    found = image[..., 0] > 123
+    assert np.array_equal(drawn, contact_sheet([("IoU 33.3  all/low_1", image, mask, found)]))
+
+
+def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
+    seen = []
+
+    def runtime(batch):
+        seen.append(batch.shape)
+        return batch[:, :1]
+
+    left = np.zeros((150, 300), bool)
+    left[:, :150] = True
+    logits = evaluate.find_logits(runtime, red_where(left), 128, flip=False)
+    assert seen == [(1, 3, 64, 128)]
+    assert logits.shape == (150, 300)
+    assert np.array_equal(logits > 0, left)
+
+
+def test_flip_averages_with_the_mirrored_image():
+    place = np.arange(64, dtype=np.float32)
+
+    def runtime(batch):  # sees nothing but the column: left of 20 is face
+        return np.broadcast_to(20 - place, (1, 1, 32, 64)).copy()
+
+    image = np.zeros((32, 64, 3), np.uint8)
+    logits = evaluate.find_logits(runtime, image, 64, flip=True)
+    assert np.allclose(logits, ((20 - place) + (20 - place[::-1])) / 2)
+    red = red_where(np.arange(64)[None].repeat(32, 0) < 10)
+    assert np.allclose(
+        evaluate.find_logits(RedIsFace(), red, 64, flip=True),
+        evaluate.find_logits(RedIsFace(), red, 64, False),
+    )
+
+
+@pytest.mark.parametrize("threshold, part", [(0.55, 1.0), (0.9, 0.0)])
+def test_threshold_is_a_probability(threshold, part, tmp_path, red_is_face, capsys):
+    image = np.full((32, 32, 3), 200, np.uint8)  # its logits are 1.3, a probability of 0.79
+    write_pairs(tmp_path, {"a": (image, np.full((32, 32), 255, np.uint8))})
+    red_is_face("--data", tmp_path, "--threshold", threshold, "--size", 32, "--json", tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text())["iou_mean"] == part
+
+
+def test_no_face_reports_what_is_marked(tmp_path, red_is_face, capsys):
+    quarter = np.zeros((64, 64), bool)
+    quarter[:32, :32] = True
+    cv2.imwrite(str(tmp_path / "hill.png"), red_where(quarter)[..., ::-1])
+    cv2.imwrite(str(tmp_path / "sea.jpg"), np.full((64, 64, 3), (255, 0, 0), np.uint8))  # BGR: blue
+    red_is_face("--no-face", tmp_path, "--size", 64, "--json", tmp_path / "a.json")
+    output = capsys.readouterr().out
+    assert "12.500 % of the pixels on average over 2 pictures" in output
+    assert f"most in {tmp_path / 'hill.png'}: 25.000 %" in output
+    figures = json.loads((tmp_path / "a.json").read_text())
+    assert (figures["images"], figures["marked_mean"], figures["marked_worst"]) == (2, 0.125, 0.25)
+
+
+def test_limit_spreads_over_the_split(tmp_path, red_is_face, capsys):
+    image, mask = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)
+    write_pairs(tmp_path, {f"{'ab'[i // 5]}_{i}": (image, mask) for i in range(10)})
+    red_is_face("--data", tmp_path, "--size", 32, "--limit", 4, "--groups")
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:] == [["all", "4"], ["a", "2"], ["b", "2"]]
+
+
+def test_skip_bad_counts_what_it_leaves_out(known, tmp_path, red_is_face, capsys):
+    (known / "images" / "broken.png").write_bytes(b"no picture")
+    cv2.imwrite(str(known / "masks" / "broken.png"), np.zeros((8, 8), np.uint8))
+    cv2.imwrite(str(known / "images" / "alone.png"), np.zeros((8, 8, 3), np.uint8))
+    red_is_face("--data", known, "--size", 96, "--skip-bad", "--json", tmp_path / "out.json")
+    output = capsys.readouterr()
+    assert json.loads((tmp_path / "out.json").read_text())["iou_mean"] == pytest.approx(13 / 24)
+    assert "2 bad pairs left out" in output.err
+    assert "broken.png" in output.err
+    assert "alone.png" in output.err
+
+
+def test_both_splits_with_random_weights(data, random_weights, tmp_path):
+    result = run("--weights", random_weights, "--data", data, "--size", 64, "--json", tmp_path / "out.json")
+    assert result.returncode == 0, result.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert list(figures) == ["train", "test"]
+    for split in figures.values():
+        assert list(split) == KEYS
+        assert split["images"] == 3
+        assert all(0 <= split[key] <= 1 for key in KEYS[1:8])
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["train", "test"]
+    assert "published, OneFlow (on their own data)     95.006   94.425" in result.stdout
+    assert "published, PyTorch (on their own data)     92.815   92.689" in result.stdout
+    ours = f"{100 * figures['train']['iou_mean']:8.3f} {100 * figures['test']['iou_mean']:8.3f}"
+    assert f"these weights on this data               {ours}" in lines
+    assert "OpenVINO f32 on CPU" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_one_split_and_both_runtimes(data, random_weights, tmp_path):
+    figures = []
+    for runtime in ("openvino", "oneflow"):
+        arguments = ("--data", data, "--split", "test", "--size", "64", "--runtime", runtime)
+        result = run("--weights", random_weights, *arguments, "--json", tmp_path / "out.json")
+        assert result.returncode == 0, result.stderr
+        assert "published" not in result.stdout
+        figures.append(json.loads((tmp_path / "out.json").read_text()))
+    assert list(figures[0]) == KEYS
+    assert [figures[0][key] for key in KEYS[:8]] == pytest.approx(
+        [figures[1][key] for key in KEYS[:8]], abs=1e-3
+    )
+
+
+def test_published_arrays_are_evaluated(random_weights, tmp_path):
+    faces = DemoFaces(2, size=64)
+    np.save(tmp_path / "img_test.npy", np.stack([faces[i][0].transpose(2, 0, 1) for i in range(2)]))
+    np.save(tmp_path / "mask_test.npy", np.stack([faces[i][1][None] // 255 for i in range(2)]))
+    write_pairs(tmp_path / "same", {str(i): faces[i] for i in range(2)})
+    for name, folder in (("arrays", tmp_path), ("pictures", tmp_path / "same")):
+        arguments = ("--data", folder, "--size", 64, "--json", tmp_path / f"{name}.json")
+        result = run("--weights", random_weights, *arguments)
+        assert result.returncode == 0, result.stderr
+    arrays, pictures = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("arrays", "pictures")
+    )
+    assert [arrays[key] for key in KEYS[:-1]] == [pictures[key] for key in KEYS[:-1]]
+
+
+def odd_mask(data):
+    cv2.imwrite(str(data / "test" / "masks" / "a_1.png"), np.full((48, 40), 77, np.uint8))
+
+
+def truncated_image(data):
+    path = data / "test" / "images" / "a_1.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def missing_mask(data):
+    (data / "test" / "masks" / "a_1.png").unlink()
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [(odd_mask, ["77", "masks"]), (truncated_image, ["images"]), (missing_mask, ["no mask"])],
+)
+def test_bad_pair_is_named_and_no_file_is_written(spoil, words, random_weights, tmp_path):
+    faces = DemoFaces(3, size=48)
+    write_pairs(tmp_path / "test", {f"a_{i}": (faces[i][0][:, :40], faces[i][1][:, :40]) for i in range(3)})
+    spoil(tmp_path)
+    (tmp_path / "out.json").write_text("of an earlier run")
+    arguments = ("--data", tmp_path, "--size", 32, "--json", tmp_path / "out.json")
+    result = run("--weights", random_weights, *arguments)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert all(word in last for word in ["evaluate.py: ", "a_1.png", *words]), last
+    assert (tmp_path / "out.json").read_text() == "of an earlier run"
+    assert result.stdout == ""
+
+
+def test_missing_things_are_named(data, random_weights, tmp_path):
+    for arguments, words in [
+        ((), ["faceseg_data: no such folder", "--data", "download.py data"]),
+        (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
+        (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
+        (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such folder"]),
+        (("--no-face", tmp_path, "--weights", random_weights), ["holds no pictures"]),
+    ]:
+        result = run(*arguments, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_unwritable_file_is_an_error(data, random_weights, tmp_path):
+    (tmp_path / "file").write_text("")
+    arguments = ("--weights", random_weights, "--data", data, "--split", "test", "--size", 32)
+    result = run(*arguments, "--json", tmp_path / "file" / "out.json")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "out.json" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--size", "100"), ("--threshold", "1"), ("--limit", "0"), ("--worst", "-1"), ("--split", "val")],
+)
+def test_impossible_options_are_refused(option):
+    result = run(*option)
+    assert result.returncode == 2
+    assert option[0] in result.stderr.splitlines()[-1]
+
+
+def test_published_protocol_uses_each_batchs_own_statistics(random_state, random_weights):
+    from linknet import LinkNet34
+    from quiet import flow
+
+    faces = DemoFaces(17, size=32)
+    network = LinkNet34()
+    network.load_state_dict({name: flow.tensor(array) for name, array in random_state.items()})
+    examples = PlainExamples(faces, np.arange(17), 32)
+    images, masks = zip(*(examples[index] for index in range(16)))  # the 17th does not fill a batch
+    with flow.no_grad():
+        logits = network.train()(flow.tensor(np.stack(images))).numpy()
+    expected = [
+        (found & (mask == 255)).sum() / (found | (mask == 255)).sum()
+        for found, mask in zip(logits > 0, masks)
+    ]
+    iou = published_iou(random_weights, faces, range(17), 32, "cpu")
+    assert iou == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_published_protocol_is_printed(random_weights, tmp_path):
+    faces = DemoFaces(16, size=32)
+    write_pairs(tmp_path, {f"a_{i}": faces[i] for i in range(16)})
+    arguments = ("--weights", random_weights, "--data", tmp_path, "--size", 32, "--seed-protocol")
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^all: IoU \d+\.\d{3} measured as the published figures were$", result.stdout, re.M)
+    too_few = run(*arguments, "--limit", 5)
+    assert too_few.returncode == 1
+    assert "batches of 16" in too_few.stderr
+    assert "Traceback" not in too_few.stderr
+
+
+def test_batch_iou_leaves_out_unjudged_pixels():
+    masks = np.array([[255, 255, 0, 128], [0, 0, 255, 0]], np.uint8).reshape(2, 1, 2, 2)
+    found = np.array([[1, 0, 0, 1], [0, 1, 1, 0]], bool).reshape(2, 1, 2, 2)
+    assert batch_iou(found, masks) == pytest.approx(0.5, abs=1e-5)
