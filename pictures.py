@@ -48,7 +48,7 @@ def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | Non
     ValueError if a result would take the place of a picture, or the file's format cannot hold it.
     """
     target = Path(output)
-    single = len(pictures) == 1 and not Path(spec).is_dir() and not glob.has_magic(spec)
+    single = pictures == [Path(spec)]
     if single and target.suffix and not target.is_dir():
         if target.suffix.lower() not in IMAGE_SUFFIXES:
             raise ValueError(f"{target}: for a picture the output is a picture: {', '.join(IMAGE_SUFFIXES)}")
