@@ -40,8 +40,17 @@ def test_image_and_mask_are_warped_alike(seed):
     difference = np.abs(warped_image.astype(int) - warped_mask[..., None])[plain]
     assert plain.any()
     assert (difference > 40).mean() < 0.005
-    for channel in range(3):  # a warp of channels-first axes would mix channels with rows
-        assert np.array_equal(warped_image[..., channel], warped_image[..., 0])
+
+
+def test_channels_are_not_mixed_up():
+    """Flips and turns of the wrong axes would swap red and blue, or mix channels with rows or columns."""
+    image, mask = DemoFaces(1, 96)[0]
+    for seed in range(10):
+        matrix = random_affine(mask, 64, np.random.default_rng(seed))
+        warped, _ = warp(image, mask, matrix, 64, BLACK)
+        for channel in range(3):
+            alone, _ = warp(np.dstack([image[..., channel]] * 3), mask, matrix, 64, BLACK)
+            assert np.array_equal(warped[..., channel], alone[..., channel])
 
 
 class Drawing:

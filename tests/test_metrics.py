@@ -14,17 +14,18 @@ KEYS = [
 
 
 def blob_case(seed, height=37, width=29):
-    """A face of two rectangles, a found mask like it, and 40 pixels of 128."""
+    """A face of two rectangles, a found mask like it, and 40 pixels of 128, of which some are found."""
     rng = np.random.default_rng(seed)
     mask, found = np.zeros((height, width), np.uint8), np.zeros((height, width), bool)
     for _ in range(2):
-        y, x = rng.integers(0, height - 12), rng.integers(0, width - 12)
+        y, x = rng.integers(3, height - 12), rng.integers(3, width - 12)
         h, w = rng.integers(8, 20, 2)
         mask[y : y + h, x : x + w] = 255
-        shift_y, shift_x = rng.integers(0, 4, 2)
-        found[y + shift_y : y + h, x + shift_x : x + w] = True
-    y, x = rng.integers(0, height - 8), rng.integers(0, width - 8)
+        down, right = rng.integers(-3, 4, 2)
+        found[y + down : y + h + down, x + right : x + w + right] = True
+    y, x = min(y + h - 4, height - 8), min(x + w - 3, width - 5)  # about a corner of the face
     mask[y : y + 8, x : x + 5] = 128
+    found[mask == 128] = rng.random(40) < 0.5
     return found, mask
 
 
@@ -77,7 +78,7 @@ def test_scores_equal_their_definition(seed):
     assert score.boundary_iou == pytest.approx(boundary_by_definition(found, mask))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_boundary_iou_equals_its_definition_where_the_band_is_wider(seed):
     found, mask = blob_case(seed, 100, 120)
     assert boundary_iou(found, mask) == pytest.approx(boundary_by_definition(found, mask))
@@ -103,8 +104,9 @@ def test_boundary_at_the_edge_of_the_image_counts_as_one():
     assert boundary_iou(found, mask) == 0  # bands of 1 pixel, at the border and 5 pixels away from it
 
 
-def test_what_is_found_in_unjudged_pixels_changes_nothing():
-    found, mask = blob_case(1)
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_found_in_unjudged_pixels_changes_nothing(seed):
+    found, mask = blob_case(seed, 100, 120)
     assert (mask == 128).sum() == 40
     other = found.copy()
     other[mask == 128] ^= True
