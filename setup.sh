@@ -83,29 +83,32 @@ find_python() {
     uv python install --quiet 3.10 >&2 && probe "$(uv python find 3.10)"
 }
 
+# Prints "VERSION PATH" of the interpreter that PYTHON names, or says why it does not do.
+asked_python() {
+    local found
+    found=$(probe "$PYTHON")
+    [ -n "$found" ] || fail "PYTHON=$PYTHON does not run, or is not a 64-bit CPython 3."
+    case " $versions " in
+        *" ${found%% *} "*) ;;
+        *) fail "PYTHON=$PYTHON is Python ${found%% *}; needed is one of $versions." ;;
+    esac
+    [ -n "${found#* }" ] || fail "PYTHON=$PYTHON cannot make virtual environments: $(venv_advice "$found")"
+    printf '%s\n' "$found"
+}
+
+venv_advice() {
+    printf 'on Debian or Ubuntu, apt install python%s-venv.' "${1%% *}"
+}
+
 # Prints "VERSION PATH" of the interpreter to use; says what to install if there is none.
 choose_python() {
     local found
-    if [ -n "${PYTHON:-}" ]; then
-        found=$(probe "$PYTHON")
-        [ -n "$found" ] || fail "PYTHON=$PYTHON does not run, or is not a 64-bit CPython 3."
-        case " $versions " in
-            *" ${found%% *} "*) ;;
-            *) fail "PYTHON=$PYTHON is Python ${found%% *}; needed is one of: $versions." ;;
-        esac
-        [ -n "${found#* }" ] || fail "PYTHON=$PYTHON has no venv module (on Debian or Ubuntu: apt install python${found%% *}-venv)."
-    else
-        found=$(find_python)
-    fi
+    found=${asked:-$(find_python)}
     if [ -z "$found" ]; then
         found=$(probe python3)
-        if [ -n "$found" ] && ! [ -n "${found#* }" ] && [[ " $versions " == *" ${found%% *} "* ]]; then
-            fail "python3 cannot make virtual environments: install them (on Debian or Ubuntu: apt install python${found%% *}-venv)."
-        fi
-        if [ "$set" = infer ]; then
-            fail 'No Python from 3.8 to 3.14 was found: install one, or name one with PYTHON=/path/to/python3.'
-        fi
-        fail "No Python 3.10, 3.9 or 3.8 was found, the only ones that OneFlow 0.9.0 exists for: install one (uv python install 3.10, or pyenv install 3.10), or name one with PYTHON=/path/to/python3.10."
+        [[ " $versions " != *" ${found%% *} "* ]] || fail "python3 cannot make virtual environments: $(venv_advice "$found")"
+        [ "$set" != infer ] || fail 'No Python from 3.8 to 3.14 was found: install one, or name it with PYTHON=/path/to/python3.'
+        fail 'No Python 3.10, 3.9 or 3.8 was found, the only ones that OneFlow 0.9.0 exists for: install one (uv python install 3.10, or pyenv install 3.10), or name it with PYTHON=/path/to/python3.10.'
     fi
     printf '%s\n' "$found"
 }
@@ -121,20 +124,23 @@ stamp() {
 }
 
 installed() {
-    [ -f "$venv/installed-$set" ] && [ "$(cat "$venv/installed-$set")" = "$(stamp "$set")" ] || return 1
-    # Another interpreter was asked for.
-    [ -z "${PYTHON:-}" ] || [ "$(choose_python)" = "$(probe "$venv/bin/python")" ]
+    [ -f "$venv/installed-$set" ] && [ "$(cat "$venv/installed-$set")" = "$(stamp "$set")" ] && as_asked
+}
+
+# False if another interpreter than that of .venv was asked for.
+as_asked() {
+    [ -z "$asked" ] || [ "$asked" = "$(probe "$venv/bin/python")" ]
 }
 
 make_venv() {
     local chosen present
     present=$(probe "$venv/bin/python")
-    if [ -n "$present" ] && fits "$present" && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        [ -n "${PYTHON:-}" ] && [ "$(choose_python)" != "$present" ] || return 0
+    if [ -n "$present" ] && fits "$present" && as_asked && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        return
     fi
     chosen=$(choose_python)
     if [ -e "$venv" ]; then
-        printf 'Making .venv anew with Python %s (the present one: %s).\n' "${chosen%% *}" "${present:-broken}" >&2
+        printf 'Making .venv anew with Python %s, in place of %s.\n' "${chosen%% *}" "${present:-a broken one}" >&2
         rm -rf "$venv"
     fi
     "${chosen#* }" -m venv "$venv" || fail "${chosen#* } could not make the virtual environment $venv."
@@ -174,6 +180,8 @@ check_imports() {
     fi
 }
 
+asked=''
+[ -z "${PYTHON:-}" ] || asked=$(asked_python)
 installed && exit 0
 
 if [ "$set" != infer ] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then

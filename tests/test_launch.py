@@ -1,4 +1,4 @@
-"""launch.py: what its processes are told, signals, failures and the exit status. They are no real trainings."""
+"""launch.py: what its processes are told, signals, failures and the exit status. No real training."""
 
 from __future__ import annotations
 
