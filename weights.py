@@ -14,6 +14,7 @@ it holds a pickle, so only with `--allow-pickle`) and a PyTorch `.pth` (where to
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -73,6 +74,21 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             f"{path} is not a readable safetensors file ({error}); "
             "it may be cut short: fetch it or write it again"
         ) from error
+
+
+def trained_size(path: str | Path) -> int:
+    """The side, in pixels, of the examples that these weights were trained on: what they work best at.
+
+    256, the published size, where the file does not say.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+        if "training_state" in metadata:  # a checkpoint of train.py
+            return int(json.loads(metadata["training_state"])["options"]["size"])
+        return int(metadata.get("size", 256))
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError):
+        return 256  # another format; whether it can be read at all is for read_weights to say
 
 
 def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
@@ -222,7 +238,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         state = read_weights(args.weights, args.allow_pickle)
-        write_weights(args.output, state, args.half)
+        write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
     except (OSError, WeightsError) as error:
         sys.exit(f"weights.py: {error}")
     print(f"{args.output}: {len(state)} entries")

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from checkpoint import with_prefix, write_checkpoint
 from weights import (
     WeightsError,
     backbone_to_encoder,
     check_linknet34,
     linknet34_shapes,
     read_weights,
+    trained_size,
     write_weights,
 )
 
@@ -303,3 +305,15 @@ def test_script_converts(tmp_path: Path) -> None:
     result = run("--weights", tmp_path / "old dir", "--output", tmp_path / "w.safetensors")
     assert result.returncode == 1
     assert "no weights at" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, random_weights):
+    write_checkpoint(
+        tmp_path / "c.safetensors", with_prefix("ema.", random_state), {"options": {"size": 128}}
+    )
+    assert trained_size(tmp_path / "c.safetensors") == 128
+    arguments = ["--weights", tmp_path / "c.safetensors", "--output", tmp_path / "w.safetensors", "--half"]
+    subprocess.run([sys.executable, ROOT / "weights.py", *arguments], check=True, timeout=60)
+    assert trained_size(tmp_path / "w.safetensors") == 128
+    assert trained_size(random_weights) == 256
+    assert trained_size(tmp_path / "nothing") == 256
