@@ -144,9 +144,7 @@ def transfer(url: str, part: Path) -> None:
             raise DownloadError(
                 f"{(total - begin) >> 20} MB are missing, and the disk has {free >> 20} MB left"
             )
-        with open(part, "r+b" if begin else "wb") as file:
-            file.truncate(begin)
-            file.seek(begin)
+        with open(part, "ab" if begin else "wb") as file:
             copy(response, file, begin, total)
     if total is not None and size_of(part) != total:
         raise Interrupted(f"the connection broke off after {size_of(part)} of {total} bytes")
