@@ -1,4 +1,4 @@
-"""What several test files share: LinkNet34's weights, made up by NumPy alone.
+"""What several test files share, foremost LinkNet34's weights, made up by NumPy alone.
 
 The names and shapes are spelled out here, not taken from `linknet.py` or `weights.py`, so they check both.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from stub_clone import Clone
 
 
 def norm_entries(name: str, channels: int) -> dict:
@@ -89,3 +90,9 @@ def random_weights(session_state: dict, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_file(session_state, path)
     return path
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A clone for the tests of the shell scripts."""
+    return Clone(tmp_path)

@@ -132,11 +132,15 @@ def test_a_changed_file_begins_anew(server: Server, tmp_path: Path):
     assert fetch(server.url, tmp_path / "file.zip").read_bytes() == CONTENT[::-1]
 
 
-@pytest.mark.parametrize("fault", [{"ranges": False}, {"etag": ""}, {"etag": 'W/"weak"'}])
-def test_begins_anew_where_it_cannot_go_on(server: Server, tmp_path: Path, fault: dict):
+@pytest.mark.parametrize(
+    ("fault", "second_request"),
+    [({"ranges": False}, "bytes=300000-"), ({"etag": ""}, None), ({"etag": 'W/"weak"'}, None)],
+)
+def test_begins_anew_where_it_cannot_go_on(server: Server, tmp_path: Path, fault: dict, second_request):
     vars(server).update(fault)
     server.breaks_after = [300_000]
     assert fetch(server.url, tmp_path / "file.zip", wait=0).read_bytes() == CONTENT
+    assert server.requests == [None, second_request]
 
 
 def test_without_a_stated_length(server: Server, tmp_path: Path):

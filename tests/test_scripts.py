@@ -1,0 +1,125 @@
+"""train.sh, infer.sh and test.sh: what they install, fetch and run. Interpreters and pip are stubs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from stub_clone import ROOT, SCRIPTS, Clone, installs
+
+
+@pytest.mark.parametrize("script", ["infer.sh", "train.sh"])
+def test_arguments_and_exit_status_are_passed_on(clone: Clone, script: str):
+    clone.add_python("3.10")
+    (clone.stubs / "exit").write_text("7")
+    program = clone.root / script.replace(".sh", ".py")
+    arguments = ["--demo", "--output", "two words", "", "*", "--help"]
+    expected = "run " + " ".join(f"[{argument}]" for argument in [program, *arguments])
+    for folder in (clone.root, clone.home):
+        assert clone.run(script, *arguments, cwd=folder).returncode == 7
+        assert clone.log()[-1] == expected
+
+
+def test_programs_run_where_the_user_stands(clone: Clone):
+    clone.add_python("3.10")
+    clone.run("setup.sh", "train")
+    clone.add_program(
+        clone.root / ".venv/bin/python", (clone.stubs / "python3.10").read_text() + 'echo "in $PWD"\n'
+    )
+    for script in ("infer.sh", "train.sh"):
+        assert clone.run(script, "--demo").stdout == f"in {clone.home}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        ([], "requirements-infer.txt"),
+        (["--runtime", "openvino", "--device=cpu"], "requirements-infer.txt"),
+        (["--output", "oneflow"], "requirements-infer.txt"),
+        (["--runtime", "oneflow"], "requirements.txt"),
+        (["--runtime=oneflow"], "requirements.txt"),
+        (["--source", "0", "--device", "cuda"], "requirements.txt"),
+        (["--device=cuda:1"], "requirements.txt"),
+    ],
+)
+def test_oneflow_is_installed_for_inference_only_on_request(clone: Clone, arguments: list, file: str):
+    clone.add_python("3.10")
+    assert clone.run("infer.sh", *arguments).returncode == 0
+    assert installs(clone.log()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fetched"),
+    [
+        ([], ["data", "backbone"]),
+        (["--epochs", "3"], ["data", "backbone"]),
+        (["--data", "x"], ["backbone"]),
+        (["--data=x", "--backbone=y"], []),
+        (["--weights", "x"], ["data"]),
+        (["--resume", "x"], []),
+        (["--demo"], []),
+        (["--help"], []),
+    ],
+)
+def test_training_fetches_what_is_not_named(clone: Clone, arguments: list, fetched: list):
+    clone.add_python("3.10")
+    assert clone.run("train.sh", *arguments).returncode == 0
+    runs = [line for line in clone.log() if line.startswith("run")]
+    assert runs[:-1] == [f"run [{clone.root}/download.py] [{name}]" for name in fetched]
+    named = [f"[--{name}] [a folder/{name}]" for name in reversed(fetched)]
+    assert runs[-1] == " ".join(["run", f"[{clone.root}/train.py]", *named, *(f"[{a}]" for a in arguments)])
+
+
+def test_training_does_not_begin_without_its_data(clone: Clone):
+    clone.add_python("3.10")
+    (clone.stubs / "no-network").touch()
+    assert clone.run("train.sh").returncode == 1
+    assert clone.log()[-1] == f"run [{clone.root}/download.py] [data]"
+
+
+def test_training_in_several_processes(clone: Clone):
+    clone.add_python("3.10")
+    clone.run("train.sh", "--demo", NPROC="2")
+    expected = "[--processes] [2] [--nodes] [1] [--node-rank] [0] [--address] [127.0.0.1] [--port] [0]"
+    assert clone.log()[-1] == f"run [{clone.root}/launch.py] {expected} [{clone.root}/train.py] [--demo]"
+    machine = {
+        "NPROC": "8",
+        "NNODES": "2",
+        "NODE_RANK": "1",
+        "MASTER_ADDR": "10.0.0.1",
+        "MASTER_PORT": "29500",
+    }
+    clone.run("train.sh", "--demo", **machine)
+    expected = "[--processes] [8] [--nodes] [2] [--node-rank] [1] [--address] [10.0.0.1] [--port] [29500]"
+    assert expected in clone.log()[-1]
+
+
+def test_tests_run_after_the_style_checks(clone: Clone):
+    clone.add_python("3.10")
+    assert clone.run("test.sh", "tests/test a.py", "-x").returncode == 0
+    runs = [line for line in clone.log() if line.startswith("run")]
+    assert runs == [
+        "run [-m] [ruff] [check] [.]",
+        "run [-m] [ruff] [format] [--check] [.]",
+        "run [-m] [pytest] [tests/test a.py] [-x]",
+    ]
+    clone.run("test.sh", "--slow", "-x")
+    assert clone.log()[-1] == "run [-m] [pytest] [-m] [slow or not slow] [-x]"
+    (clone.stubs / "exit").write_text("3")
+    assert clone.run("test.sh").returncode == 3
+    assert clone.log() == ["run [-m] [ruff] [check] [.]"]
+
+
+def test_help_of_the_tests_installs_nothing(clone: Clone):
+    result = clone.run("test.sh", "--help")
+    assert result.returncode == 0
+    assert "bash test.sh --slow" in result.stdout
+    assert clone.log() == []
+
+
+def test_every_script_is_sound_bash():
+    for script in (*SCRIPTS, ".ci/run"):
+        assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
+        assert os.access(ROOT / script, os.X_OK)
+        assert "set -euo pipefail" in (ROOT / script).read_text()
