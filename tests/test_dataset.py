@@ -17,13 +17,12 @@ from dataset import (
     PairFolder,
     PlainExamples,
     TrainExamples,
-    label_values,
     open_dataset,
-    read_mask,
     readable_indices,
     split_by_person,
 )
 from demo import DemoFaces
+from masks import label_values, read_mask
 from utils import MEAN, STD, ImageError, preprocess
 
 ROOT = Path(__file__).parent.parent
