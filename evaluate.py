@@ -41,6 +41,7 @@ from utils import (
     read_image,
     write_image,
 )
+from weights import trained_size
 
 Runtime = Callable[[np.ndarray], np.ndarray]  # (N, 3, H, W) float32 -> (N, 1, H, W) logits, see runtimes.py
 HEADINGS = {  # of the table, for the keys of a summary
@@ -66,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--worst", type=int, default=0, metavar="N", help="draw the N images of the lowest IoU")
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
-    add("--size", type=int, default=256, help="longest side of the network's input (default: %(default)s)")
+    add("--size", type=int, help="longest side of the network's input (default: as the weights were trained)")
     add("--threshold", type=float, default=0.5, help="face is above this probability (default: %(default)s)")
     add("--flip", action="store_true", help="average the logits of each image and of its mirror image")
     add("--limit", type=int, metavar="N", help="only N images of each split, evenly spread over it")
@@ -86,6 +87,8 @@ def parse_arguments() -> argparse.Namespace:
         help="auto is the fastest, as infer.py takes it (default: %(default)s)",
     )
     args = parser.parse_args()
+    if args.size is None:
+        args.size = trained_size(args.weights)
     if args.size < STRIDE or args.size % STRIDE:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
     if not 0 < args.threshold < 1:

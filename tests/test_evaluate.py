@@ -15,6 +15,7 @@ from dataset import PlainExamples, open_dataset
 from demo import DemoFaces
 from published import batch_iou, published_iou
 from sheet import contact_sheet
+from weights import write_weights
 
 ROOT = Path(__file__).parent.parent
 KEYS = [
@@ -154,6 +155,13 @@ def test_threshold_is_a_probability(threshold, part, tmp_path, red_is_face, caps
     write_pairs(tmp_path, {"a": (image, np.full((32, 32), 255, np.uint8))})
     red_is_face("--data", tmp_path, "--threshold", threshold, "--size", 32, "--json", tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text())["iou_mean"] == part
+
+
+def test_size_is_what_the_weights_were_trained_at(known, tmp_path, red_is_face):
+    write_weights(tmp_path / "w.safetensors", {"a": np.zeros(1)}, metadata={"size": "160"})
+    for more, size in (((), 160), (("--size", 64), 64)):
+        red_is_face("--data", known, "--weights", tmp_path / "w.safetensors", "--json", tmp_path / "a", *more)
+        assert json.loads((tmp_path / "a").read_text())["size"] == size
 
 
 def test_no_face_reports_what_is_marked(tmp_path, red_is_face, capsys):
