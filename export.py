@@ -19,7 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from utils import atomic_path
-from weights import check_linknet34, read_weights
+from weights import check_linknet34, read_weights, trained_size
 
 OPSET = 17
 IR_VERSION = 8  # what goes with opset 17, so that runtimes of that age read it
@@ -146,13 +146,15 @@ def parse_arguments() -> argparse.Namespace:
         "--images", type=int, default=300, help="INT8: pictures to calibrate with (%(default)s)"
     )
     parser.add_argument(
-        "--size", type=int, default=256, help="INT8: longest side of the network's input (%(default)s)"
+        "--size", type=int, help="INT8: longest side of the network's input (as the weights were trained)"
     )
     args = parser.parse_args()
     if args.int8 and not args.data:
         parser.error("--int8 needs --data DIR: it is calibrated and judged on pictures of faces")
     if args.images < 1:
         parser.error("--images must be at least 1")
+    if args.size is None:
+        args.size = trained_size(args.weights)
     if args.size < 32 or args.size % 32:
         parser.error("--size must be a multiple of 32")
     return args

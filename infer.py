@@ -36,6 +36,7 @@ from sources import Frame, SourceError, open_video
 from timing import Timing
 from utils import STRIDE, ImageError, read_image, write_image
 from views import VIEWS, parse_color, parse_view
+from weights import trained_size
 from window import Window, has_display
 from writers import VideoWriter, VirtualCamera
 
@@ -46,7 +47,7 @@ SINGLE = Stream("picture", rate=1.0, live=False)
 def segment(
     image: np.ndarray,
     weights: str = str(WEIGHTS),
-    size: int = 256,
+    size: int | None = None,
     runtime: str = "auto",
     device: str = "auto",
     precision: str = "auto",
@@ -55,14 +56,16 @@ def segment(
     """The probability of face for each pixel of one image.
 
     image: HxWx3 uint8 **RGB**. Returns HxW float32, 0..1. size: the longest side of the network's input, a
-    multiple of 32. closer: small faces are looked at once more in a crop about them. The network is loaded at
+    multiple of 32; as the weights were trained, where it is not given. closer: small faces are looked at once more in a crop about them. The network is loaded at
     the first call and kept. Raises ValueError for another kind of array, and what
     `runtimes.open_runtime` raises.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
     network = kept_runtime(weights, runtime, device, precision)
-    return segment_picture(network, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), size, closer)
+    return segment_picture(
+        network, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), size or trained_size(weights), closer
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -87,7 +90,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--alpha", type=float, default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
     add("--threshold", type=float, default=0.5, help="probability that counts as face (default: %(default)s)")
     add("--weights", default=str(WEIGHTS), help="weights file, or 'published' (default: the repository's)")
-    add("--size", type=int, default=256, help="longest side of the network's input (default: %(default)s)")
+    add("--size", type=int, help="longest side of the network's input (default: as the weights were trained)")
     add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
     add("--smooth", type=float, default=0.5, help="smoothing over time, 0 is off (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto")
@@ -100,6 +103,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--stride", type=int, default=1, help="take every so-many-th frame only (default: %(default)s)")
     add("--timing", action="store_true", help="at the end, print how long each stage took")
     args = parser.parse_args(argv)
+    if args.size is None:
+        args.size = trained_size(args.weights)
     if args.size < STRIDE or args.size % STRIDE:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
     if not 0.05 <= args.threshold <= 0.95:
