@@ -56,9 +56,9 @@ def segment(
     """The probability of face for each pixel of one image.
 
     image: HxWx3 uint8 **RGB**. Returns HxW float32, 0..1. size: the longest side of the network's input, a
-    multiple of 32; as the weights were trained, where it is not given. closer: small faces are looked at once more in a crop about them. The network is loaded at
-    the first call and kept. Raises ValueError for another kind of array, and what
-    `runtimes.open_runtime` raises.
+    multiple of 32; where it is not given, the one that the weights were trained at. closer: small faces are
+    looked at once more in a crop about them. The network is loaded at the first call and kept. Raises
+    ValueError for another kind of array, and what `runtimes.open_runtime` raises.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
