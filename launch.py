@@ -17,11 +17,14 @@ import argparse
 import contextlib
 import ctypes
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
+from pathlib import Path
 
 GRACE = 30  # seconds that the others have to end after one has failed
 POLL = 0.1  # seconds
@@ -80,6 +83,34 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
+def run_script(script: str, arguments: list) -> None:
+    """Runs the script in this process, which is one of several; does not return if it fails.
+
+    OneFlow's exit waits for the other processes, and those wait for this one in the middle of a step: a
+    process that fails has to leave without it. Those that a signal has stopped (status 128 and more) all
+    leave, and in order.
+    """
+    sys.argv = [script, *arguments]
+    sys.path[0] = str(Path(script).resolve().parent)
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as error:
+        if error.code is None or (isinstance(error.code, int) and (error.code == 0 or error.code > 128)):
+            raise
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        status = error.code if isinstance(error.code, int) else 1
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    else:
+        return
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
 def launch(command: list, processes: int, nodes: int, node_rank: int, address: str, port: int) -> int:
     """Runs the command once for each of this machine's processes; gives the exit status."""
     launcher = Launcher()
@@ -132,14 +163,20 @@ def main() -> None:
     parser.add_argument(
         "--port", type=int, default=0, help="of machine 0; on one machine any free one is taken"
     )
+    parser.add_argument(
+        "--worker", action="store_true", help="be one of the processes (for the launcher's own use)"
+    )
     parser.add_argument("script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the script")
     args = parser.parse_args()
+    if args.worker:
+        run_script(args.script, args.arguments)
+        return
     if args.processes < 1 or not 0 <= args.node_rank < args.nodes:
         parser.error("--processes and --nodes must be at least 1, and --node-rank below --nodes")
     if args.nodes > 1 and not args.port:
         parser.error("several machines need the same --port")
-    command = [sys.executable, "-u", args.script, *args.arguments]
+    command = [sys.executable, "-u", __file__, "--worker", args.script, *args.arguments]
     sys.exit(launch(command, args.processes, args.nodes, args.node_rank, args.address, args.port))
 
 
