@@ -23,7 +23,7 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     )
     add("--output", default="runs/train", help="folder of the run")
     add("--weights", help="start from these weights of the whole network")
-    add("--backbone", help="start the encoder from these ResNet34 weights")
+    add("--backbone", help="start the encoder from these ResNet34 weights, or none")
     add("--resume", metavar="CHECKPOINT", help="continue this run exactly; the other options come from it")
     add("--demo", action="store_true", help="train on generated pictures for a few minutes; needs no data")
     add(
@@ -81,6 +81,8 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         args = parser.parse_args(arguments)
     if args.size < STRIDE or args.size % STRIDE:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
+    if args.seed < 0 or args.workers < 0:
+        parser.error("--seed and --workers must not be negative")
     for name in ("epochs", "batch_size", "lr", "clip"):
         if getattr(args, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")

@@ -254,7 +254,7 @@ def start_model(args: argparse.Namespace) -> LinkNet34:
         check_linknet34(arrays)
         return model_from(arrays)
     model = LinkNet34()
-    if args.backbone:
+    if args.backbone not in (None, "none"):
         encoder = backbone_to_encoder(read_weights(args.backbone, args.allow_pickle))
         load_arrays(model, {**to_arrays(model), **encoder})
     return model

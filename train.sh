@@ -27,8 +27,14 @@ if [ $data = missing ]; then
     set -- --data "$folder" "$@"
 fi
 if [ $start = missing ]; then
-    folder=$("$python" "$root/download.py" backbone)
-    set -- --backbone "$folder" "$@"
+    # On data of one's own the backbone is a help, not a condition; on the published data it is part of the result.
+    if folder=$("$python" "$root/download.py" backbone); then
+        set -- --backbone "$folder" "$@"
+    elif [ $data = given ]; then
+        printf 'Training starts from random weights instead, which takes longer; --backbone none asks for that.\n' >&2
+    else
+        exit 1
+    fi
 fi
 
 if [ "${NPROC:-1}" = 1 ] && [ "${NNODES:-1}" = 1 ]; then

@@ -78,6 +78,14 @@ def test_training_does_not_begin_without_its_data(clone: Clone):
     assert clone.log()[-1] == f"run [{clone.root}/download.py] [data]"
 
 
+def test_training_on_own_data_begins_without_the_backbone_and_says_so(clone: Clone):
+    clone.add_python("3.10")
+    (clone.stubs / "no-network").touch()
+    result = clone.run("train.sh", "--data", "x")
+    assert "random weights" in result.stderr
+    assert clone.log()[-1] == f"run [{clone.root}/train.py] [--data] [x]"
+
+
 def test_training_in_several_processes(clone: Clone):
     clone.add_python("3.10")
     clone.run("train.sh", "--demo", NPROC="2")

@@ -211,6 +211,7 @@ def test_demo_needs_no_data(tmp_path):
         (["--device", "cuda"], "GPU"),
         (["--batch-size", "400"], "--batch-size"),
         (["--epochs", "0"], "--epochs"),
+        (["--seed", "-1"], "--seed"),
     ],
 )
 def test_bad_arguments_are_explained(data, tmp_path, arguments, message):
