@@ -107,6 +107,7 @@ def fetch(url: str, path: Path, sha256: str | None = None, wait: float = 1.0) ->
                 attempt = 1 if size_of(part) > before else attempt + 1
                 if attempt == ATTEMPTS:
                     raise DownloadError(str(error)) from error
+                print(f"{error}; trying again", file=sys.stderr)
                 time.sleep(wait * 2 ** (attempt - 1))
         if sha256 and file_sha256(part) != sha256:
             part.unlink()
@@ -165,7 +166,7 @@ def connect(request: urllib.request.Request, part: Path):
         ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise Interrupted(f"no connection ({reason}): is there a network?") from error
+        raise Interrupted(f"no connection ({reason})") from error
 
 
 def extent(response: http.client.HTTPResponse, have: int) -> tuple:

@@ -196,7 +196,7 @@ def test_wrong_content_is_refused_and_removed(server: Server, tmp_path: Path):
 def test_no_network(tmp_path: Path):
     with Server() as closed:
         url = closed.url
-    with pytest.raises(DownloadError, match="is there a network"):
+    with pytest.raises(DownloadError, match="no connection"):
         fetch(url, tmp_path / "file.zip", wait=0)
 
 
