@@ -1,0 +1,301 @@
+"""infer.py from end to end: python -m pytest tests/test_infer.py"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import background, draw_face, iou, red_runtime
+from test_sources import FakeCapture, stream  # noqa: F401, a fixture
+
+import infer
+import sources
+from utils import read_image, write_image
+from writers import VideoWriter
+
+ROOT = Path(__file__).resolve().parent.parent
+GREEN = ("--color", "0,255,0", "--alpha", "1")
+
+
+@pytest.fixture(autouse=True)
+def red_world(monkeypatch, tmp_path):
+    """The current folder is empty, there is no display, and the network knows red faces."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setattr(infer, "open_network", lambda args: red_runtime)
+    monkeypatch.setattr(infer.signal, "signal", lambda *how: None)
+
+
+def clip(path: str, count: int = 40, size: tuple = (240, 320), rate: float = 12.5) -> list:
+    """A video of a red face that moves; returns the true masks."""
+    video, truths = VideoWriter(path, rate), []
+    for step in range(count):
+        frame = background(*size)
+        truths.append(draw_face(frame, (80 + 3 * step, 120), 40))
+        video.write(frame)
+    video.close()
+    return truths
+
+
+def frames_of(path: str) -> list:
+    capture = cv2.VideoCapture(path)
+    frames = []
+    while (frame := capture.read()[1]) is not None:
+        frames.append(frame)
+    return frames
+
+
+def run(*args: str) -> int:
+    """infer.py's exit status; its message, if it ends with one, goes to stderr as in a shell."""
+    try:
+        return infer.main(list(args))
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code
+
+
+def is_green(frame: np.ndarray) -> np.ndarray:
+    blue, green, red = (frame[..., channel].astype(int) for channel in range(3))
+    return (green > 150) & (blue < 110) & (red < 110)
+
+
+def test_a_video_is_overlaid_frame_by_frame(capsys):
+    truths = clip("in.mp4")
+    assert run("--source", "in.mp4", "--output", "out/new.mp4", *GREEN) == 0
+    frames = frames_of("out/new.mp4")
+    assert len(frames) == 40 and frames[0].shape == (240, 320, 3)
+    assert cv2.VideoCapture("out/new.mp4").get(cv2.CAP_PROP_FPS) == 12.5
+    for frame, truth in zip(frames, truths):
+        assert iou(is_green(frame), truth) > 0.85
+    out, err = capsys.readouterr()
+    assert out.startswith("40 frames in ") and out.strip().endswith("frames/s")
+    assert err.count("no display") == 1
+
+
+def test_stride_max_frames_timing_and_a_folder_as_output(capsys):
+    clip("in.mp4")
+    os.mkdir("out")
+    assert run("--source", "in.mp4", "--output", "out", "--stride", "3", "--max-frames", "5", "--timing") == 0
+    assert len(frames_of("out/in.mp4")) == 5
+    out = capsys.readouterr().out
+    assert "5 frames in" in out
+    assert all(stage in out for stage in ("read", "prepare", "network", "smooth", "draw", "write"))
+
+
+def test_side_by_side_is_twice_as_wide():
+    clip("in.mp4", count=5)
+    assert run("--source", "in.mp4", "--output", "out.avi", "--view", "side-by-side", "--no-window") == 0
+    assert frames_of("out.avi")[0].shape == (240, 640, 3)
+
+
+def test_a_folder_of_pictures_with_a_broken_one(capsys):
+    truths = {}
+    for name, place in (("a.png", (100, 100)), ("b.png", (200, 150))):
+        frame = background(240, 320)
+        truths[name] = draw_face(frame, place, 50)
+        write_image(f"photos/{name}", frame[..., ::-1])
+    Path("photos/broken.png").write_bytes(b"no picture")
+    assert run("--source", "photos", "--output", "out", *GREEN) == 1
+    out, err = capsys.readouterr()
+    assert "broken.png" in err and "1 of 3 pictures could not be read" in err and "2 pictures in" in out
+    assert sorted(os.listdir("out")) == ["a.png", "b.png"]
+    for name, truth in truths.items():
+        assert iou(is_green(read_image(f"out/{name}")[..., ::-1]), truth) > 0.9
+        assert not is_green(read_image(f"photos/{name}")[..., ::-1]).any()  # the input is as it was
+
+
+def test_one_picture_as_mask_and_as_cutout():
+    frame = background(240, 320)
+    truth = draw_face(frame, (150, 120), 60)
+    write_image("in.png", frame[..., ::-1])
+    assert run("--source", "in.png", "--output", "mask.png", "--view", "mask") == 0
+    mask = Image.open("mask.png")
+    assert mask.mode == "L" and set(np.unique(mask)) == {0, 255} and iou(np.array(mask) > 0, truth) > 0.95
+    assert run("--source", "*.png", "--output", "cut", "--view", "cutout", "--stride", "1") == 0
+    cut = np.array(Image.open("cut/in.png"))
+    assert cut.shape == (240, 320, 4) and iou(cut[..., 3] > 127, truth) > 0.95
+    inside = cut[..., 3] == 255
+    np.testing.assert_array_equal(cut[inside][:, :3], frame[inside][:, ::-1])
+
+
+def test_without_a_camera_the_sample_is_taken_and_it_is_said_once(capsys, monkeypatch):
+    monkeypatch.setattr(infer, "open_video", lambda spec, stride: sources.open_video("97", stride))
+    assert run("--output", "out.mp4", "--max-frames", "3") == 0
+    err = capsys.readouterr().err
+    assert err.count("there is no camera 97: taking the sample instead") == 1
+    assert frames_of("out.mp4")[0].shape == (480, 640, 3)
+
+
+def test_without_a_display_something_must_come_out(capsys):
+    assert run("--source", "sample") == 1
+    err = capsys.readouterr().err
+    assert err.count("no display") == 1 and "give an --output" in err
+    assert run("--source", "sample", "--no-window") == 1
+    assert "no display" not in capsys.readouterr().err
+    assert run("--source", "sample", "--no-window", "--timing", "--max-frames", "2") == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--source", "missing.mp4", "--output", "o.mp4"], "missing.mp4: there is no such file"),
+        (["--source", "missing.png", "--output", "o.png"], "missing.png: no such file"),
+        (["--source", "empty.mp4", "--output", "o.mp4"], "empty.mp4: the file is empty"),
+        (["--source", "98", "--output", "o.mp4"], "there is no camera 98"),
+        (["--source", "sample", "--output", "o.xyz"], "no video format"),
+        (["--source", "in.mp4", "--output", "in.mp4"], "is the source itself"),
+        (["--source", "in.mp4", "--output", "./link.mp4"], "is the source itself"),
+        (["--source", "in.png", "--output", "in.png"], "one of the input pictures"),
+        (["--source", "in.png", "--output", "o.jpg", "--view", "cutout"], "no transparency"),
+        (["--source", "in.png", "--output", "o.png", "--view", "sepia"], "there is no view 'sepia'"),
+        (["--source", "in.png", "--output", "o.png", "--color", "mud"], "no colour"),
+        (["--source", "in.png", "--output", "o.png", "--view", "background:no.png"], "no.png: no such file"),
+        (["--source", "in.png", "--virtual-camera"], "needs a video or a camera"),
+        (["--source", "in.mp4", "--output", "in.png/o.mp4"], "cannot write in.png/o.mp4"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(args, message, capsys):
+    clip("in.mp4", count=3)
+    write_image("in.png", background(48, 64))
+    Path("empty.mp4").write_bytes(b"")
+    os.symlink("in.mp4", "link.mp4")
+    before = {name: Path(name).read_bytes() for name in os.listdir(".")}
+    assert run(*args) == 1
+    err = capsys.readouterr().err
+    assert message in err and "Traceback" not in err
+    assert {name: Path(name).read_bytes() for name in os.listdir(".")} == before
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--size", "100"], ["--threshold", "0"], ["--smooth", "1"], ["--stride", "0"], ["--max-frames", "0"]],
+)
+def test_options_out_of_range(args, capsys):
+    assert run(*args) == 2
+    assert args[0] in capsys.readouterr().err
+
+
+def test_missing_weights_are_told(monkeypatch, capsys):
+    monkeypatch.undo()
+    assert run("--source", "sample", "--weights", "nothing.safetensors", "--no-window", "--timing") == 1
+    assert "no weights at nothing.safetensors" in capsys.readouterr().err
+
+
+def test_published_weights_are_fetched_on_request(monkeypatch):
+    import download
+
+    monkeypatch.undo()
+    opened = []
+    monkeypatch.setattr(download, "fetch_published", lambda name: f"fetched {name}")
+    monkeypatch.setattr(infer, "open_runtime", lambda *how: opened.append(how) or red_runtime)
+    assert (
+        run("--source", "sample", "--weights", "published", "--no-window", "--timing", "--max-frames", "1")
+        == 0
+    )
+    assert opened == [("fetched linknet", "auto", "auto", "auto")]
+
+
+def test_a_truncated_video_is_done_as_far_as_it_goes(capsys):
+    clip("whole.avi", count=60)
+    data = Path("whole.avi").read_bytes()
+    Path("cut.avi").write_bytes(data[: len(data) // 2])
+    assert run("--source", "cut.avi", "--output", "out.mp4") == 1
+    done = len(frames_of("out.mp4"))
+    err = capsys.readouterr().err
+    assert 20 < done < 40 and f"cut.avi is cut off: it ends after {done} of 60 frames" in err
+
+
+def camera_of(frames: list, monkeypatch) -> None:
+    monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
+
+    class Slow(FakeCapture):
+        def grab(self) -> bool:
+            time.sleep(0.02)
+            return super().grab()
+
+    monkeypatch.setattr(
+        infer, "open_video", lambda spec, stride: sources.open_video(spec, stride, lambda index: Slow(frames))
+    )
+
+
+def test_a_camera_that_is_unplugged_leaves_a_playable_recording(monkeypatch, capsys):
+    camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
+    assert run("--source", "0", "--output", "out.mp4") == 1
+    assert "camera 0 stopped after 30 frames: was it unplugged" in capsys.readouterr().err
+    assert len(frames_of("out.mp4")) > 5
+
+
+def test_a_frozen_camera_is_told_once_and_is_no_success(monkeypatch, capsys):
+    monkeypatch.setattr(sources, "FROZEN_SECONDS", 0.1)
+    camera_of([background(48, 64)] * 60, monkeypatch)
+    assert run("--source", "0", "--output", "out.mp4", "--max-frames", "20") == 1
+    assert capsys.readouterr().err.count("the same picture again and again") == 1
+
+
+def test_a_stream_as_camera(stream, monkeypatch, capsys):  # noqa: F811, the imported fixture
+    monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
+    assert run("--source", stream, "--output", "out.mp4", "--max-frames", "10", "--timing") == 0
+    out = capsys.readouterr().out
+    assert "10 frames in" in out and "latency" in out
+    assert len(frames_of("out.mp4")) >= 2  # as many as its rate asks for in that time
+    assert run("--source", stream.replace("http", "rtsp"), "--output", "out2.mp4") == 1
+    assert "cannot be opened: check the address" in capsys.readouterr().err
+
+
+def test_segment_of_one_image(monkeypatch):
+    monkeypatch.setattr(infer, "kept_runtime", lambda *how: red_runtime)
+    frame = background(360, 640)
+    truth = draw_face(frame, (400, 200), 30)
+    probability = infer.segment(frame[..., ::-1])
+    assert probability.shape == (360, 640) and probability.dtype == np.float32
+    assert probability.min() >= 0 and probability.max() <= 1 and iou(probability > 0.5, truth) > 0.95
+    assert not (infer.segment(frame) > 0.5).any()  # blue and red exchanged: no red face
+    for bad in (
+        frame[..., 0],
+        frame.astype(np.float32),
+        np.zeros((0, 5, 3), np.uint8),
+        frame.transpose(2, 0, 1),
+    ):
+        with pytest.raises(ValueError, match="HxWx3 uint8 RGB"):
+            infer.segment(bad)
+
+
+def script(*args: str) -> list:
+    return [sys.executable, str(ROOT / "infer.py"), "--size", "64", *args]
+
+
+def test_the_script_with_a_real_network(random_weights):
+    clip("in.mp4", count=10)
+    command = script("--source", "in.mp4", "--output", "out.mp4", "--weights", str(random_weights))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.startswith("10 frames in ") and "Traceback" not in done.stderr
+    assert len(frames_of("out.mp4")) == 10
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_recording_is_kept_and_plays(random_weights, which):
+    command = script("--source", "sample", "--output", "out.mp4", "--weights", str(random_weights))
+    process = subprocess.Popen(
+        [*command, "--max-frames", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    give_up = time.monotonic() + 200
+    while time.monotonic() < give_up and not any(
+        path.stat().st_size > 100_000 for path in Path(".").glob("out*.mp4")
+    ):
+        time.sleep(0.1)
+    process.send_signal(which)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    frames = frames_of("out.mp4")
+    assert len(frames) > 2 and f"{len(frames)} frames in" in out
+    assert os.listdir(".") == ["out.mp4"]
