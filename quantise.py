@@ -48,7 +48,7 @@ def export_int8(
     small = nncf.quantize(full, calibration, preset=nncf.QuantizationPreset.MIXED, subset_size=len(chosen))
 
     before = mean_iou(OpenVinoRuntime(core, full, "f32"), test, size)
-    after = mean_iou(OpenVinoRuntime(core, small.clone(), "int8"), test, size)
+    after = mean_iou(OpenVinoRuntime(core, small, "int8"), test, size)
     points = 100 * (after - before)
     print(f"mean IoU on {len(test)} pictures: f32 {before:.4f}, INT8 {after:.4f} ({points:+.2f} points)")
     if abs(after - before) > MAX_IOU_CHANGE:

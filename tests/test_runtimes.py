@@ -80,12 +80,14 @@ def test_any_memory_layout_goes_in_and_the_output_is_ours_to_keep(random_weights
     first += 1  # writable
 
 
-def test_more_shapes_than_are_kept(openvino_f32: runtimes.OpenVinoRuntime) -> None:
-    first = openvino_f32(batch_of(1, 3, 32, 32))
-    for sides in range(2, 3 + runtimes.COMPILED_SHAPES):
-        openvino_f32(batch_of(1, 3, 32 * sides, 32))
-    assert len(openvino_f32.requests) == runtimes.COMPILED_SHAPES
-    np.testing.assert_array_equal(openvino_f32(batch_of(1, 3, 32, 32)), first)
+def test_shapes_may_change_from_call_to_call(openvino_f32: runtimes.OpenVinoRuntime) -> None:
+    """What a batch gives does not depend on the shapes before it."""
+    batch = batch_of(2, 3, 32, 64)
+    first = openvino_f32(batch)
+    for shape in ((1, 3, 64, 32), (3, 3, 96, 64), (1, 3, 32, 32)):
+        openvino_f32(batch_of(*shape))
+    np.testing.assert_array_equal(openvino_f32(batch), first)
+    np.testing.assert_allclose(openvino_f32(batch[1:]), first[1:], atol=1e-5)
 
 
 @pytest.mark.parametrize(
