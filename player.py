@@ -76,7 +76,6 @@ class Player:
 
     def play(self, result: Result, warning: str = "") -> bool:
         """One result. Returns False when the user wants to end. Raises OSError if it cannot be written."""
-        self.count += 1
         with self.timing("draw"):
             picture = self.draw(result)
         taken = result.frame.time if self.stream.live else None
@@ -84,6 +83,7 @@ class Player:
             for sink in self.sinks:
                 sink.write(to_bgr(picture), taken)
             self._record(to_bgr(picture), taken)
+        self.count += 1
         if self.window is None:
             time.sleep(self._time_to_wait())
             self._note_time(result)

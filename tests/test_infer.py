@@ -297,5 +297,6 @@ def test_an_interrupted_recording_is_kept_and_plays(random_weights, which):
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
     frames = frames_of("out.mp4")
-    assert len(frames) > 2 and f"{len(frames)} frames in" in out
+    counted = int(out.split()[0])
+    assert len(frames) > 2 and counted <= len(frames) <= counted + 1  # one may be written, not yet counted
     assert os.listdir(".") == ["out.mp4"]
