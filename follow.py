@@ -3,8 +3,8 @@
     follow = Follow(long_side=256)
     for frame in frames:
         region, size = follow.next_region(frame.shape)
-        probability = ...                          # of that region
-        follow.update(probability, region, frame.shape)
+        faces = ...                                # that the network finds there, see faces.py
+        follow.update(faces, region, frame.shape)
 
 A small face in a large frame is a few pixels of the network's input. Once it is found, the network is given a
 crop about it, so that the face fills half of the input whatever its size in the frame. All faces have to
@@ -13,9 +13,7 @@ fit into the crop; where it would be no closer than the whole frame, the whole f
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-
+from faces import Face
 from regions import Region, around, shift_inside, whole_frame
 from utils import fit_size
 
@@ -23,8 +21,6 @@ MARGIN = 2.0  # the crop's sides, in those of the box about the faces
 MOVE = 0.12  # the crop stays where it is until the face is off its centre by this part of its side ...
 GROW = 1.25  # ... or larger or smaller by this factor: a crop that stands still gives a mask that does
 GAIN = 0.85  # a crop is taken if it is smaller than this part of the whole frame
-SPECK = 0.05  # a spot smaller than this part of the largest one is no face
-SMALLEST = 0.001  # nor is one smaller than this part of the network's input
 
 
 class Follow:
@@ -59,27 +55,20 @@ class Follow:
         """Whether the whole frame should be looked at as well, for faces that came in outside the crop."""
         return self.box is not None and self.since_check >= self.check_every
 
-    def update(self, probability: np.ndarray, region: Region, shape: tuple) -> bool:
-        """Learn from what the network gave for the region. Returns whether a face is in it.
-
-        probability: HxW float32, 0..1, of the region.
-        """
-        boxes = find_faces(probability, region, shape)
-        self.box = _about(boxes)
+    def update(self, faces: list[Face], region: Region, shape: tuple) -> None:
+        """Learn which faces were found in the region."""
+        self.box = _about([face.box for face in faces])
         is_whole = region.inside(shape[0], shape[1]) == (0, 0, shape[1], shape[0])
         self.since_check = 0 if is_whole else self.since_check + 1
         if self.box is None:
             self.crop = None
-        return self.box is not None
 
-    def check(self, probability: np.ndarray, region: Region, shape: tuple) -> None:
+    def check(self, faces: list[Face]) -> None:
         """Learn from a look at the whole frame: faces outside the crop are added to those that are known."""
         self.since_check = 0
-        if self.box is None or self.crop is None:
-            return
-        crop = self.crop[0]
-        new = [box for box in find_faces(probability, region, shape) if not _holds(crop, box.centre)]
-        self.box = _about([self.box, *new])
+        if self.box is not None and self.crop is not None:
+            new = [face.box for face in faces if not _holds(self.crop[0], face.box.centre)]
+            self.box = _about([self.box, *new])
 
 
 def crop_about(box: Region, shape: tuple, long_side: int) -> tuple[Region, tuple[int, int]]:
@@ -96,31 +85,6 @@ def crop_about(box: Region, shape: tuple, long_side: int) -> tuple[Region, tuple
 def is_closer(crop: tuple[Region, tuple[int, int]], whole: tuple[Region, tuple[int, int]]) -> bool:
     """Whether a crop shows enough more than the whole frame to be worth it."""
     return whole[1][1] / whole[0].width < GAIN * crop[1][1] / crop[0].width
-
-
-def find_faces(probability: np.ndarray, region: Region, shape: tuple) -> list[Region]:
-    """The boxes about the connected parts of a mask that can be faces, largest first, in the frame's pixels.
-
-    probability: HxW float32, 0..1, of the region in a frame of `shape`.
-    """
-    mask = (probability > 0.5).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    parts = sorted(stats[1:].tolist(), key=lambda part: -part[4])
-    if not parts:
-        return []
-    smallest = max(parts[0][4] * SPECK, mask.size * SMALLEST)
-    x_scale, y_scale = region.width / mask.shape[1], region.height / mask.shape[0]
-    boxes = []
-    for left, top, width, height, area in parts:
-        box = Region(
-            int(region.left + left * x_scale),
-            int(region.top + top * y_scale),
-            int(np.ceil(region.left + (left + width) * x_scale)),
-            int(np.ceil(region.top + (top + height) * y_scale)),
-        ).inside(shape[0], shape[1])
-        if area >= smallest and box.width and box.height:
-            boxes.append(box)
-    return boxes
 
 
 def _about(boxes: list[Region]) -> Region | None:

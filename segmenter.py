@@ -15,7 +15,8 @@ from typing import Callable, NamedTuple
 import cv2
 import numpy as np
 
-from follow import Follow, crop_about, find_faces, is_closer
+from faces import Face, confirms, find_faces, iou, keep
+from follow import Follow, crop_about, is_closer
 from regions import Region, paste, take, whole_frame
 from smooth import Smooth
 from timing import Timing
@@ -23,6 +24,9 @@ from utils import preprocess, sigmoid
 
 Runtime = Callable[[np.ndarray], np.ndarray]
 FAINT = 12  # of 255: what is less probable than this counts as nothing
+VALID = 30  # frames for which the verdict on what looks like a face from afar stands
+LOOKS = 2  # closer looks for such verdicts in one frame, at most
+FULL = 0.65  # of a crop: no face fills more of a crop that was made for it
 
 
 class Mask(NamedTuple):
@@ -36,6 +40,14 @@ class Mask(NamedTuple):
         left, top, right, bottom = self.region
         inside = self.probability[top:bottom, left:right] > threshold * 255
         return np.count_nonzero(inside) / self.probability.size
+
+
+class Verdict(NamedTuple):
+    """Whether what looks like a face from afar is one, and the number of looks until which this stands."""
+
+    box: Region
+    is_face: bool
+    until: int
 
 
 def to_mask(probability: np.ndarray, region: Region, shape: tuple) -> Mask:
@@ -73,6 +85,8 @@ class Segmenter:
         self.follow = Follow(size) if follow else None
         self.smooth = Smooth(smooth)
         self.timing = timing or Timing()
+        self.count = 0  # of judgements
+        self.verdicts: list[Verdict] = []
 
     def __call__(self, frame: np.ndarray) -> Mask:
         """frame: HWC uint8 BGR. Raises whatever the runtime raises."""
@@ -87,17 +101,44 @@ class Segmenter:
             return to_mask(probability, region, frame.shape)
 
     def _followed(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Region]:
-        whole, whole_size = whole_frame(*frame.shape[:2], self.size)
+        whole = whole_frame(*frame.shape[:2], self.size)
         region, size = self.follow.next_region(frame.shape)
         probability, image = self.look(frame, region, size)
-        found = self.follow.update(probability, region, frame.shape)
-        if region != whole and not found:  # the face left the crop: find it in this same frame
-            region = whole
-            probability, image = self.look(frame, whole, whole_size)
-            self.follow.update(probability, whole, frame.shape)
-        elif region != whole and self.follow.is_due():
-            self.follow.check(self.look(frame, whole, whole_size)[0], whole, frame.shape)
-        return probability, image, region
+        faces = find_faces(probability, region, frame.shape)
+        if region == whole[0]:
+            faces = self._judged(frame, faces, whole)
+        elif not faces or sum(face.inside.mean() for face in faces) > FULL:
+            # The face left the crop, or it was none: look for faces in this same frame.
+            region = whole[0]
+            probability, image = self.look(frame, *whole)
+            faces = self._judged(frame, find_faces(probability, region, frame.shape), whole)
+        self.follow.update(faces, region, frame.shape)
+        if self.follow.is_due():
+            seen = find_faces(self.look(frame, *whole)[0], whole[0], frame.shape)
+            self.follow.check(self._judged(frame, seen, whole))
+        return keep(probability, faces), image, region
+
+    def _judged(self, frame: np.ndarray, faces: list[Face], whole: tuple) -> list[Face]:
+        """Those of the faces found in the whole frame that a closer look confirms, now or a moment ago."""
+        self.count += 1
+        known = [verdict for verdict in self.verdicts if verdict.until > self.count]
+        self.verdicts, looks, confirmed = [], 0, []
+        for face in faces:
+            crop = crop_about(face.box, frame.shape, self.size)
+            if not is_closer(crop, whole):
+                confirmed.append(face)
+                continue
+            verdict = next((old for old in known if iou(old.box, face.box) > 0.5), None)
+            if verdict is None and looks == LOOKS:
+                continue
+            if verdict is None:
+                looks += 1
+                is_face = confirms(self.look(frame, *crop)[0], crop[0], face.box, frame.shape) is not None
+                verdict = Verdict(face.box, is_face, self.count + VALID)
+            self.verdicts.append(verdict._replace(box=face.box))
+            if verdict.is_face:
+                confirmed.append(face)
+        return confirmed
 
     def look(self, frame: np.ndarray, region: Region, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The probability of a region, HxW float32, and its image as the network saw it, HWC uint8 RGB."""
@@ -114,16 +155,24 @@ def segment_picture(
 ) -> np.ndarray:
     """The probability of face, HxW float32, 0..1, of one picture, HWC uint8 BGR.
 
-    closer: look at each face that is small in the picture once more, in a crop about it.
+    closer: look once more, in a crop, at each face that is small in the picture; what is none from nearby,
+    and specks, are left out.
     """
     segmenter = Segmenter(runtime, size)
     whole = whole_frame(*picture.shape[:2], size)
     probability, _ = segmenter.look(picture, *whole)
     full = np.zeros(picture.shape[:2], np.float32)
-    paste(probability, whole[0], full)
-    if closer:
-        for box in find_faces(probability, whole[0], picture.shape):
-            crop = crop_about(box, picture.shape, size)
-            if is_closer(crop, whole):
-                paste(segmenter.look(picture, *crop)[0], crop[0], full)
+    if not closer:
+        paste(probability, whole[0], full)
+        return full
+    for face in find_faces(probability, whole[0], picture.shape):
+        seen, region = probability, whole[0]
+        crop = crop_about(face.box, picture.shape, size)
+        if is_closer(crop, whole):
+            seen, region = segmenter.look(picture, *crop)[0], crop[0]
+            face = confirms(seen, region, face.box, picture.shape)
+        if face is not None:
+            one = np.zeros_like(full)
+            paste(keep(seen, [face]), region, one)
+            np.maximum(full, one, out=full)
     return full

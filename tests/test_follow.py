@@ -6,30 +6,31 @@ import numpy as np
 import pytest
 from scenes import background, draw_face, iou, red_runtime
 
-from follow import Follow, crop_about, find_faces, is_closer
+from faces import find_faces
+from follow import Follow, crop_about, is_closer
 from regions import Region, take, whole_frame
 from segmenter import Segmenter, segment_picture
 
 SHAPE = (720, 1280, 3)
 
 
-def probability_of(boxes: list, region: Region, size: tuple) -> np.ndarray:
-    """What a perfect network gives for faces that fill these boxes."""
+def faces_of(boxes: list, region: Region, size: tuple) -> list:
+    """What a perfect network finds of faces that fill these boxes."""
     frame = np.zeros(SHAPE[:2], np.float32)
     for left, top, right, bottom in boxes:
         frame[top:bottom, left:right] = 1
-    return take(frame, region, size)
+    return find_faces(take(frame, region, size), region, SHAPE)
 
 
 def test_at_first_and_when_lost_it_looks_at_the_whole_frame():
     follow = Follow(256)
     whole = whole_frame(720, 1280, 256)
     assert follow.next_region(SHAPE) == whole
-    follow.update(probability_of([(600, 300, 680, 400)], *whole), whole[0], SHAPE)
-    region, size = follow.next_region(SHAPE)
+    follow.update(faces_of([(600, 300, 680, 400)], *whole), whole[0], SHAPE)
+    region, _ = follow.next_region(SHAPE)
     assert region.width < 300 and region.inside(720, 1280) == region
     assert region.left < 600 and region.right > 680 and region.top < 300 and region.bottom > 400
-    assert not follow.update(np.zeros(size, np.float32), region, SHAPE)
+    follow.update([], region, SHAPE)
     assert follow.next_region(SHAPE) == whole
 
 
@@ -37,56 +38,44 @@ def test_two_faces_are_both_in_the_crop_or_the_whole_frame_is_taken():
     whole = whole_frame(720, 1280, 256)
     near, far = [(600, 300, 660, 380), (700, 310, 750, 380)], [(50, 300, 130, 400), (1100, 310, 1180, 410)]
     follow = Follow(256)
-    follow.update(probability_of(near, *whole), whole[0], SHAPE)
+    follow.update(faces_of(near, *whole), whole[0], SHAPE)
     region, _ = follow.next_region(SHAPE)
     assert region.left < 600 and region.right > 750 and region.width < 600
-    follow.update(probability_of(far, *whole), whole[0], SHAPE)
+    follow.update(faces_of(far, *whole), whole[0], SHAPE)
     assert follow.next_region(SHAPE) == whole
 
 
 def test_a_large_face_needs_no_crop():
     whole = whole_frame(720, 1280, 256)
     follow = Follow(256)
-    follow.update(probability_of([(400, 50, 900, 700)], *whole), whole[0], SHAPE)
+    follow.update(faces_of([(400, 50, 900, 700)], *whole), whole[0], SHAPE)
     assert follow.next_region(SHAPE) == whole
 
 
 def test_the_crop_stands_still_while_the_face_hardly_moves():
     whole = whole_frame(720, 1280, 256)
     follow = Follow(256)
-    follow.update(probability_of([(600, 300, 700, 420)], *whole), whole[0], SHAPE)
+    follow.update(faces_of([(600, 300, 700, 420)], *whole), whole[0], SHAPE)
     first, size = follow.next_region(SHAPE)
-    follow.update(probability_of([(604, 303, 704, 423)], first, size), first, SHAPE)
+    follow.update(faces_of([(604, 303, 704, 423)], first, size), first, SHAPE)
     assert follow.next_region(SHAPE)[0] == first
-    follow.update(probability_of([(650, 330, 750, 450)], first, size), first, SHAPE)
+    follow.update(faces_of([(650, 330, 750, 450)], first, size), first, SHAPE)
     assert follow.next_region(SHAPE)[0] != first
 
 
 def test_a_check_of_the_whole_frame_is_due_now_and_then_and_adds_what_came_in():
     whole = whole_frame(720, 1280, 256)
     follow = Follow(256, check_every=3)
-    follow.update(probability_of([(600, 300, 700, 420)], *whole), whole[0], SHAPE)
+    follow.update(faces_of([(600, 300, 700, 420)], *whole), whole[0], SHAPE)
     due = []
     for _ in range(3):
         region, size = follow.next_region(SHAPE)
-        follow.update(probability_of([(600, 300, 700, 420)], region, size), region, SHAPE)
+        follow.update(faces_of([(600, 300, 700, 420)], region, size), region, SHAPE)
         due.append(follow.is_due())
     assert due == [False, False, True]
-    follow.check(probability_of([(600, 300, 700, 420), (900, 300, 1000, 420)], *whole), whole[0], SHAPE)
+    follow.check(faces_of([(600, 300, 700, 420), (900, 300, 1000, 420)], *whole))
     region, _ = follow.next_region(SHAPE)
     assert region.left < 600 and region.right > 1000 and not follow.is_due()
-
-
-def test_specks_are_no_faces():
-    region, size = Region(0, 0, 256, 192), (192, 256)
-    probability = np.zeros(size, np.float32)
-    assert find_faces(probability, region, size) == []
-    probability[50:100, 50:100] = 1
-    probability[150:153, 200:203] = 1
-    assert find_faces(probability, region, size) == [(50, 50, 100, 100)]
-    probability[:] = 0
-    probability[5:9, 5:9] = 1  # a spot by itself
-    assert find_faces(probability, region, size) == []
 
 
 @pytest.mark.parametrize(
