@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from utils import atomic_path
 
@@ -29,7 +29,8 @@ class CheckpointError(ValueError):
 def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> None:
     """Write atomically: an interruption or a full disk leaves the previous checkpoint as it was."""
     with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata={STATE_KEY: json.dumps(state)})
+        # Written by us, as save_file would make it readable to this user alone.
+        temporary.write_bytes(save(tensors, {STATE_KEY: json.dumps(state)}))
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:

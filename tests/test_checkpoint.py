@@ -18,6 +18,12 @@ def test_round_trip(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / "new").touch()
+    write_checkpoint(tmp_path / "c.safetensors", {"a": np.ones(2, np.float32)}, {})
+    assert (tmp_path / "c.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_failed_write_leaves_the_previous_checkpoint(tmp_path):
     path = tmp_path / "c.safetensors"
     write_checkpoint(path, {"a": np.ones(2, np.float32)}, {"step": 1})
