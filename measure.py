@@ -29,8 +29,9 @@ from segmenter import Segmenter, segment_picture
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
+SHRINK = 1.7  # the path's zoom is made for a portrait in which the face is smaller than in these photos
 NOISE = 5.0  # grey levels, standard deviation of the camera's noise
-STRENGTHS = (0.0, 0.3, 0.5, 0.7)
+STRENGTHS = (0.0, 0.3, 0.6, 0.8)
 LENGTH = 60  # frames of a clip
 SPEED = 2  # steps of the path from one frame to the next: twice as fast as the sample
 
@@ -90,7 +91,7 @@ def make_clip(
     image: np.ndarray, mask: np.ndarray, speed: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Frames of 640x480 in which the photo moves (with speed 0 it does not), and their masks."""
-    side = min(image.shape[:2])
+    side = SHRINK * min(image.shape[:2])
     ys, xs = np.nonzero(mask == 255)
     face = (xs.mean() / side, ys.mean() / side)
     frames, truths = [], []

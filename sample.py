@@ -28,7 +28,9 @@ RATE = 30.0
 FACE = (0.437, 0.235)  # where the face's centre is in the portrait, (x, y) in parts of its sides
 
 
-def path(index: int, side: int, size: tuple[int, int] = SIZE, face: tuple[float, float] = FACE) -> np.ndarray:
+def path(
+    index: int, side: float, size: tuple[int, int] = SIZE, face: tuple[float, float] = FACE
+) -> np.ndarray:
     """The 2x3 matrix from a square picture to frame `index`, for cv2.warpAffine.
 
     side: of the picture. size: (height, width) of the frame. face: the point that stays in the frame, in
