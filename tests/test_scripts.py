@@ -110,13 +110,25 @@ def test_tests_run_after_the_style_checks(clone: Clone):
     assert runs == [
         "run [-m] [ruff] [check] [.]",
         "run [-m] [ruff] [format] [--check] [.]",
-        "run [-m] [pytest] [tests/test a.py] [-x]",
+        "run [-m] [pytest] [-m] [not slow] [tests/test a.py] [-x]",
     ]
     clone.run("test.sh", "--slow", "-x")
     assert clone.log()[-1] == "run [-m] [pytest] [-m] [slow or not slow] [-x]"
     (clone.stubs / "exit").write_text("3")
     assert clone.run("test.sh").returncode == 3
     assert clone.log() == ["run [-m] [ruff] [check] [.]"]
+
+
+def test_each_test_file_has_a_process_of_its_own(clone: Clone):
+    clone.add_python("3.10")
+    (clone.root / "tests").mkdir(exist_ok=True)
+    for name in ("one", "two"):
+        (clone.root / "tests" / f"test_{name}.py").touch()
+    assert clone.run("test.sh").returncode == 0
+    runs = [line for line in clone.log() if "pytest" in line]
+    assert runs == [
+        f"run [-m] [pytest] [-q] [-m] [not slow] [tests/test_{name}.py]" for name in ("one", "two")
+    ]
 
 
 def test_help_of_the_tests_installs_nothing(clone: Clone):
