@@ -31,7 +31,7 @@ FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
 SHRINK = 1.7  # the path's zoom is made for a portrait in which the face is smaller than in these photos
 NOISE = 5.0  # grey levels, standard deviation of the camera's noise
-STRENGTHS = (0.0, 0.3, 0.6, 0.8)
+STRENGTHS = (0.0, 0.5, 0.7, 0.85)
 LENGTH = 60  # frames of a clip
 SPEED = 2  # steps of the path from one frame to the next: twice as fast as the sample
 

@@ -32,6 +32,7 @@ class Smooth:
             raise ValueError(f"the smoothing is {strength}; it must be from 0 to below 1")
         self.strength = strength
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.flow.setFinestScale(1)  # the preset's 2 is too coarse for images as small as these
         self.reset()
 
     def reset(self) -> None:
