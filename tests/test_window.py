@@ -154,6 +154,7 @@ def running(screen, random_weights, tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow  # a real window: minutes on a busy machine
 def test_keys_in_a_real_window(running, tmp_path):
     process, press, environment = running
     press("v")  # the view after side-by-side is half as wide
@@ -185,6 +186,7 @@ def test_keys_in_a_real_window(running, tmp_path):
     assert capture.read()[0] and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
 
 
+@pytest.mark.slow  # a real window: minutes on a busy machine
 def test_closing_the_window_ends_it(running):
     process, _, environment = running
     ask_to_close(int(window_id(environment)), environment["DISPLAY"])
