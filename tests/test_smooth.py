@@ -79,7 +79,7 @@ def test_a_moving_mask_does_not_lag(world):
 
 
 def test_nothing_stays_where_the_face_was(world):
-    smooth = Smooth(0.8)
+    smooth = Smooth(0.7)
     for _ in range(5):
         image, truth = textured(60, 90, *world)
         smooth(truth, image, REGION)
