@@ -42,9 +42,9 @@ def has_display() -> bool:
         return True  # cannot be asked without the library: let OpenCV try
     xcb.xcb_connect.restype = ctypes.c_void_p
     connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
-    failed = xcb.xcb_connection_has_error(connection)
-    xcb.xcb_disconnect(connection)
-    return not failed
+    # The connection stays open: a bare X server (Xvfb) starts afresh when its last client leaves, and a
+    # window that is opened at that moment never shows anything.
+    return not xcb.xcb_connection_has_error(connection)
 
 
 class Window:
