@@ -252,7 +252,11 @@ def open_window(args: argparse.Namespace) -> Window | None:
         print("infer.py: there is no display, so no window opens", file=sys.stderr)
     if not (shown or args.output or args.virtual_camera or args.timing):
         raise ValueError("nothing would come out of this: give an --output")
-    return Window("LinkNet34") if shown else None
+    if not shown:
+        return None
+    window = Window("LinkNet34")
+    window.open()
+    return window
 
 
 def video_output(args: argparse.Namespace) -> Path:

@@ -3,6 +3,7 @@
 if not has_display():
     ...
 window = Window("LinkNet34")
+window.open()
 key = window.show(picture)          # "q", "v", ... or "" ; "q" too when the window was closed
 """
 
@@ -48,23 +49,28 @@ def has_display() -> bool:
 
 
 class Window:
-    """One window, opened with the first picture. To be used in the main thread."""
+    """One window. To be used in the main thread."""
 
     def __init__(self, title: str):
         self.title = title
-        self.is_open = False
+        self.is_open = self.has_size = False
+
+    def open(self) -> None:
+        """Open it empty, before OpenVINO is loaded: otherwise Qt gets no events once in about twenty times."""
+        cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        cv2.waitKey(1)
+        self.is_open = True
 
     def show(self, picture: np.ndarray, wait: float = 0.001) -> str:
         """Show HWC uint8 BGR and wait so many seconds (at least one millisecond) for a key.
 
         Returns the key as a character, "q" for Escape or a closed window, "" for none.
         """
-        if not self.is_open:
-            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-            cv2.resizeWindow(self.title, picture.shape[1], picture.shape[0])
-            self.is_open = True
-        elif self._is_closed():
+        if not self.is_open or self._is_closed():
             return "q"
+        if not self.has_size:
+            cv2.resizeWindow(self.title, picture.shape[1], picture.shape[0])
+            self.has_size = True
         cv2.imshow(self.title, picture)
         return self.key(wait)
 
