@@ -13,7 +13,9 @@ interpreter is often not OneFlow's, so nothing but NumPy is imported before it i
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +29,13 @@ def open_oneflow(folder: Path, weights: str):
     from runtimes import open_runtime
 
     return open_runtime(weights, "oneflow", "cpu")
+
+
+def open_oneflow_mkl(folder: Path, weights: str):
+    version = importlib.metadata.version("mkl")  # an ImportError where it is not installed
+    runtime = open_oneflow(folder, weights)
+    runtime.name += f" with MKL {version}"
+    return runtime
 
 
 def open_torch(folder: Path, weights: str):
@@ -114,6 +123,7 @@ def open_openvino(precision: str):
 
 BACKENDS = {
     "oneflow": open_oneflow,
+    "oneflow-mkl": open_oneflow_mkl,
     "torch": open_torch,
     "opencv": open_opencv,
     "onnxruntime": open_onnxruntime,
@@ -135,7 +145,12 @@ class Worker:
         self.milliseconds: list[float] = []
         command = [python, __file__, backend, str(folder), str(weights)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            env={**os.environ, "LINKNET_MKL": "0" if backend == "oneflow" else "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         started = self.read()
         self.name, self.error = started.get("name", backend), started.get("error")

@@ -11,6 +11,8 @@ still comes out on stderr, at once and also when the import aborts the process.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -50,14 +52,36 @@ def lines_dropped(*texts: str):
 
 
 def choose_kernels() -> None:
-    """Have OneFlow's OpenBLAS use AVX2: it does not know recent processors, and falls back to SSE on them.
+    """Have OneFlow multiply matrices with MKL, or else with the AVX2 kernels of its own OpenBLAS.
 
-    Training is 1.5 times faster for it. OPENBLAS_CORETYPE in the environment goes first.
+    That OpenBLAS does not know recent processors, and falls back to SSE on them. OPENBLAS_CORETYPE in the
+    environment goes first; LINKNET_MKL=0 leaves MKL out.
     """
     with contextlib.suppress(OSError):
         flags = Path("/proc/cpuinfo").read_text().split()
         if "avx2" in flags and "fma" in flags:
             os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+    if os.environ.get("LINKNET_MKL") != "0":
+        load_mkl()
+
+
+def load_mkl() -> None:
+    """Load the package `mkl`, if it is there, in front of OneFlow's library, which then calls its sgemm.
+
+    The dynamic linker looks for a function in the libraries of the global scope before it looks in the one
+    that calls it: see dlopen(3) on RTLD_GLOBAL.
+    """
+    try:
+        files = importlib.metadata.files("mkl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    # One thread a process: OneFlow gains more from processes. The same figures in every run, for --resume.
+    os.environ.setdefault("MKL_THREADING_LAYER", "SEQUENTIAL")
+    os.environ.setdefault("MKL_CBWR", "AUTO")
+    for file in files:
+        if file.name.startswith("libmkl_rt.so"):
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(file.locate().resolve()), mode=ctypes.RTLD_GLOBAL)
 
 
 choose_kernels()

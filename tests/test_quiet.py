@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +69,33 @@ def test_kernels_are_chosen_unless_the_user_has_chosen(tmp_path: Path):
     expected = "Haswell" if {"avx2", "fma"} <= set(flags) else "None"
     assert run_python(code, tmp_path).stdout.strip() == expected
     assert run_python(code, tmp_path, OPENBLAS_CORETYPE="Zen").stdout.strip() == "Zen"
+
+
+@pytest.mark.parametrize("wish", ["0", "1"])
+def test_oneflow_multiplies_with_mkl_unless_told_not_to(wish: str):
+    pytest.importorskip("quiet", exc_type=ImportError)
+    code = (
+        "from quiet import flow\n"
+        "product = flow.matmul(flow.ones(8, 8), flow.ones(8, 8)).numpy()\n"
+        "assert (product == 8).all()\n"
+        # Its kernels are loaded at the first use.
+        "print('libmkl_core' in open('/proc/self/maps').read())"
+    )
+    environment = {**os.environ, "LINKNET_MKL": wish}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == str(wish == "1"), result.stderr
+
+
+def test_without_mkl_nothing_is_missed(tmp_path: Path):
+    hide = (
+        "import importlib.metadata as m\n"
+        "def files(name): raise m.PackageNotFoundError(name)\n"
+        "m.files = files\n"
+    )
+    result = run_python(hide + "from quiet import flow; print('fine')", tmp_path)
+    assert result.stdout.strip() == "fine"
 
 
 def test_the_real_oneflow_is_silent():
