@@ -28,6 +28,26 @@ class Conv2d(nn.Conv2d):
         return add_bias(F.conv2d(x, self.weight, None, self.stride, self.padding), self.bias)
 
 
+class NarrowConv2d(nn.Conv2d):
+    """nn.Conv2d with stride 1 in the way that is fast on a CPU for few output channels.
+
+    OneFlow first copies every input channel once for each place in the kernel. Here each place in the kernel
+    is a 1x1 convolution instead, and only the few channels that come out of it are shifted and added.
+    """
+
+    def forward(self, x: flow.Tensor) -> flow.Tensor:
+        out, rows, columns = self.out_channels, *self.kernel_size
+        places = [(i, j) for i in range(rows) for j in range(columns)]
+        weight = self.weight.permute(2, 3, 0, 1).reshape(len(places) * out, self.in_channels, 1, 1)
+        top, left = self.padding
+        x = F.pad(F.conv2d(x, weight), (left, left, top, top))
+        height, width = x.shape[2] - rows + 1, x.shape[3] - columns + 1
+        shifted = [
+            x[:, k * out : (k + 1) * out, i : i + height, j : j + width] for k, (i, j) in enumerate(places)
+        ]
+        return add_bias(sum(shifted[1:], shifted[0]), self.bias)
+
+
 class ConvTranspose2d(nn.ConvTranspose2d):
     """nn.ConvTranspose2d, its bias added in the way that is fast on a CPU."""
 
@@ -88,7 +108,7 @@ class LinkNet34(nn.Module):
         self.finalrelu1 = nn.ReLU(inplace=True)
         self.finalconv2 = Conv2d(32, 32, 3)
         self.finalrelu2 = nn.ReLU(inplace=True)
-        self.finalconv3 = Conv2d(32, num_classes, 2, padding=1)
+        self.finalconv3 = NarrowConv2d(32, num_classes, 2, padding=1)
 
     def forward(self, x: flow.Tensor) -> flow.Tensor:
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % STRIDE or x.shape[3] % STRIDE:
