@@ -56,7 +56,7 @@ class Window:
         self.is_open = self.has_size = False
 
     def open(self) -> None:
-        """Open it empty, before OpenVINO is loaded: otherwise Qt gets no events once in about twenty times."""
+        """Open it, empty. If OpenVINO is loaded first, Qt gets no events one time in about twenty."""
         cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.waitKey(1)
         self.is_open = True
