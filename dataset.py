@@ -18,10 +18,9 @@ import re
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from augment import augment
+from augment import augment, resize_mask
 from masks import DataError, label_values, read_mask
 from utils import IMAGE_SUFFIXES, MEAN, STD, ImageError, preprocess, read_image
 
@@ -142,7 +141,7 @@ class PlainExamples:
 
     def __getitem__(self, item: int) -> tuple:
         image, mask = self.pairs[int(self.indices[item])]
-        mask = cv2.resize(mask, (self.size, self.size), interpolation=cv2.INTER_NEAREST)
+        mask = resize_mask(mask, (self.size, self.size))
         return preprocess(image, (self.size, self.size)), mask[None]
 
 
@@ -171,13 +170,13 @@ def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
     """Give (training indices, validation indices), about `fraction` of them for validation.
 
     Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on
-    one side, or the validation would measure how well faces were remembered. A name with more than 20 numbers
-    and more than a tenth of the pictures is no person's but that of a series, as in IMG_0001: each picture
-    of it stands for itself.
+    one side, or the validation would measure how well faces were remembered. A name with more than a tenth of
+    the pictures and more than 20 (or a quarter, if that is less) is no person's but that of a series, as in
+    IMG_0001: each picture of it stands for itself.
     """
     persons = np.array([re.sub(r"_\d+$", "", name) for name in names])
     _, person, counts = np.unique(persons, return_inverse=True, return_counts=True)
-    persons = np.where(counts[person] > max(20, len(names) / 10), names, persons)
+    persons = np.where(counts[person] > max(min(20, len(names) / 4), len(names) / 10), names, persons)
     shuffled = np.random.default_rng(seed).permutation(np.unique(persons))
     wanted = max(round(fraction * len(names)), 1 if fraction > 0 else 0)
     held_out, count = set(), 0

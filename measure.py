@@ -21,11 +21,13 @@ import sys
 import cv2
 import numpy as np
 
+from augment import resize_mask
 from dataset import open_dataset
 from infer import WEIGHTS
 from runtimes import RuntimeUnavailable, open_runtime
 from sample import path
 from segmenter import Segmenter, segment_picture
+from weights import trained_size
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
@@ -51,7 +53,7 @@ def paste_photo(
     )
     scale = side / max(image.shape[:2])
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    small_mask = cv2.resize(mask, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    small_mask = resize_mask(mask, small.shape[1::-1])
     top, left = rng.integers(height - small.shape[0]), rng.integers(width - small.shape[1])
     place = (slice(top, top + small.shape[0]), slice(left, left + small.shape[1]))
     truth = np.zeros(FRAME, np.uint8)
@@ -72,17 +74,17 @@ def iou(probability: np.ndarray, truth: np.ndarray) -> float:
     return np.count_nonzero(found & wanted) / max(1, np.count_nonzero(found | wanted))
 
 
-def small_faces(runtime, pairs: list, side: int) -> list[float]:
+def small_faces(runtime, size: int, pairs: list, side: int) -> list[float]:
     """Mean IoU of the whole frame alone, of following, and of a single picture."""
     rng = np.random.default_rng(side)
     scores = []
     for image, mask in pairs:
         frame, truth = paste_photo(image, mask, side, rng)
-        whole = Segmenter(runtime, follow=False)(frame).probability
-        follow = Segmenter(runtime)
+        whole = Segmenter(runtime, size, follow=False)(frame).probability
+        follow = Segmenter(runtime, size)
         for _ in range(6):
             followed = follow(add_noise(frame, rng)).probability
-        picture = segment_picture(runtime, frame)
+        picture = segment_picture(runtime, frame, size)
         scores.append([iou(whole, truth), iou(followed, truth), iou(picture, truth)])
     return np.mean(scores, axis=0).tolist()
 
@@ -126,22 +128,22 @@ def lag(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
     return float(delays[best] + 0.5 * (before - after) / (before - 2 * top + after))
 
 
-def smoothing(runtime, pairs: list, strength: float) -> list[float]:
+def smoothing(runtime, size: int, pairs: list, strength: float) -> list[float]:
     """Mean IoU, dtSSD and lag of clips in which these photos move, and dtSSD where they do not."""
     rng = np.random.default_rng(0)
     scores = []
     for image, mask in pairs:
         frames, truths = make_clip(image, mask, SPEED, rng)
-        masks = masks_of(frames, runtime, strength)
+        masks = masks_of(frames, runtime, size, strength)
         fit = np.mean([iou(found, truth) for found, truth in zip(masks, truths)])
         still, still_truths = make_clip(image, mask, 0, rng)
-        still_flicker = flicker(masks_of(still, runtime, strength), still_truths)
+        still_flicker = flicker(masks_of(still, runtime, size, strength), still_truths)
         scores.append([fit, flicker(masks, truths), lag(masks, truths), still_flicker])
     return np.mean(scores, axis=0).tolist()
 
 
-def masks_of(frames: list[np.ndarray], runtime, strength: float) -> list[np.ndarray]:
-    segmenter = Segmenter(runtime, smooth=strength)
+def masks_of(frames: list[np.ndarray], runtime, size: int, strength: float) -> list[np.ndarray]:
+    segmenter = Segmenter(runtime, size, smooth=strength)
     return [segmenter(frame).probability for frame in frames]
 
 
@@ -160,7 +162,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8, help="for the smoothing (default: %(default)s)")
     args = parser.parse_args()
     try:
-        runtime = open_runtime(args.weights)
+        runtime, size = open_runtime(args.weights), trained_size(args.weights)
         pairs = open_dataset(args.data, "test")
         print(f"{runtime.name}, {args.weights}\n")
         print(
@@ -168,12 +170,12 @@ def main() -> None:
         )
         photos = evenly(pairs, args.photos)
         for side in SIDES:
-            scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, photos, side))
+            scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, photos, side))
             print(f"{side:>4} pixels          {scores}", flush=True)
         print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
         clips = evenly(pairs, args.clips)
         for strength in STRENGTHS:
-            fit, change, delay, still = smoothing(runtime, clips, strength)
+            fit, change, delay, still = smoothing(runtime, size, clips, strength)
             print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
     except (OSError, ValueError, RuntimeUnavailable) as error:
         sys.exit(f"measure.py: {error}")

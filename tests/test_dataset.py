@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -372,6 +373,11 @@ def test_split_of_a_numbered_series_takes_single_pictures():
     assert (len(train), len(val)) == (190, 10)
 
 
+def test_split_of_a_short_series_leaves_pictures_to_train_on():
+    train, val = split_by_person([f"IMG_{index:04d}" for index in range(15)], 0.05)
+    assert (len(train), len(val)) == (14, 1)
+
+
 def test_split_without_validation():
     train, val = split_by_person(["a_1", "b_1"], 0.0)
     assert (train.tolist(), val.tolist()) == ([0, 1], [])
@@ -443,6 +449,18 @@ def test_plain_examples_are_not_augmented(pairs):
     assert np.array_equal(image, preprocess(images[3], (64, 64)))
     assert mask.shape == (1, 64, 64)
     assert set(np.unique(mask)) == {0, 128, 255}
+
+
+def test_plain_mask_stays_where_the_picture_is():
+    """A picture that is its own mask: they still cover each other after shrinking."""
+    mask = np.zeros((250, 250), np.uint8)
+    cv2.circle(mask, (131, 117), 60, 255, -1)
+    image, small = PlainExamples([(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), mask)], np.array([0]), 64)[0]
+    from_picture, from_mask = (
+        np.argwhere(shown > np.median([shown.min(), shown.max()])).mean(axis=0)
+        for shown in (image[0], small[0].astype(np.float32))
+    )
+    assert np.abs(from_picture - from_mask).max() < 0.05
 
 
 def test_bad_picture_is_an_image_error(pairs, tmp_path):
