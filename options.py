@@ -50,7 +50,12 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     add("--weight-decay", type=float, default=0.02)
     add("--warmup", type=int, default=300, help="steps in which the learning rate rises from zero")
     add("--jaccard-weight", type=float, default=1.0, help="of -log(soft IoU), beside the cross-entropy")
-    add("--clip", type=float, default=2.0, help="largest norm of the gradient")
+    add(
+        "--clip",
+        type=float,
+        default=2.0,
+        help="largest norm of the gradient of the weights, and of the biases",
+    )
     add("--ema", type=float, default=0.998, help="decay of the averaged weights")
     add(
         "--val",

@@ -21,7 +21,14 @@ def choose_device(wanted: str) -> flow.device:
     has_gpu = wanted != "cpu" and flow.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
         raise DeviceError("OneFlow finds no usable NVIDIA GPU; check the driver or use --device cpu")
-    return flow.device("cuda", flow.env.get_local_rank()) if has_gpu else flow.device("cpu")
+    if not has_gpu:
+        return flow.device("cpu")
+    if flow.env.get_local_rank() >= flow.cuda.device_count():
+        raise DeviceError(
+            f"there are more processes than GPUs, of which OneFlow finds {flow.cuda.device_count()}: "
+            "lower NPROC or use --device cpu"
+        )
+    return flow.device("cuda", flow.env.get_local_rank())
 
 
 def sum_over_processes(values: list, device: flow.device) -> list:
@@ -34,18 +41,21 @@ def sum_over_processes(values: list, device: flow.device) -> list:
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM in any of the processes, remembered until the step is done.
+    """Ctrl-C or SIGTERM in any of the processes, from `listen` on remembered until the step is done.
 
-    `signal` is its number, 0 before.
+    `signal` is its number, 0 before. A second one ends the process at once; files are written atomically.
     """
 
     def __init__(self):
         self.signal = 0
+
+    def listen(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.remember)
 
     def remember(self, number: int, frame) -> None:
         self.signal = number
+        signal.signal(number, signal.SIG_DFL)
 
     def made(self, device: flow.device) -> bool:
         """Whether any process was asked to stop; all processes must call it, and all get the same answer."""

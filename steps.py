@@ -1,6 +1,6 @@
 """One optimisation step of the training, in OneFlow's two ways: eager, or compiled as an nn.Graph.
 
-    step = EagerStep(model, optimizer, jaccard_weight=1.0)
+    step = EagerStep(model, optimizer, schedule, jaccard_weight=1.0)
     loss, logits = step(image, mask)
 
 Both have the same methods. The eager one runs everywhere and in several processes; the graph one is for one

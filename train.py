@@ -50,6 +50,15 @@ def main() -> None:
         sys.exit(Training(args, tensors, state).run())
     except (CheckpointError, DataError, DeviceError, ImageError, WeightsError, OSError) as error:
         sys.exit(f"train.py: {plain_message(error)}")
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        sys.exit(
+            f"train.py: a loader process was killed ({error}): memory ran out, or /dev/shm is too small "
+            "(docker run --shm-size); try --workers 0"
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def take_up(args: argparse.Namespace) -> tuple:
@@ -73,7 +82,6 @@ class Training:
         self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
         self.device = choose_device(args.device)
         self.output = Path(args.output)
-        self.stop = StopRequest()
 
         pairs, train_indices, val_indices = open_pairs(args)
         self.examples = TrainExamples(pairs, train_indices, args.size, args.seed)
@@ -95,17 +103,29 @@ class Training:
         if state is None:
             state = {"step": 0, "epoch_sums": [0.0, 0.0, 0.0], "best_iou": -1.0, "log": []}
         else:
-            if state["world"] != self.world:
-                raise CheckpointError(
-                    f"{args.resume} comes from {state['world']} processes: go on with as many (NPROC)"
-                )
+            for name, value in self.constants().items():
+                if state.get(name, value) != value:
+                    raise CheckpointError(
+                        f"{args.resume} was written with {name} {state[name]}, here it is {value}: "
+                        "resume with the same data, NPROC and --device, or start anew with --weights"
+                    )
             load_arrays(self.average, without_prefix("ema.", tensors))
             self.step.load_state_arrays(without_prefix("optimizer.", tensors), state["step"])
         self.average.eval()
-        self.state = {**state, "world": self.world, "options": vars(args)}
+        self.state = {**state, **self.constants(), "options": vars(args)}
+        self.stop = StopRequest()
+
+    def constants(self) -> dict:
+        """What must not change between the parts of a resumed run."""
+        return {
+            "number of processes": self.world,
+            "number of steps in an epoch": self.epoch_steps,
+            "kind of step": type(self.step).__name__,
+        }
 
     def run(self) -> int:
         """Train to the end, or until a stop is asked for; give the exit status."""
+        self.stop.listen()
         if self.rank == 0:
             print(
                 f"{len(self.examples)} training pictures at {self.args.size}x{self.args.size}, "
@@ -150,6 +170,7 @@ class Training:
             loss, iou = float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())
             if not math.isfinite(loss):
                 raise DataError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
+            loss, iou = (v / self.world for v in sum_over_processes([loss, iou], self.device))
             done += args.batch_size * self.world
             rate = done / (time.monotonic() - started)
             state["step"] += 1
@@ -185,7 +206,7 @@ class Training:
         """Validate, add a line to the log, and write the checkpoints."""
         state = self.state
         val_iou = self.validate()
-        loss, iou, steps = sum_over_processes(state["epoch_sums"], self.device)
+        loss, iou, steps = state["epoch_sums"]
         row = {
             "epoch": len(state["log"]) + 1,
             "step": state["step"],
@@ -199,9 +220,9 @@ class Training:
         # Without validation pictures the newest weights are the best that is known.
         better = val_iou > state["best_iou"] or math.isnan(val_iou)
         state["best_iou"] = val_iou if val_iou > state["best_iou"] else state["best_iou"]
-        self.save("last.safetensors")
-        if better:
+        if better:  # first: `last` says that it is there
             self.save("best.safetensors")
+        self.save("last.safetensors")
         if self.rank == 0:
             write_log(self.output / "log.csv", state["log"])
             plot_curves(self.output / "log.csv", self.output / "curves.png")

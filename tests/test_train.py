@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import train
 from checkpoint import read_checkpoint
@@ -237,15 +238,34 @@ def test_bad_picture_is_named_and_can_be_skipped(tmp_path):
     assert "1 bad" in result.stderr
 
 
-def test_checkpoint_of_another_number_of_processes_is_refused(data, tmp_path):
+def test_a_checkpoint_from_other_circumstances_is_refused(data, tmp_path):
     assert train_here(options(data, tmp_path), stop_at=1) > 128
     tensors, state = read_checkpoint(tmp_path / "last.safetensors")
     args = parse_arguments(options(data, tmp_path))
-    with pytest.raises(train.CheckpointError, match="2 processes"):
-        train.Training(args, tensors, {**state, "world": 2})
+    for name, value in (("processes", 2), ("steps in an epoch", 99), ("kind of step", "GraphStep")):
+        name = next(key for key in state if name in key)
+        with pytest.raises(train.CheckpointError, match=f"{name} {value}, here it is {state[name]}"):
+            train.Training(args, tensors, {**state, name: value})
 
 
-def test_start_from_backbone_and_weights(data, tmp_path, random_state, random_weights):
+def test_start_from_backbone(data, tmp_path, random_state):
+    names = {"firstconv": "conv1", "firstbn": "bn1", "encoder": "layer"}
+    backbone = {
+        name.replace(ours, theirs): array
+        for name, array in random_state.items()
+        for ours, theirs in names.items()
+        if name.startswith(ours)
+    }
+    save_file(backbone, tmp_path / "backbone.safetensors")
+    args = parse_arguments(options(data, tmp_path, "--backbone", str(tmp_path / "backbone.safetensors")))
+    loaded = train.to_arrays(train.start_model(args))
+    for name, array in random_state.items():
+        is_encoder = name.startswith(tuple(names))
+        if is_encoder or name.endswith("conv2.weight"):  # the decoder's stay random
+            assert np.array_equal(loaded[name], array) == is_encoder, name
+
+
+def test_start_from_weights(data, tmp_path, random_state, random_weights):
     args = parse_arguments(options(data, tmp_path, "--weights", str(random_weights)))
     loaded = train.to_arrays(train.start_model(args))
     np.testing.assert_array_equal(loaded["decoder2.deconv2.weight"], random_state["decoder2.deconv2.weight"])
