@@ -115,7 +115,8 @@ def launch(command: list, processes: int, nodes: int, node_rank: int, address: s
     """Runs the command once for each of this machine's processes; gives the exit status."""
     launcher = Launcher()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, launcher.pass_on)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is for SIGHUP under nohup
+            signal.signal(number, launcher.pass_on)
     cores = len(os.sched_getaffinity(0))
     threads = str(max(1, cores // processes))
     environment = {
