@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 
-from dataset import DataError
 from options import parse_arguments
+from processes import DeviceError
 from quiet import flow
-from train import Training
+from train import Training, plain_message
 
 
 def main() -> None:
@@ -29,28 +29,30 @@ def main() -> None:
     own, passed_on = parser.parse_known_args()
     args = parse_arguments(passed_on)
     try:
-        training = Training(args, {}, None)
-    except (DataError, OSError) as error:
-        sys.exit(f"bench_train.py: {error}")
-    for workers in own.workers:
-        args.workers = workers
-        print(f"loader alone, {workers} workers: {loader_rate(training, own.steps):.1f} images/s", flush=True)
+        measure(args, own.workers, own.steps)
+    except (DeviceError, OSError, ValueError) as error:
+        sys.exit(f"bench_train.py: {plain_message(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def measure(args: argparse.Namespace, workers: list, steps: int) -> None:
+    training = Training(args, {}, None)
+    for args.workers in workers:
+        rate = loader_rate(training, steps)
+        print(f"loader alone, {args.workers} workers: {rate:.1f} images/s", flush=True)
     for graph in (False, True):
-        print(
-            f"step, {'graph' if graph else 'eager'}: {step_rate(args, graph, own.steps):.1f} images/s",
-            flush=True,
-        )
+        rate = step_rate(args, graph, steps)
+        print(f"step, {'graph' if graph else 'eager'}: {rate:.1f} images/s", flush=True)
 
 
 def loader_rate(training: Training, steps: int) -> float:
-    batch = training.args.batch_size
-    items = [item % len(training.examples) for item in range((steps + 1) * batch)]
-    batches = iter(training.loader(training.examples, items))
-    next(batches)
+    count = steps * max(1, training.args.workers) * training.args.batch_size
+    items = [item % len(training.examples) for item in range(count)]
     start = time.perf_counter()
-    for _ in batches:
+    for _ in training.loader(training.examples, items):
         pass
-    return steps * batch / (time.perf_counter() - start)
+    return count / (time.perf_counter() - start)
 
 
 def step_rate(args: argparse.Namespace, graph: bool, steps: int) -> float:
