@@ -1,5 +1,8 @@
 """Checkpoints: what is written is read back, and what is broken is named."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -24,11 +27,18 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     assert (tmp_path / "c.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
-def test_failed_write_leaves_the_previous_checkpoint(tmp_path):
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
     write_checkpoint(path, {"a": np.ones(2, np.float32)}, {"step": 1})
-    with pytest.raises(Exception):  # noqa: B017 (safetensors chooses the type)
-        write_checkpoint(path, {"a": "not an array"}, {"step": 2})
+
+    def write_half(self, content):
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(path, {"a": np.zeros(2, np.float32)}, {"step": 2})
     assert read_checkpoint(path)[1] == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 

@@ -18,10 +18,10 @@ def batches(count, size=32, seed=0):
         yield flow.tensor(image), flow.tensor(mask)
 
 
-def build(kind, name="adamw", total=40, clip=2.0):
+def build(kind, name="adamw", total=40, clip=2.0, weight_decay=0.05):
     flow.manual_seed(0)
     model = LinkNet34()
-    optimizer = make_optimizer(model, name, lr=1e-3, weight_decay=0.05, clip=clip)
+    optimizer = make_optimizer(model, name, lr=1e-3, weight_decay=weight_decay, clip=clip)
     schedule = make_schedule(optimizer, total, warmup=3)
     if kind == "graph":
         return model, GraphStep(model, optimizer, schedule, 1.0, mixed_precision=False)
@@ -61,12 +61,14 @@ def test_state_put_back_continues_the_same(kind):
 
 
 def test_gradient_is_clipped():
-    model, step = build("eager", "sgd", clip=1e-6)
-    before = model.firstconv.weight.numpy().copy()
-    for image, mask in batches(1):
-        step(image, mask)
-    assert 0 < np.abs(model.firstconv.weight.numpy() - before).max() < 1e-4
-    # weight decay alone would move it by lr * 0.05 * weight, still far below an unclipped step
+    moved = {}
+    for clip in (0.01, 1e6):
+        model, step = build("eager", "sgd", clip=clip, weight_decay=0.0)
+        before = model.firstconv.weight.numpy().copy()
+        step(*next(iter(batches(1))))
+        moved[clip] = np.linalg.norm(model.firstconv.weight.numpy() - before)
+    first_rate = 1e-3 / 3
+    assert 0 < moved[0.01] < 1.2 * first_rate * 0.01 < moved[1e6] / 3
 
 
 def test_schedule_rises_once_and_falls_along_one_cosine_over_the_whole_run():
