@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import hashlib
 import http.client
 import os
 import shutil
@@ -84,7 +83,7 @@ def fetch_published(name: str, folder: Path = ROOT, url: str | None = None) -> P
     return target
 
 
-def fetch(url: str, path: Path, sha256: str | None = None, wait: float = 1.0) -> Path:
+def fetch(url: str, path: Path, wait: float = 1.0) -> Path:
     """Downloads `url` to `path`, which appears only once it is complete; nothing is done where it exists.
 
     Until then the bytes are in `path`.part, where the next attempt, or the next run, goes on. `wait` is the
@@ -109,9 +108,6 @@ def fetch(url: str, path: Path, sha256: str | None = None, wait: float = 1.0) ->
                     raise DownloadError(str(error)) from error
                 print(f"{error}; trying again", file=sys.stderr)
                 time.sleep(wait * 2 ** (attempt - 1))
-        if sha256 and file_sha256(part) != sha256:
-            part.unlink()
-            raise DownloadError(f"its SHA-256 is not {sha256}")
         os.replace(part, path)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error
@@ -205,14 +201,6 @@ def forget(part: Path) -> None:
     for file in (part, part.with_name(part.name + ".tag")):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
-
-
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def unpack(archive: Path, folder: Path, holds: tuple = ()) -> None:
