@@ -23,12 +23,13 @@ import numpy as np
 
 from pipeline import Result
 from timing import Timing
-from utils import write_image
+from utils import resize, write_image
 from views import View, to_bgr
 from window import HELP, Window, draw_lines
 from writers import VideoWriter
 
 THRESHOLD_STEP = 0.05
+LARGEST = (800, 1440)  # (height, width) of what is shown; written is all of it
 NOTICE_SECONDS = 3.0  # how long a notice stays in the picture
 
 
@@ -82,7 +83,8 @@ class Player:
         with self.timing("write"):
             for sink in self.sinks:
                 sink.write(to_bgr(picture), taken)
-            self._record(to_bgr(picture), taken)
+            if self.recording is not None:
+                self._record(to_bgr(picture), taken)
         self.count += 1
         if self.window is None:
             time.sleep(self._time_to_wait())
@@ -145,7 +147,10 @@ class Player:
 
     def _show(self, picture: np.ndarray, result: Result, wait: float, warning: str = "") -> str:
         canvas = to_bgr(picture)
-        if canvas is picture:
+        scale = min(1.0, LARGEST[0] / canvas.shape[0], LARGEST[1] / canvas.shape[1])
+        if scale < 1:  # so that the window fits the screen, and the text can be read
+            canvas = resize(canvas, tuple(max(1, int(side * scale)) for side in canvas.shape[:2]))
+        elif canvas is picture:
             canvas = picture.copy()  # the status line must not get into a snapshot
         lines = [self.status(result)]
         lines += [text for text in (warning, self.notice[0]) if text]
@@ -174,7 +179,7 @@ class Player:
             self.views.append(self.views.pop(0))
         elif key == "s":
             self._snapshot(picture)
-        elif key == "r":
+        elif key == "r" and pausing:  # one picture makes no video
             self._toggle_recording()
         elif key in ("+", "="):
             self._set_threshold(self.threshold + THRESHOLD_STEP)
@@ -212,8 +217,6 @@ class Player:
             self._stop_recording()
 
     def _record(self, picture: np.ndarray, taken: float | None) -> None:
-        if self.recording is None:
-            return
         try:
             self.recording.write(picture, taken)
         except OSError as error:
@@ -224,7 +227,8 @@ class Player:
         video, self.recording = self.recording, None
         try:
             video.close()
-            self.say(f"wrote {video.path} ({video.count} frames)")
+            if video.count:
+                self.say(f"wrote {video.path} ({video.count} frames)")
         except OSError as error:
             self.say(str(error))
 

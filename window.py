@@ -76,10 +76,11 @@ class Window:
 
     def key(self, wait: float) -> str:
         """Wait for a key only."""
-        code = cv2.waitKey(max(1, round(wait * 1000)))
+        code = cv2.waitKeyEx(max(1, round(wait * 1000)))
         if self._is_closed() or code == ESCAPE:
             return "q"
-        return chr(code & 0xFF).lower() if code >= 0 else ""
+        # Arrows and the like have larger codes, whose last byte would read as a letter.
+        return chr(code).lower() if 0 <= code <= 0xFF else ""
 
     def _is_closed(self) -> bool:
         try:

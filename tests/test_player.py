@@ -13,7 +13,8 @@ from scenes import background, draw_face, red_runtime
 import player as player_module
 from pipeline import Result
 from player import Player, Stream
-from segmenter import Segmenter
+from regions import Region
+from segmenter import Mask, Segmenter
 from sources import Frame
 from views import VIEWS, parse_view
 from writers import VideoWriter
@@ -174,6 +175,23 @@ def test_space_pauses_and_keys_work_meanwhile(tmp_path, result):
 def test_pictures_are_held_until_a_key(tmp_path, result):
     assert make(FakeWindow("..v "), tmp_path).hold(result, "next?")
     assert not make(FakeWindow(".q"), tmp_path).hold(result, "next?")
+
+
+def test_a_held_picture_is_not_recorded(tmp_path, result, capsys):
+    player = make(FakeWindow("rr "), tmp_path)
+    assert player.hold(result, "question")
+    player.close()
+    assert capsys.readouterr().err == "" and not list(tmp_path.iterdir())
+
+
+def test_a_large_picture_is_shown_small_and_written_large(tmp_path):
+    frame = Frame(background(2400, 1800), 0, time.perf_counter())
+    large = Result(frame, Mask(np.zeros((2400, 1800), np.uint8), Region(0, 0, 0, 0)))
+    window = FakeWindow("s ")
+    make(window, tmp_path).hold(large, "question")
+    assert window.shown[0].shape == (800, 600, 3)
+    (snapshot,) = tmp_path.glob("snapshot-*")
+    assert Image.open(snapshot).size == (1800, 2400)
 
 
 def test_a_file_that_is_watched_plays_at_its_own_speed(tmp_path, result):

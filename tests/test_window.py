@@ -42,6 +42,15 @@ def test_closing_a_window_that_never_opened():
     closed.close()
 
 
+@pytest.mark.parametrize(
+    ("code", "key"), [(-1, ""), (ord("Q"), "q"), (32, " "), (27, "q"), (0xFF51, ""), (0xFE52, "")]
+)
+def test_arrows_and_dead_keys_are_no_letters(monkeypatch, code, key):
+    monkeypatch.setattr(window.cv2, "waitKeyEx", lambda wait: code)
+    monkeypatch.setattr(window.cv2, "getWindowProperty", lambda title, which: 1.0)
+    assert Window("test").key(0.001) == key
+
+
 def test_lines_can_be_read_on_white_and_on_black():
     for level in (0, 255):
         picture = np.full((480, 640, 3), level, np.uint8)
