@@ -68,7 +68,8 @@ def coverage(mask: Mask, threshold: float) -> np.ndarray:
     """How much of each pixel of the mask's region is face, hxw uint8: 0 or 255 but for a soft edge."""
     left, top, right, bottom = mask.region
     levels = np.arange(256, dtype=np.float32) / 255
-    table = np.clip((levels - threshold) / (2 * EDGE) + 0.5, 0, 1)
+    edge = min(EDGE, threshold, 1 - threshold)  # what is certain stays so
+    table = np.clip((levels - threshold) / (2 * edge) + 0.5, 0, 1)
     return cv2.LUT(mask.probability[top:bottom, left:right], (table * 255 + 0.5).astype(np.uint8))
 
 

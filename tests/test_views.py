@@ -132,6 +132,12 @@ def test_coverage_is_soft_only_at_the_edge(scene):
     assert 0.05 < np.mean((levels > 0) & (levels < 255)) < 0.3
 
 
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.95])
+def test_what_is_certain_is_so_at_every_threshold(threshold):
+    probability = np.array([[0, 255]], np.uint8)
+    assert coverage(Mask(probability, Region(0, 0, 2, 1)), threshold).tolist() == [[0, 255]]
+
+
 def test_colours():
     assert parse_color("0,200,120") == (0, 200, 120)
     assert parse_color("#00c878") == (0, 200, 120)
