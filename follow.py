@@ -17,6 +17,7 @@ from faces import Face
 from regions import Region, around, shift_inside, whole_frame
 from utils import fit_size
 
+CHECK_EVERY = 15  # frames between looks at the whole frame
 MARGIN = 2.0  # the crop's sides, in those of the box about the faces
 MOVE = 0.12  # the crop stays where it is until the face is off its centre by this part of its side ...
 GROW = 1.25  # ... or larger or smaller by this factor: a crop that stands still gives a mask that does
@@ -26,8 +27,8 @@ GAIN = 0.85  # a crop is taken if it is smaller than this part of the whole fram
 class Follow:
     """Remembers where the faces are. One for each stream of frames."""
 
-    def __init__(self, long_side: int = 256, check_every: int = 15):
-        """long_side: of the network's input. check_every: frames between looks at the whole frame."""
+    def __init__(self, long_side: int = 256, check_every: int = CHECK_EVERY):
+        """long_side: of the network's input. check_every: as above."""
         self.long_side = long_side
         self.check_every = check_every
         self.reset()

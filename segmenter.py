@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from faces import Face, confirms, find_faces, iou, keep
-from follow import Follow, crop_about, is_closer
+from follow import CHECK_EVERY, Follow, crop_about, is_closer
 from regions import Region, paste, take, whole_frame
 from smooth import Smooth
 from timing import Timing
@@ -43,7 +43,7 @@ class Mask(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether what looks like a face from afar is one, and the number of looks until which this stands."""
+    """Whether what looks like a face from afar is one, and the frame until which this stands."""
 
     box: Region
     is_face: bool
@@ -65,7 +65,10 @@ def to_mask(probability: np.ndarray, region: Region, shape: tuple) -> Mask:
         int(np.ceil(region.left + min(left + width + 1, levels.shape[1]) * x_scale)),
         int(np.ceil(region.top + min(top + height + 1, levels.shape[0]) * y_scale)),
     )
-    return Mask(full, occupied.inside(shape[0], shape[1]))
+    occupied = occupied.inside(shape[0], shape[1])
+    if not (occupied.width and occupied.height):  # all of it in the bars beside the frame
+        return Mask(full, Region(0, 0, 0, 0))
+    return Mask(full, occupied)
 
 
 class Segmenter:
@@ -78,18 +81,28 @@ class Segmenter:
         follow: bool = True,
         smooth: float = 0.0,
         timing: Timing | None = None,
+        check_every: int = CHECK_EVERY,
     ):
-        """size: the longest side of the network's input. smooth: 0 (off) to below 1."""
+        """size: the longest side of the network's input. smooth: 0 (off) to below 1. check_every: frames
+        from one look at the whole frame to the next while faces are followed.
+        """
         self.runtime = runtime
         self.size = size
-        self.follow = Follow(size) if follow else None
+        self.follow = Follow(size, check_every) if follow else None
         self.smooth = Smooth(smooth)
         self.timing = timing or Timing()
-        self.count = 0  # of judgements
+        self.shape: tuple | None = None  # of the last frame
+        self.count = 0  # of frames
         self.verdicts: list[Verdict] = []
 
     def __call__(self, frame: np.ndarray) -> Mask:
         """frame: HWC uint8 BGR. Raises whatever the runtime raises."""
+        if frame.shape != self.shape:  # streams may change it
+            self.shape, self.verdicts = frame.shape, []
+            self.smooth.reset()
+            if self.follow is not None:
+                self.follow.reset()
+        self.count += 1
         if self.follow is None:
             region, size = whole_frame(*frame.shape[:2], self.size)
             probability, image = self.look(frame, region, size)
@@ -120,7 +133,6 @@ class Segmenter:
 
     def _judged(self, frame: np.ndarray, faces: list[Face], whole: tuple) -> list[Face]:
         """Those of the faces found in the whole frame that a closer look confirms, now or a moment ago."""
-        self.count += 1
         known = [verdict for verdict in self.verdicts if verdict.until > self.count]
         self.verdicts, looks, confirmed = [], 0, []
         for face in faces:

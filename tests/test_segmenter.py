@@ -73,6 +73,36 @@ def test_to_mask_of_nothing_and_of_a_region_partly_outside():
     assert full.share(0.5) == 0.25 and Mask(full.probability, full.region).probability[32:].max() == 0
 
 
+def test_what_lies_in_the_bars_beside_the_frame_is_nothing():
+    probability = np.zeros((32, 32), np.float32)
+    probability[:7] = 1.0  # above the frame
+    mask = to_mask(probability, Region(0, -16, 64, 48), (32, 64, 3))
+    assert mask.probability.max() == 0 and mask.region == (0, 0, 0, 0)
+
+
+def test_a_stream_may_change_its_frame_size():
+    segmenter = Segmenter(red_runtime, smooth=0.5)
+    for height, width in ((1080, 1920), (1080, 1920), (360, 640)):
+        frame = background(height, width)
+        truth = draw_face(frame, (width * 0.86, height / 2), height / 8)
+        mask = segmenter(frame)
+        assert iou(mask.probability > 127, truth) > 0.85
+
+
+@pytest.mark.parametrize(("check_every", "late"), [(1, 1), (15, 15)])
+def test_a_face_that_comes_in_is_found_at_the_next_look_at_the_whole_frame(check_every, late):
+    segmenter = Segmenter(red_runtime, check_every=check_every)
+    for step in range(20):
+        frame = background(720, 1280)
+        draw_face(frame, (300, 360), 60)
+        if step >= 3:
+            truth = draw_face(frame, (1100, 360), 60)
+        mask = segmenter(frame)
+        if step >= 3 and iou(mask.probability * truth > 127, truth) > 0.8:
+            break
+    assert step <= 3 + late
+
+
 def test_every_stage_is_timed():
     timing = Timing()
     segmenter = Segmenter(red_runtime, timing=timing)
