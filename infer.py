@@ -14,17 +14,20 @@ Exit status: 0 if all was done, 1 if something went wrong, 130 after Ctrl-C (wha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Iterator
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from follow import CHECK_EVERY
 from pictures import find_pictures, is_pictures, name_outputs
 from pipeline import Pipeline, Result
 from player import Player, Stream
@@ -57,8 +60,9 @@ def segment(
 
     image: HxWx3 uint8 **RGB**. Returns HxW float32, 0..1. size: the longest side of the network's input, a
     multiple of 32; where it is not given, the one that the weights were trained at. closer: small faces are
-    looked at once more in a crop about them. The network is loaded at the first call and kept. Raises
-    ValueError for another kind of array, and what `runtimes.open_runtime` raises.
+    looked at once more in a crop about them. The network is loaded at the first call and kept; it is not for
+    several threads at once. Raises ValueError for another kind of array, and what `runtimes.open_runtime`
+    raises.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
@@ -88,7 +92,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--view", default="overlay", help=f"{', '.join(VIEWS)}, background:PICTURE or background:COLOUR")
     add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
     add("--alpha", type=float, default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
-    add("--threshold", type=float, default=0.5, help="probability that counts as face (default: %(default)s)")
+    add("--threshold", type=float, default=0.5, help="probability at the face's edge (default: %(default)s)")
     add("--weights", default=str(WEIGHTS), help="weights file, or 'published' (default: the repository's)")
     add("--size", type=int, help="longest side of the network's input (default: as the weights were trained)")
     add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
@@ -118,7 +122,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is being recorded is kept
+    # As Ctrl-C: what is being recorded is kept. A terminal that closes sends SIGHUP, unless under nohup.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     silence_opencv()
     try:
         names = [args.view, *(name for name in VIEWS if name != args.view)]
@@ -152,7 +159,9 @@ def run_video(args: argparse.Namespace, views: list) -> int:
         raise
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
     timing = Timing()
-    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing)
+    # To hide faces, the whole frame is looked at each time for those that come in.
+    check_every = 1 if args.view == "blur-face" else CHECK_EVERY
+    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, check_every)
     stream = Stream(source.name, source.rate, source.live)
     player = Player(views, args.threshold, stream, sinks, window, args.folder, timing)
     start = time.perf_counter()
@@ -189,8 +198,21 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progres
             print("infer.py: interrupted; what was written so far is kept", file=sys.stderr)
             status = 130
         finally:
-            player.close()
+            with undisturbed():
+                player.close()
     return status or (1 if warning else 0)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """While it lasts, Ctrl-C and the like do nothing: a recording is being finished."""
+    numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_pictures(args: argparse.Namespace, views: list) -> int:
@@ -217,7 +239,9 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
             player.count += 1
             if outputs:
                 write_picture(outputs[number], player.draw(result), timing)
-            elif not player.hold(result, f"{picture.name}: space for the next, q to end"):
+            elif window is not None and not player.hold(
+                result, f"{picture.name}: space for the next, q to end"
+            ):
                 break
     finally:
         player.close()
@@ -289,11 +313,6 @@ def open_network(args: argparse.Namespace):
         from download import fetch_published
 
         weights = fetch_published("linknet")
-    elif not Path(weights).exists():
-        raise FileNotFoundError(
-            f"there are no weights at {weights}: train some with `bash train.sh`, or take "
-            "the published ones with `--weights published`"
-        )
     return open_runtime(weights, args.runtime, args.device, args.precision)
 
 

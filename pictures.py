@@ -54,7 +54,8 @@ def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | Non
             raise ValueError(f"{target}: for a picture the output is a picture: {', '.join(IMAGE_SUFFIXES)}")
         if suffix and target.suffix.lower() not in ALPHA_SUFFIXES:
             raise ValueError(
-                f"{target}: '{target.suffix}' has no transparency, which this view needs: use .png"
+                f"{target}: '{target.suffix}' cannot hold this view, which has transparency or exactly two "
+                "values: use .png"
             )
         results = [target]
     else:
@@ -63,13 +64,12 @@ def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | Non
         base = _fixed_part(spec)
         results = [target / os.path.relpath(picture, base) for picture in pictures]
         if suffix:
-            stems = Counter(result.with_suffix(suffix) for result in results)
-            results = [
-                result.with_suffix(suffix)
-                if stems[result.with_suffix(suffix)] == 1
-                else result.with_name(result.name + suffix)
-                for result in results
-            ]
+            short = [result.with_suffix(suffix) for result in results]
+            long = [result.with_name(result.name + suffix) for result in results]
+            counts = Counter(short)
+            results = [one if counts[one] == 1 else other for one, other in zip(short, long)]
+            if len(set(results)) < len(results):
+                results = long
     inputs = {_identity(picture) for picture in pictures if picture.exists()}
     for result in results:
         if result.exists() and _identity(result) in inputs:

@@ -174,7 +174,7 @@ run_pip() {
 check_imports() {
     local said
     said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}" \
-        'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0).'
+        'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0 libsm6).'
     if [ "$set" != infer ]; then
         said=$(cd "$root" && "$venv/bin/python" -c 'import quiet' 2>&1) || fail "${said##*$'\n'}"
     fi

@@ -86,7 +86,7 @@ def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) 
         raise SourceError(f"{spec}: there is no such file or folder")
     if path.is_file() and path.stat().st_size == 0:
         raise SourceError(f"{spec}: the file is empty")
-    capture = opener(spec)
+    capture = opener(str(path.absolute()))  # a relative name with a colon would be an address to FFmpeg
     if not capture.isOpened():
         capture.release()
         raise SourceError(f"{spec} cannot be opened: it is no video, of an unknown format, or cut off")
@@ -136,7 +136,8 @@ class VideoFile:
         # Some containers only estimate the number of frames, hence the tolerance.
         if missing > max(3, 0.02 * self.expected):
             raise SourceError(
-                f"{self.name} is cut off: it ends after {self.index} of {self.expected:.0f} frames"
+                f"{self.name} is cut off, or was cut without encoding it again: "
+                f"it ends after {self.index} of {self.expected:.0f} frames"
             )
 
     def close(self) -> None:
@@ -162,10 +163,14 @@ class Live:
         for _ in range(self.stride - 1 if self.index else 0):
             self._grab()
             self.index += 1
+        give_up = time.perf_counter() + RETRY_SECONDS
         taken = self._grab()
         ok, image = self.capture.retrieve()
-        if not ok or image is None:
-            raise SourceError(f"{self.name} gave a frame that cannot be decoded, after {self.index} frames")
+        while not ok or image is None:
+            if time.perf_counter() > give_up:
+                raise SourceError(f"{self.name} gives frames that cannot be decoded, after {self.index}")
+            taken = self._grab()
+            ok, image = self.capture.retrieve()
         sample = image[::16, ::16].copy()
         if not np.array_equal(sample, self.sample):
             self.sample, self.changed = sample, taken

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from typing import Iterator
 
 import numpy as np
 
+LATEST = 20_000  # times of a stage that are kept: a camera may run for days
+
 
 class Timing:
-    """Seconds by stage. Several threads may use it at once, each for stages of its own."""
+    """The latest seconds by stage. Several threads may use it at once, each for stages of its own."""
 
     def __init__(self):
-        self.seconds: dict[str, list[float]] = {}
+        self.seconds: dict[str, deque[float]] = {}
 
     def add(self, stage: str, seconds: float) -> None:
-        self.seconds.setdefault(stage, []).append(seconds)
+        self.seconds.setdefault(stage, deque(maxlen=LATEST)).append(seconds)
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -31,7 +34,7 @@ class Timing:
         self.add(stage, time.perf_counter() - start)
 
     def table(self) -> str:
-        """A line for each stage: how often, and median, mean and 95th percentile in milliseconds."""
+        """A line for each stage: how many times are known; their median, mean and 95th percentile in ms."""
         lines = [f"{'stage':<10} {'times':>7} {'median':>9} {'mean':>9} {'95%':>9}  (ms)"]
         for stage, seconds in self.seconds.items():
             milliseconds = np.array(seconds) * 1000

@@ -91,7 +91,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise ImageError(f"{path}: not a picture, or of an unknown format") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: more pixels than is safe to open; scale it down first") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises these on broken data
+    except Exception as error:  # Pillow raises almost anything on broken data, struct.error for one
         raise ImageError(f"{path}: broken picture ({error})") from error
 
 

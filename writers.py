@@ -26,7 +26,7 @@ from utils import atomic_path, resize
 
 # MPEG-4 Part 2 and Motion JPEG are in every build of OpenCV, and are fast; H.264 is in few.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-ROOM = 1 << 20  # bytes of free disk space below which writing is given up
+ROOM = 64 << 20  # bytes of free disk space below which writing is given up: enough to finish the file
 LOOK_EVERY = 30  # frames from one look at the free space to the next
 LONGEST_GAP = 10.0  # seconds; a longer pause of a live source is left out
 
@@ -76,15 +76,15 @@ class VideoWriter:
         codec = CODECS[self.path.suffix.lower()]
         height, width = self.size
         fourcc = cv2.VideoWriter_fourcc(*codec)
-        self.writer = cv2.VideoWriter(str(self.temporary), fourcc, self.rate, (width, height))
+        self.writer = cv2.VideoWriter(str(self.temporary.absolute()), fourcc, self.rate, (width, height))
         if not self.writer.isOpened():
             self.writer = None
             self.temporary.unlink()
             with contextlib.suppress(OSError):  # there is nothing to move
                 self.files.close()
             raise OSError(
-                f"cannot write {self.path}: this OpenCV has no '{codec}' encoder for "
-                f"'{self.path.suffix}'; try .avi"
+                f"cannot write {self.path}: this OpenCV has no '{codec}' encoder for '{self.path.suffix}' or "
+                f"none for {width}x{height}; try .avi"
             )
 
     def _due(self, taken: float | None) -> int:

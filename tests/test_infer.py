@@ -143,6 +143,8 @@ def test_without_a_display_something_must_come_out(capsys):
     assert run("--source", "sample", "--no-window") == 1
     assert "no display" not in capsys.readouterr().err
     assert run("--source", "sample", "--no-window", "--timing", "--max-frames", "2") == 0
+    write_image("in.png", background(48, 64))
+    assert run("--source", "in.png", "--no-window", "--timing") == 0
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_without_a_display_something_must_come_out(capsys):
         (["--source", "in.mp4", "--output", "in.mp4"], "is the source itself"),
         (["--source", "in.mp4", "--output", "./link.mp4"], "is the source itself"),
         (["--source", "in.png", "--output", "in.png"], "one of the input pictures"),
-        (["--source", "in.png", "--output", "o.jpg", "--view", "cutout"], "no transparency"),
+        (["--source", "in.png", "--output", "o.jpg", "--view", "cutout"], "cannot hold this view"),
         (["--source", "in.png", "--output", "o.png", "--view", "sepia"], "there is no view 'sepia'"),
         (["--source", "in.png", "--output", "o.png", "--color", "mud"], "no colour"),
         (["--source", "in.png", "--output", "o.png", "--view", "background:no.png"], "no.png: no such file"),
@@ -212,7 +214,7 @@ def test_a_truncated_video_is_done_as_far_as_it_goes(capsys):
     assert run("--source", "cut.avi", "--output", "out.mp4") == 1
     done = len(frames_of("out.mp4"))
     err = capsys.readouterr().err
-    assert 20 < done < 40 and f"cut.avi is cut off: it ends after {done} of 60 frames" in err
+    assert 20 < done < 40 and "cut.avi is cut off" in err and f"it ends after {done} of 60 frames" in err
 
 
 def camera_of(frames: list, monkeypatch) -> None:

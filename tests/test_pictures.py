@@ -72,6 +72,8 @@ def test_names_of_outputs(folder):
 def test_another_suffix_never_makes_two_outputs_one(folder):
     assert outputs("photos", "out", ".png") == ["out/a.PNG.png", "out/a.jpg.png", "out/b.png"]
     assert outputs("photos/b.jpg", "cut.png", ".png") == ["cut.png"]
+    (folder / "a.jpg.png").write_bytes(b"")
+    assert len(set(outputs("photos", "out", ".png"))) == 4
 
 
 def test_inputs_are_never_overwritten(folder):
@@ -94,5 +96,5 @@ def test_outputs_that_cannot_be(folder):
         outputs("photos", "clip.mp4")
     with pytest.raises(ValueError, match="the output is a picture"):
         outputs("photos/b.jpg", "out.mp4")
-    with pytest.raises(ValueError, match="no transparency"):
+    with pytest.raises(ValueError, match="cannot hold this view"):
         outputs("photos/b.jpg", "out.jpg", ".png")

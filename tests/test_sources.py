@@ -120,7 +120,7 @@ def test_a_truncated_video_is_told_after_its_last_frame(tmp_path):
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     source = open_video(str(cut))
     count = 0
-    with pytest.raises(SourceError, match=r"cut.avi is cut off: it ends after \d+ of 60"):
+    with pytest.raises(SourceError, match=r"cut.avi is cut off, .* it ends after \d+ of 60"):
         while source.read() is not None:
             count += 1
     assert 20 < count < 40

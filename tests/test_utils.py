@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -135,6 +136,17 @@ def test_broken_pictures_are_named(tmp_path, picture):
             (tmp_path / name).write_bytes(content)
         with pytest.raises(utils.ImageError, match=name):
             utils.read_image(tmp_path / name)
+
+
+def test_any_error_of_the_picture_library_is_named(tmp_path, picture, monkeypatch):
+    utils.write_image(tmp_path / "a.png", picture)
+
+    def fail(image):
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    monkeypatch.setattr(utils.ImageOps, "exif_transpose", fail)
+    with pytest.raises(utils.ImageError, match="broken picture"):
+        utils.read_image(tmp_path / "a.png")
 
 
 def test_write_image_refuses_what_a_format_cannot_hold(tmp_path, picture):
