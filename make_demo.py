@@ -46,7 +46,7 @@ def main() -> None:
 
 def draw(weights: str, device: str) -> list:
     """Every fourth frame of the sample, as PIL pictures."""
-    segmenter = Segmenter(open_runtime(weights, device=device), trained_size(weights), smooth=0.5)
+    segmenter = Segmenter(open_runtime(weights, device=device), trained_size(weights), smooth=0.7)
     view = parse_view("overlay")
     sample, pictures = Sample(), []
     for index in range(FRAMES):

@@ -44,7 +44,7 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         "--optimizer",
         choices=("adamw", "sgd"),
         default="adamw",
-        help="sgd, with --lr 0.05, is the published one",
+        help="sgd has momentum 0.9",
     )
     add("--lr", type=float, default=1e-3, help="highest learning rate")
     add("--weight-decay", type=float, default=0.02)
