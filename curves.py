@@ -45,4 +45,9 @@ def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
 
 
 if __name__ == "__main__":
-    plot_curves(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit("usage: python curves.py LOG.csv PICTURE.png")
+    try:
+        plot_curves(*sys.argv[1:])
+    except (OSError, KeyError, ValueError) as error:
+        sys.exit(f"curves.py: no log to draw, or nowhere to write: {error}")
