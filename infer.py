@@ -149,7 +149,7 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     """A camera, a stream, a video or the sample. Returns the exit status."""
     window = open_window(args)
     output = video_output(args) if args.output else None
-    source = open_source(args, endless=output is None)
+    source = open_source(args, endless=output is None and bool(window or args.virtual_camera))
     try:
         network = open_network(args)
         sinks = [VideoWriter(output, source.rate)] if output else []

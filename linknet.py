@@ -10,10 +10,9 @@ shapes of the published checkpoint.
 
 from quiet import flow
 from resnet import ResNet34
+from utils import STRIDE
 
 nn, F = flow.nn, flow.nn.functional
-
-STRIDE = 32  # the encoder halves the sides five times
 
 
 def add_bias(x: flow.Tensor, bias: flow.Tensor) -> flow.Tensor:
