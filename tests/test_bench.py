@@ -17,7 +17,7 @@ from backends import BACKENDS, BenchError, Worker, peak_mib
 from bench import difference, print_network
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"oneflow": "oneflow", "torch": "torch", "onnxruntime": "onnxruntime"}
+PACKAGES = {"oneflow": "oneflow", "oneflow-mkl": "mkl", "torch": "torch", "onnxruntime": "onnxruntime"}
 
 
 def run_bench(*arguments: object) -> subprocess.CompletedProcess:

@@ -75,7 +75,7 @@ def test_a_clip_moves_or_stands_still(photo):
 
 
 def test_following_and_smoothing_are_seen_to_help(photo):
-    whole, followed, picture = small_faces(red_runtime, [photo], 120)
+    whole, followed, picture = small_faces(red_runtime, 256, [photo], 120)
     assert whole < followed and whole < picture and followed > 0.9
     rng = np.random.default_rng(0)
 
@@ -83,8 +83,8 @@ def test_following_and_smoothing_are_seen_to_help(photo):
         noise = rng.normal(0, 4, batch[:, :1].shape)
         return (red_runtime(batch) + noise).astype(np.float32)
 
-    rough = smoothing(unsteady, [photo], 0.0)
-    smooth = smoothing(unsteady, [photo], 0.7)
+    rough = smoothing(unsteady, 256, [photo], 0.0)
+    smooth = smoothing(unsteady, 256, [photo], 0.7)
     assert smooth[3] < 0.8 * rough[3] and abs(smooth[2] - rough[2]) < 0.2 and smooth[0] > rough[0] - 0.01
 
 
