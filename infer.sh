@@ -3,7 +3,7 @@
 #
 #   bash infer.sh                                  # the webcam, in a window
 #   bash infer.sh --source photo.jpg --output masked.jpg
-#   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2 GB the first time
+#   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2.3 GB the first time
 set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)

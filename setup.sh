@@ -2,7 +2,7 @@
 # Makes .venv, the virtual environment of this clone, and installs one of three sets of packages into it:
 #
 #   bash setup.sh infer   # what infer.py needs on a CPU: 165 MB to download, Python 3.8 to 3.14
-#   bash setup.sh train   # with OneFlow and its CUDA libraries: 2.0 GB, Linux on x86-64 and Python 3.8 to 3.10
+#   bash setup.sh train   # with OneFlow and its CUDA libraries: 2.3 GB, Linux on x86-64 and Python 3.8 to 3.10
 #   bash setup.sh test    # with the tests' tools
 #
 # infer.sh, train.sh and test.sh begin with it. Each set holds the ones above it. Nothing is done where the set is
@@ -21,8 +21,8 @@ fail() {
 
 case $set in
     infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='165 MB' installs='infer' requirements=requirements-infer.txt ;;
-    train) versions='3.10 3.9 3.8' size='2.0 GB' installs='infer train' requirements=requirements.txt ;;
-    test) versions='3.10 3.9 3.8' size='2.1 GB' installs='infer train test' requirements=requirements-test.txt ;;
+    train) versions='3.10 3.9 3.8' size='2.3 GB' installs='infer train' requirements=requirements.txt ;;
+    test) versions='3.10 3.9 3.8' size='2.4 GB' installs='infer train test' requirements=requirements-test.txt ;;
     *) fail 'usage: bash setup.sh infer|train|test' ;;
 esac
 # `infer` prefers the Pythons that `train` can use too, so that nothing has to be built again for it.
