@@ -164,7 +164,6 @@ def running(screen, random_weights, tmp_path):
         process.communicate()
 
 
-@pytest.mark.slow  # a real window: minutes on a busy machine
 def test_keys_in_a_real_window(running, tmp_path):
     process, press, environment = running
 
@@ -196,7 +195,7 @@ def test_keys_in_a_real_window(running, tmp_path):
     assert capture.read()[0] and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
 
 
-@pytest.mark.slow  # a real window: minutes on a busy machine
+@pytest.mark.slow  # on a machine under heavy load it has waited in vain, once in forty times
 def test_closing_the_window_ends_it(running):
     process, _, environment = running
     ask_to_close(int(window_id(environment)), environment["DISPLAY"])
