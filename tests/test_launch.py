@@ -91,6 +91,18 @@ def test_a_signal_reaches_all_once_and_is_waited_for(start, tmp_path: Path, numb
         assert (tmp_path / f"{rank}.checkpoint").read_text() == str([int(number)])
 
 
+def test_nohup_protects_launcher_and_processes(tmp_path: Path):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.format(then="time.sleep(2)"))
+    command = ["nohup", sys.executable, ROOT / "launch.py", script]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for(tmp_path / "0.txt")
+    process.send_signal(signal.SIGHUP)  # what a closing terminal sends
+    assert process.wait(timeout=30) == 0
+
+
 def test_a_second_signal_kills(start, tmp_path: Path):
     process = start("time.sleep(60)", "--processes", "2")
     wait_for(tmp_path / "0.txt", tmp_path / "1.txt")
