@@ -164,13 +164,13 @@ class Live:
             self._grab()
             self.index += 1
         give_up = time.perf_counter() + RETRY_SECONDS
-        taken = self._grab()
-        ok, image = self.capture.retrieve()
-        while not ok or image is None:
-            if time.perf_counter() > give_up:
-                raise SourceError(f"{self.name} gives frames that cannot be decoded, after {self.index}")
+        while True:
             taken = self._grab()
             ok, image = self.capture.retrieve()
+            if ok and image is not None:
+                break
+            if time.perf_counter() > give_up:
+                raise SourceError(f"{self.name} gives frames that cannot be decoded, after {self.index}")
         sample = image[::16, ::16].copy()
         if not np.array_equal(sample, self.sample):
             self.sample, self.changed = sample, taken
