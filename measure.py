@@ -21,7 +21,7 @@ import sys
 import cv2
 import numpy as np
 
-from augment import resize_mask
+from augment import FACE, NOT_JUDGED, resize_mask
 from dataset import open_dataset
 from infer import WEIGHTS
 from runtimes import RuntimeUnavailable, open_runtime
@@ -69,8 +69,8 @@ def add_noise(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def iou(probability: np.ndarray, truth: np.ndarray) -> float:
     """probability: HxW, face above one half of its range. truth: 0, 128 (not judged), 255."""
     half = 127 if probability.dtype == np.uint8 else 0.5
-    judged = truth != 128
-    found, wanted = (probability > half) & judged, truth == 255
+    judged = truth != NOT_JUDGED
+    found, wanted = (probability > half) & judged, truth == FACE
     return np.count_nonzero(found & wanted) / max(1, np.count_nonzero(found | wanted))
 
 
@@ -94,7 +94,7 @@ def make_clip(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Frames of 640x480 in which the photo moves (with speed 0 it does not), and their masks."""
     side = SHRINK * min(image.shape[:2])
-    ys, xs = np.nonzero(mask == 255)
+    ys, xs = np.nonzero(mask == FACE)
     face = (xs.mean() / side, ys.mean() / side)
     frames, truths = [], []
     for index in range(LENGTH):
@@ -109,9 +109,9 @@ def flicker(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
     """dtSSD times 100. masks: HxW uint8 probabilities."""
     changes = []
     for index in range(1, len(masks)):
-        judged = (truths[index] != 128) & (truths[index - 1] != 128)
+        judged = (truths[index] != NOT_JUDGED) & (truths[index - 1] != NOT_JUDGED)
         change = (masks[index].astype(np.float32) - masks[index - 1]) / 255
-        wanted = (truths[index] == 255).astype(np.float32) - (truths[index - 1] == 255)
+        wanted = (truths[index] == FACE).astype(np.float32) - (truths[index - 1] == FACE)
         changes.append(np.sqrt(np.mean((change - wanted)[judged] ** 2)))
     return 100 * float(np.mean(changes))
 
@@ -151,7 +151,7 @@ def evenly(pairs, count: int) -> list:
     """So many of the pairs, spread over all of them, as (BGR image, mask)."""
     chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
     loaded = [pairs[int(index)] for index in chosen]
-    return [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == 255).any()]
+    return [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()]
 
 
 def main() -> None:
