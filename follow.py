@@ -28,7 +28,7 @@ class Follow:
     """Remembers where the faces are. One for each stream of frames."""
 
     def __init__(self, long_side: int = 256, check_every: int = CHECK_EVERY):
-        """long_side: of the network's input. check_every: as above."""
+        """long_side: of the network's input. check_every: frames between looks at the whole frame."""
         self.long_side = long_side
         self.check_every = check_every
         self.reset()
