@@ -16,23 +16,32 @@ NOT_JUDGED = 128
 FACE = 255
 
 
-def augment(image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator) -> tuple:
-    """Give a random (size, size, 3) picture and its (size, size) mask."""
-    image, mask = warp(image, mask, random_affine(mask, size, rng), size, rng)
+def augment(
+    image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator, gentle: bool = False
+) -> tuple:
+    """Give a random (size, size, 3) picture and its (size, size) mask.
+
+    `gentle` changes most pictures little, for the last epochs: the network then ends on pictures like those
+    that it will be given, as YOLOX (Ge et al., 2021) ends without its strongest augmentation.
+    """
+    image, mask = warp(image, mask, random_affine(mask, size, rng, gentle), size, rng)
     if not mask.any() and rng.random() < 0.7:
         # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
         image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
-    if rng.random() < 0.2:
+    if rng.random() < (0.05 if gentle else 0.2):
         image, mask = occlude(image, mask, rng)
+    if gentle and rng.random() < 0.5:
+        return image, mask
     return change_look(image, rng), mask
 
 
-def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator, gentle: bool = False) -> np.ndarray:
     """Draw the 2x3 matrix from source pixels to pixels of the example.
 
     Most examples show the picture at about its own framing, so that the network learns what it will be
     measured on. One in six gives the face a height anywhere from a tenth of the frame to the whole frame,
-    and one in seven looks at a place without a face.
+    and one in seven looks at a place without a face. `gentle` keeps the latter, and the framing almost as it
+    is.
     """
     height, width = mask.shape
     fit = size / max(height, width)
@@ -42,14 +51,18 @@ def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator) -> np.n
     if window is not None:
         x, y, side = window
         centre, scale, spread = (x + side / 2, y + side / 2), size / side, 0.0
-    elif kind < 0.30 and face[3] > 0:
+    elif kind < (0.20 if gentle else 0.30) and face[3] > 0:
         x, y, w, h = face
         scale = size * np.exp(rng.uniform(np.log(0.1), 0.0)) / max(w, h)
         centre, spread = (x + w / 2, y + h / 2), 0.35
     else:
-        centre, scale, spread = (width / 2, height / 2), fit * rng.uniform(0.75, 1.6), 0.12
-    angle = np.deg2rad(rng.normal(0, 15) if rng.random() < 0.9 else rng.uniform(-90, 90))
-    stretch = np.exp(rng.normal(0, 0.08))
+        zoom, spread = (rng.uniform(0.9, 1.15), 0.04) if gentle else (rng.uniform(0.75, 1.6), 0.12)
+        centre, scale = (width / 2, height / 2), fit * zoom
+    if gentle:
+        angle, stretch = np.deg2rad(rng.normal(0, 5)), np.exp(rng.normal(0, 0.03))
+    else:
+        angle = np.deg2rad(rng.normal(0, 15) if rng.random() < 0.9 else rng.uniform(-90, 90))
+        stretch = np.exp(rng.normal(0, 0.08))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = np.cos(angle), np.sin(angle)
     linear = scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([flip * stretch, 1 / stretch])

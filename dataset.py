@@ -111,10 +111,10 @@ class TrainExamples:
 
     def __init__(self, pairs, indices: np.ndarray, size: int, seed: int):
         self.pairs, self.indices, self.size, self.seed = pairs, indices, size, seed
-        self.epoch = 0
+        self.epoch, self.gentle = 0, False
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, gentle: bool = False) -> None:
+        self.epoch, self.gentle = epoch, gentle
 
     def order(self) -> np.ndarray:
         """This epoch's shuffled order of the items."""
@@ -126,7 +126,7 @@ class TrainExamples:
     def __getitem__(self, item: int) -> tuple:
         index = int(self.indices[item])
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        image, mask = augment(*self.pairs[index], self.size, rng)
+        image, mask = augment(*self.pairs[index], self.size, rng, self.gentle)
         return preprocess(image), mask[None]
 
 

@@ -58,6 +58,12 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     )
     add("--ema", type=float, default=0.998, help="decay of the averaged weights")
     add(
+        "--gentle-epochs",
+        type=int,
+        default=0,
+        help="last epochs, in which most pictures are changed little",
+    )
+    add(
         "--val",
         type=float,
         default=0.05,
@@ -86,8 +92,8 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         args = parser.parse_args(arguments)
     if args.size < STRIDE or args.size % STRIDE:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
-    if args.seed < 0 or args.workers < 0:
-        parser.error("--seed and --workers must not be negative")
+    if min(args.seed, args.workers, args.gentle_epochs) < 0:
+        parser.error("--seed, --workers and --gentle-epochs must not be negative")
     for name in ("epochs", "batch_size", "lr", "clip"):
         if getattr(args, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")

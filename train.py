@@ -187,7 +187,7 @@ class Training:
     def load_epoch(self, epoch: int, first_step: int):
         """Iterate over this process's part of an epoch's batches, from `first_step` on."""
         args = self.args
-        self.examples.set_epoch(epoch)
+        self.examples.set_epoch(epoch, gentle=epoch >= args.epochs - args.gentle_epochs)
         count = self.epoch_steps * self.world * args.batch_size
         batches = self.examples.order()[:count].reshape(self.epoch_steps, self.world, args.batch_size)
         items = batches[first_step:, self.rank].ravel().tolist()

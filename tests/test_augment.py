@@ -174,6 +174,24 @@ def test_half_of_the_examples_are_mirrored_and_upright_ones_prevail():
     assert np.median(stretches) == pytest.approx(1, abs=0.05)
 
 
+def test_gentle_examples_are_close_to_the_picture():
+    image, mask = DemoFaces(1, 64)[0]
+    found = {}
+    for gentle in (False, True):
+        draws = [augment(image, mask, 64, np.random.default_rng(seed), gentle) for seed in range(DRAWS)]
+        overlap = [
+            max(intersection_over_union(mask, m) for m in (result, result[:, ::-1])) for _, result in draws
+        ]
+        found[gentle] = np.array(overlap)
+    assert np.median(found[True]) > 0.75 > np.median(found[False])
+    assert (found[True] == 0).mean() > 0.02  # places without a face stay part of it
+    assert (found[True] > 0.75).mean() > 3 * (found[False] > 0.75).mean()
+
+
+def intersection_over_union(mask, other):
+    return ((mask == 255) & (other == 255)).sum() / ((mask == 255) | (other == 255)).sum()
+
+
 def test_images_without_face_or_of_odd_shapes():
     rng = np.random.default_rng(0)
     for shape in ((1, 1), (2, 300), (300, 2), (33, 33)):

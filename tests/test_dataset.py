@@ -388,8 +388,9 @@ def examples():
     return TrainExamples(DemoFaces(20, 48), np.arange(3, 20), size=32, seed=5)
 
 
-def test_example_is_the_augmented_pair_as_the_network_takes_it(examples):
-    examples.set_epoch(2)
+@pytest.mark.parametrize("gentle", [False, True])
+def test_example_is_the_augmented_pair_as_the_network_takes_it(examples, gentle):
+    examples.set_epoch(2, gentle)
     image, mask = examples[4]
     assert (image.shape, image.dtype, mask.shape, mask.dtype) == (
         (3, 32, 32),
@@ -397,7 +398,8 @@ def test_example_is_the_augmented_pair_as_the_network_takes_it(examples):
         (1, 32, 32),
         np.uint8,
     )
-    expected_image, expected_mask = augment(*DemoFaces(20, 48)[7], 32, np.random.default_rng((5, 2, 7)))
+    rng = np.random.default_rng((5, 2, 7))
+    expected_image, expected_mask = augment(*DemoFaces(20, 48)[7], 32, rng, gentle)
     assert np.array_equal(image, preprocess(expected_image))
     assert np.array_equal(mask[0], expected_mask)
 

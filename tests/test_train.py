@@ -107,6 +107,15 @@ def test_run_writes_log_curves_and_weights(data, tmp_path):
     check_linknet34(read_weights(tmp_path / "run" / "best.safetensors"))
 
 
+def test_the_last_epochs_are_gentle(data, tmp_path):
+    training = train.Training(parse_arguments(options(data, tmp_path, "--gentle-epochs", "1")), {}, None)
+    gentle = []
+    for epoch in range(2):
+        training.load_epoch(epoch, 0)
+        gentle.append(training.examples.gentle)
+    assert gentle == [False, True]
+
+
 def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
     args = parse_arguments(options(data, tmp_path, "--val", "0.5"))
     training = train.Training(args, {}, None)
