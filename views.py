@@ -136,7 +136,8 @@ def blur_face(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
     weight = cv2.max(weight, cv2.resize(cv2.dilate(small, kernel), (region.width, region.height)))
     face = part(frame, wider)
     scale = BLOCKS / max(face.shape[:2])
-    blocks = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = (max(1, round(face.shape[1] * scale)), max(1, round(face.shape[0] * scale)))
+    blocks = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
     face[:] = blend(face, cv2.resize(blocks, (face.shape[1], face.shape[0])), weight)
     return frame
 

@@ -124,6 +124,13 @@ def test_no_mask_and_tiny_ones(name, region):
     assert shown.shape[0] == 17 and to_bgr(shown).shape[2] == 3
 
 
+@pytest.mark.parametrize("shape", [(20, 600), (600, 20)])
+def test_a_long_thin_mask_is_blurred_too(shape):
+    frame = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    mask = Mask(np.full(shape, 255, np.uint8), Region(0, 0, shape[1], shape[0]))
+    assert parse_view("blur-face")(frame.copy(), mask, 0.5).std() < 0.3 * frame.std()
+
+
 def test_coverage_is_soft_only_at_the_edge(scene):
     _, mask, covered = scene
     left, top, right, bottom = mask.region
