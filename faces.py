@@ -18,6 +18,7 @@ import numpy as np
 
 from regions import Region
 
+FACE_LEVEL = 0.5  # probability above which a pixel belongs to a face
 SPECK = 0.04  # a spot smaller than this part of the largest one is no face
 SMALLEST = 0.0006  # nor is one smaller than this part of the network's input
 REACH = 5  # pixels of the network's about a face that still belong to it: its soft edge
@@ -33,12 +34,14 @@ class Face(NamedTuple):
     inside: np.ndarray
 
 
-def find_faces(probability: np.ndarray, region: Region, shape: tuple) -> list[Face]:
+def find_faces(
+    probability: np.ndarray, region: Region, shape: tuple, level: float = FACE_LEVEL
+) -> list[Face]:
     """The connected parts of a mask that are large enough to be faces, largest first.
 
-    probability: HxW float32, 0..1, of the region in a frame of `shape`.
+    probability: HxW float32, 0..1, of the region in a frame of `shape`. level: what is above it is face.
     """
-    mask = (probability > 0.5).astype(np.uint8)
+    mask = (probability > level).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     parts = sorted(enumerate(stats[1:].tolist(), start=1), key=lambda part: -part[1][4])
     if not parts:
@@ -66,12 +69,14 @@ def keep(probability: np.ndarray, faces: list[Face]) -> np.ndarray:
     return probability * cv2.dilate(inside, np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8))
 
 
-def confirms(probability: np.ndarray, crop: Region, box: Region, shape: tuple) -> Face | None:
+def confirms(
+    probability: np.ndarray, crop: Region, box: Region, shape: tuple, level: float = FACE_LEVEL
+) -> Face | None:
     """The face in a crop (see `follow.crop_about`) that was made about `box`; None if it is none after all.
 
-    probability: HxW float32, 0..1, of the crop.
+    probability: HxW float32, 0..1, of the crop. level: what is above it is face.
     """
-    faces = find_faces(probability, crop, shape)
+    faces = find_faces(probability, crop, shape, level)
     face = max(faces, key=lambda face: iou(face.box, box), default=None)
     if face is None or iou(face.box, box) < OVERLAP:
         return None

@@ -15,7 +15,7 @@ from typing import Callable, NamedTuple
 import cv2
 import numpy as np
 
-from faces import Face, confirms, find_faces, iou, keep
+from faces import FACE_LEVEL, Face, confirms, find_faces, iou, keep
 from follow import CHECK_EVERY, Follow, crop_about, is_closer
 from regions import Region, paste, take, whole_frame
 from smooth import Smooth
@@ -82,12 +82,14 @@ class Segmenter:
         smooth: float = 0.0,
         timing: Timing | None = None,
         check_every: int = CHECK_EVERY,
+        level: float = FACE_LEVEL,
     ):
         """size: the longest side of the network's input. smooth: 0 (off) to below 1. check_every: frames
-        from one look at the whole frame to the next while faces are followed.
+        from one look at the whole frame to the next while faces are followed. level: see faces.find_faces.
         """
         self.runtime = runtime
         self.size = size
+        self.level = level
         self.follow = Follow(size, check_every) if follow else None
         self.smooth = Smooth(smooth)
         self.timing = timing or Timing()
@@ -117,17 +119,17 @@ class Segmenter:
         whole = whole_frame(*frame.shape[:2], self.size)
         region, size = self.follow.next_region(frame.shape)
         probability, image = self.look(frame, region, size)
-        faces = find_faces(probability, region, frame.shape)
+        faces = find_faces(probability, region, frame.shape, self.level)
         if region == whole[0]:
             faces = self._judged(frame, faces, whole)
         elif not faces or sum(face.inside.mean() for face in faces) > FULL:
             # The face left the crop, or it was none: look for faces in this same frame.
             region = whole[0]
             probability, image = self.look(frame, *whole)
-            faces = self._judged(frame, find_faces(probability, region, frame.shape), whole)
+            faces = self._judged(frame, find_faces(probability, region, frame.shape, self.level), whole)
         self.follow.update(faces, region, frame.shape)
         if self.follow.is_due():
-            seen = find_faces(self.look(frame, *whole)[0], whole[0], frame.shape)
+            seen = find_faces(self.look(frame, *whole)[0], whole[0], frame.shape, self.level)
             self.follow.check(self._judged(frame, seen, whole))
         return keep(probability, faces), image, region
 
@@ -141,11 +143,13 @@ class Segmenter:
                 confirmed.append(face)
                 continue
             verdict = next((old for old in known if iou(old.box, face.box) > 0.5), None)
-            if verdict is None and looks == LOOKS:
+            if verdict is None and looks == LOOKS:  # its turn comes in the next frames
+                confirmed.append(face)
                 continue
             if verdict is None:
                 looks += 1
-                is_face = confirms(self.look(frame, *crop)[0], crop[0], face.box, frame.shape) is not None
+                seen = self.look(frame, *crop)[0]
+                is_face = confirms(seen, crop[0], face.box, frame.shape, self.level) is not None
                 verdict = Verdict(face.box, is_face, self.count + VALID)
             self.verdicts.append(verdict._replace(box=face.box))
             if verdict.is_face:
@@ -163,12 +167,12 @@ class Segmenter:
 
 
 def segment_picture(
-    runtime: Runtime, picture: np.ndarray, size: int = 256, closer: bool = True
+    runtime: Runtime, picture: np.ndarray, size: int = 256, closer: bool = True, level: float = FACE_LEVEL
 ) -> np.ndarray:
     """The probability of face, HxW float32, 0..1, of one picture, HWC uint8 BGR.
 
     closer: look once more, in a crop, at each face that is small in the picture; what is none from nearby,
-    and specks, are left out.
+    specks, and what reaches the probability `level` nowhere are left out.
     """
     segmenter = Segmenter(runtime, size)
     whole = whole_frame(*picture.shape[:2], size)
@@ -177,12 +181,12 @@ def segment_picture(
     if not closer:
         paste(probability, whole[0], full)
         return full
-    for face in find_faces(probability, whole[0], picture.shape):
+    for face in find_faces(probability, whole[0], picture.shape, level):
         seen, region = probability, whole[0]
         crop = crop_about(face.box, picture.shape, size)
         if is_closer(crop, whole):
             seen, region = segmenter.look(picture, *crop)[0], crop[0]
-            face = confirms(seen, region, face.box, picture.shape)
+            face = confirms(seen, region, face.box, picture.shape, level)
         if face is not None:
             one = np.zeros_like(full)
             paste(keep(seen, [face]), region, one)

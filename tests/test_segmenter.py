@@ -89,6 +89,30 @@ def test_a_stream_may_change_its_frame_size():
         assert iou(mask.probability > 127, truth) > 0.85
 
 
+@pytest.mark.parametrize("number", [3, 8])
+def test_many_small_faces_are_all_there_from_the_first_frame(number):
+    frame, truth = background(720, 1280), np.zeros((720, 1280), bool)
+    for index in range(number):
+        truth |= draw_face(frame, (90 + 155 * index, 200 + 40 * (index % 3)), 40)
+    segmenter = Segmenter(red_runtime, check_every=1)
+    for _ in range(5):
+        assert iou(segmenter(frame).probability > 127, truth) > 0.8
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_lower_level_finds_fainter_faces(follow):
+    def unsure(batch):  # 0.4 where there is a face
+        return np.minimum(red_runtime(batch), np.float32(np.log(0.4 / 0.6)))
+
+    frame = background(480, 640)
+    truth = draw_face(frame, (320, 240), 100)
+    for level, wanted in ((0.5, not follow), (0.3, True)):
+        mask = Segmenter(unsure, follow=follow, level=level)(frame)
+        assert (iou(mask.probability > 0.35 * 255, truth) > 0.88) is wanted
+        probability = segment_picture(unsure, frame, closer=follow, level=level)
+        assert (iou(probability > 0.35, truth) > 0.88) is wanted
+
+
 @pytest.mark.parametrize(("check_every", "late"), [(1, 1), (15, 15)])
 def test_a_face_that_comes_in_is_found_at_the_next_look_at_the_whole_frame(check_every, late):
     segmenter = Segmenter(red_runtime, check_every=check_every)
