@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from faces import FACE_LEVEL
 from follow import CHECK_EVERY
 from pictures import find_pictures, is_pictures, name_outputs
 from pipeline import Pipeline, Result
@@ -60,9 +61,9 @@ def segment(
 
     image: HxWx3 uint8 **RGB**. Returns HxW float32, 0..1. size: the longest side of the network's input, a
     multiple of 32; where it is not given, the one that the weights were trained at. closer: small faces are
-    looked at once more in a crop about them. The network is loaded at the first call and kept; it is not for
-    several threads at once. Raises ValueError for another kind of array, and what `runtimes.open_runtime`
-    raises.
+    looked at once more in a crop about them, and what has no pixel above 0.5 becomes 0. The network is loaded
+    at the first call and kept; it is not for several threads at once. Raises ValueError for another kind of
+    array, and what `runtimes.open_runtime` raises.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
@@ -81,6 +82,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Lay the face mask over a camera's picture, a video, a stream or photos.",
         epilog="In the window, h shows the keys.",
+        allow_abbrev=False,  # infer.sh looks for some options by their full names
     )
     add = parser.add_argument
     add(
@@ -161,7 +163,8 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     timing = Timing()
     # To hide faces, the whole frame is looked at each time for those that come in.
     check_every = 1 if args.view == "blur-face" else CHECK_EVERY
-    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, check_every)
+    level = min(args.threshold, FACE_LEVEL)  # a lower threshold is there to find more
+    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, check_every, level)
     stream = Stream(source.name, source.rate, source.live)
     player = Player(views, args.threshold, stream, sinks, window, args.folder, timing)
     start = time.perf_counter()
@@ -255,7 +258,8 @@ def picture_result(path: Path, number: int, network, args: argparse.Namespace, t
     with timing("read"):
         image = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
     with timing("network"):
-        probability = segment_picture(network, image, args.size, args.follow)
+        level = min(args.threshold, FACE_LEVEL)
+        probability = segment_picture(network, image, args.size, args.follow, level)
     mask = to_mask(probability, Region(0, 0, image.shape[1], image.shape[0]), image.shape)
     return Result(Frame(image, number, time.perf_counter()), mask)
 
@@ -297,14 +301,14 @@ def open_source(args: argparse.Namespace, endless: bool):
     """The camera, stream, video or sample asked for. endless: the sample goes on until the user ends it."""
     endless = endless or args.max_frames is not None
     if args.source == "sample":
-        return Sample(endless)
+        return Sample(endless, args.stride)
     try:
         return open_video(args.source or "0", args.stride)
     except SourceError as error:
         if args.source is not None:
             raise
         print(f"infer.py: {error}: taking the sample instead (--source chooses another)", file=sys.stderr)
-        return Sample(endless)
+        return Sample(endless, args.stride)
 
 
 def open_network(args: argparse.Namespace):

@@ -57,24 +57,28 @@ class Sample:
 
     live = False
     name = "the sample"
-    rate = RATE
-    expected = FRAMES
 
-    def __init__(self, endless: bool = False):
-        """endless: start again after each round. Raises ImageError if the portrait is missing."""
+    def __init__(self, endless: bool = False, stride: int = 1):
+        """endless: start again after each round. stride: only every so-many-th frame is given.
+
+        Raises ImageError if the portrait is missing.
+        """
         self.endless = endless
+        self.stride = stride
+        self.rate = RATE / stride
+        self.expected = math.ceil(FRAMES / stride)
         self.portrait = cv2.cvtColor(read_image(PORTRAIT), cv2.COLOR_RGB2BGR)
         self.index = 0
 
     def read(self) -> Frame | None:
-        if self.index == FRAMES and not self.endless:
+        if self.index >= FRAMES and not self.endless:
             return None
         matrix = path(self.index % FRAMES, self.portrait.shape[0])
         image = cv2.warpAffine(
             self.portrait, matrix, SIZE[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         frame = Frame(image, self.index, time.perf_counter())
-        self.index += 1
+        self.index += self.stride
         return frame
 
     def close(self) -> None:

@@ -112,7 +112,8 @@ class VideoFile:
         self.name = name
         self.stride = stride
         self.rate = _rate(capture) / stride
-        self.expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.length = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # of the file, by its own account
+        self.expected = math.ceil(self.length / stride)  # frames that will be given
         self.index = 0
 
     def read(self) -> Frame | None:
@@ -132,12 +133,12 @@ class VideoFile:
     def _end(self) -> None:
         if self.index == 0:
             raise SourceError(f"{self.name}: there is no frame in it that can be read")
-        missing = self.expected - self.index
+        missing = self.length - self.index
         # Some containers only estimate the number of frames, hence the tolerance.
-        if missing > max(3, 0.02 * self.expected):
+        if missing > max(3, 0.02 * self.length):
             raise SourceError(
                 f"{self.name} is cut off, or was cut without encoding it again: "
-                f"it ends after {self.index} of {self.expected:.0f} frames"
+                f"it ends after {self.index} of {self.length:.0f} frames"
             )
 
     def close(self) -> None:

@@ -34,6 +34,19 @@ def test_the_path_is_that_of_the_same_scene_in_any_size():
     np.testing.assert_allclose(small * 2, large, rtol=1e-4, atol=1e-2)
 
 
+def test_stride_takes_every_seventh_frame():
+    plain, sample = Sample(), Sample(stride=7)
+    images = [plain.read().image for _ in range(15)]
+    assert sample.rate == pytest.approx(plain.rate / 7)
+    frames = []
+    while (frame := sample.read()) is not None:
+        frames.append(frame)
+    assert len(frames) == sample.expected == -(-FRAMES // 7)
+    assert [frame.index for frame in frames[:3]] == [0, 7, 14]
+    for frame in frames[:3]:
+        np.testing.assert_array_equal(frame.image, images[frame.index])
+
+
 def test_one_round_or_endless():
     sample = Sample()
     frames = 0

@@ -98,6 +98,7 @@ def test_stride_takes_every_third_frame_and_slows_the_rate(clip):
     frames = read_all(source)
     source.close()
     assert [frame.index for frame in frames] == [0, 3, 6, 9, 12, 15, 18] and source.rate == 4
+    assert source.expected == 7
     np.testing.assert_allclose([frame.image.mean() for frame in frames], 36 * np.arange(7), atol=5)
 
 
