@@ -49,5 +49,5 @@ if __name__ == "__main__":
         sys.exit("usage: python curves.py LOG.csv PICTURE.png")
     try:
         plot_curves(*sys.argv[1:])
-    except (OSError, KeyError, ValueError) as error:
-        sys.exit(f"curves.py: no log to draw, or nowhere to write: {error}")
+    except (ImportError, OSError, KeyError, ValueError) as error:
+        sys.exit(f"curves.py: no log to draw, nothing to draw with, or nowhere to write: {error}")

@@ -93,25 +93,27 @@ def open_runtime(
         if value not in choices:
             raise ValueError(f"unknown choice {value!r}: it must be one of {', '.join(choices)}")
     weights = existing_weights(weights)
-    runtime, device, remark = choose_runtime(runtime, device, precision)
-    if runtime == "openvino":
-        return open_openvino(weights, precision)
-    if precision not in ("auto", "f32"):
-        raise RuntimeUnavailable(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
-    return OneFlowRuntime(weights, device, remark)
+    try:
+        runtime, device, remark = choose_runtime(runtime, device, precision)
+        if runtime == "openvino":
+            return open_openvino(weights, precision, remark)
+        if precision not in ("auto", "f32"):
+            raise RuntimeUnavailable(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
+        return OneFlowRuntime(weights, device, remark)
+    except ImportError as error:  # installed, but it does not load
+        raise RuntimeUnavailable(str(error)) from error
 
 
-def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
+def open_openvino(weights: Path, precision: str, remark: str = "") -> OpenVinoRuntime:
     """The network in OpenVINO with the given precision, or the fastest one there is."""
     core = import_openvino().Core()
-    remark = ""
     if precision in ("auto", "int8"):
         try:
-            return OpenVinoRuntime(core, read_int8(core, weights), "int8")
+            return OpenVinoRuntime(core, read_int8(core, weights), "int8", remark)
         except RuntimeUnavailable as error:
             if precision == "int8":
                 raise
-            remark = f" (INT8 not used: {error})" if int8_path(weights).exists() else ""
+            remark += f" (INT8 not used: {error})" if int8_path(weights).exists() else ""
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise RuntimeUnavailable("this processor has no bf16 arithmetic: use the precision f32 or auto")
     if precision == "auto":
@@ -138,10 +140,17 @@ def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str,
             raise RuntimeUnavailable("OneFlow finds no CUDA device here: use the device cpu or auto")
         return "oneflow", "cuda" if device != "cpu" and cuda_available() else "cpu", ""
     wants_gpu = runtime == device == "auto" and precision in ("auto", "f32")
-    if wants_gpu and has_oneflow and has_gpu_driver() and cuda_available():
-        return "oneflow", "cuda", ""
+    remark = ""
+    if wants_gpu and has_oneflow and has_gpu_driver():
+        try:
+            if cuda_available():
+                return "oneflow", "cuda", ""
+        except ImportError as error:
+            if not has_openvino:
+                raise
+            remark = f" (the GPU is not used: {error})"
     if has_openvino:
-        return "openvino", "cpu", ""
+        return "openvino", "cpu", remark
     if has_oneflow:
         return "oneflow", "cpu", " (slow: OpenVINO is not installed)"
     raise RuntimeUnavailable(

@@ -233,6 +233,22 @@ def test_oneflow_instead_of_openvino_is_said(monkeypatch: pytest.MonkeyPatch, ra
         open_runtime(random_weights, precision="bf16")
 
 
+def test_a_oneflow_that_does_not_load_is_explained(
+    monkeypatch: pytest.MonkeyPatch, random_weights: Path
+) -> None:
+    def broken() -> bool:
+        raise ImportError("OneFlow 0.9.0 cannot be used here (libcudnn.so.8)")
+
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(runtimes, "has_gpu_driver", lambda: True)
+    monkeypatch.setattr(runtimes, "cuda_available", broken)
+    name = open_runtime(random_weights).name  # on the CPU it works all the same
+    assert name.startswith("OpenVINO") and "the GPU is not used" in name and "libcudnn" in name
+    for asked in ({"runtime": "oneflow"}, {"device": "cuda"}):
+        with pytest.raises(RuntimeUnavailable, match="libcudnn"):
+            open_runtime(random_weights, **asked)
+
+
 def test_unusable_weights_and_choices(tmp_path: Path, random_weights: Path, random_state: dict) -> None:
     with pytest.raises(FileNotFoundError, match="no weights at"):
         open_runtime(tmp_path / "missing.safetensors")
