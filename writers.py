@@ -41,7 +41,8 @@ class VideoWriter:
             raise ValueError(
                 f"{path}: '{self.path.suffix}' is no video format; use one of {', '.join(CODECS)}"
             )
-        self.rate = rate
+        # MPEG-4 holds a rate as a fraction of numbers up to 65535: of a high one two decimals fit.
+        self.rate = round(rate, 2) if rate > 65 else rate
         self.count = 0
         self.size = None  # (height, width)
         self.start = None  # when the first frame was taken
@@ -101,8 +102,8 @@ class VideoWriter:
 
     def _check(self) -> None:
         if not self.temporary.exists() or self.temporary.stat().st_size == 0:
-            raise OSError(f"cannot write {self.path}: nothing was written")
-        capture = cv2.VideoCapture(str(self.temporary))
+            raise OSError("nothing was written")  # `atomic_path` adds the file's name
+        capture = cv2.VideoCapture(str(self.temporary.absolute()))
         try:
             found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
             capture.set(cv2.CAP_PROP_POS_FRAMES, self.count - 1)
@@ -110,9 +111,7 @@ class VideoWriter:
         finally:
             capture.release()
         if not complete:
-            raise OSError(
-                f"cannot write {self.path}: {found} of {self.count} frames can be read back: a full disk?"
-            )
+            raise OSError(f"{found} of {self.count} frames can be read back: a full disk?")
 
 
 class VirtualCamera:
