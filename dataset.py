@@ -105,8 +105,8 @@ class TrainExamples:
 
     The image is what the network is given, the mask has the values 0, 128, 255.
 
-    An example is a function of (seed, epoch, index) alone: whatever the number of loader workers, and after a
-    resumed training, the same numbers come out. Call `set_epoch` before each epoch.
+    An example is a function of (seed, epoch, gentle, index) alone: whatever the number of loader workers, and
+    after a resumed training, the same numbers come out. Call `set_epoch` before each epoch.
     """
 
     def __init__(self, pairs, indices: np.ndarray, size: int, seed: int):
@@ -149,17 +149,24 @@ def open_dataset(folder: str | os.PathLike, split: str, skip_bad: bool = False):
     """Open `folder` in whichever layout it has.
 
     That is `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
-    which then are every split. Raises DataError where it has none of them, and for a picture without mask or
-    a mask without picture: with `skip_bad` only when that item is read.
+    which are every split but `test`: they may have been trained on. Raises DataError where it has none of
+    them, and for a picture without mask or a mask without picture: with `skip_bad` only when that item is
+    read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     if (folder / f"img_{split}.npy").exists():
         return FaceSegData(folder, split)
-    for candidate in (folder / split, folder):
-        if (candidate / "images").is_dir():
-            return PairFolder(candidate, skip_bad)
+    if (folder / split / "images").is_dir():
+        return PairFolder(folder / split, skip_bad)
+    if (folder / "images").is_dir():
+        if split == "test":
+            raise DataError(
+                f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
+                f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
+            )
+        return PairFolder(folder, skip_bad)
     raise DataError(
         f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; {split}/images and "
         f"{split}/masks; or images and masks"

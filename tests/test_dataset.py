@@ -66,6 +66,15 @@ def test_folder_is_read_in_order(pairs, tmp_path, place):
     check_equal(found, *pairs)
 
 
+def test_a_plain_folder_is_no_test_part(pairs, tmp_path):
+    write_folder(tmp_path, *pairs)
+    assert len(open_dataset(tmp_path, "train")) == len(open_dataset(tmp_path, "all")) == 5
+    with pytest.raises(
+        DataError, match=r"has no test part, only .*images; put pictures .* into .*test.images"
+    ):
+        open_dataset(tmp_path, "test")
+
+
 def test_split_folders_are_not_mixed_up(pairs, tmp_path):
     images, masks = pairs
     write_folder(tmp_path / "train", images[:2], masks[:2])
