@@ -71,6 +71,16 @@ def test_kernels_are_chosen_unless_the_user_has_chosen(tmp_path: Path):
     assert run_python(code, tmp_path, OPENBLAS_CORETYPE="Zen").stdout.strip() == "Zen"
 
 
+def test_several_processes_on_a_cpu_spin_no_thread(tmp_path: Path):
+    code = "import os, quiet; print(os.environ.get('ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD'))"
+    several = "None" if Path("/dev/nvidiactl").exists() else "0"
+    for world, wanted in ((None, "None"), ("1", "None"), ("2", several)):
+        environment = {"WORLD_SIZE": world} if world else {}
+        assert run_python(code, tmp_path, **environment).stdout.strip() == wanted
+    user = {"WORLD_SIZE": "2", "ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD": "1"}
+    assert run_python(code, tmp_path, **user).stdout.strip() == "1"
+
+
 @pytest.mark.parametrize("wish", ["0", "1"])
 def test_oneflow_multiplies_with_mkl_unless_told_not_to(wish: str):
     pytest.importorskip("quiet", exc_type=ImportError)
