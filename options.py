@@ -12,7 +12,9 @@ from utils import STRIDE
 
 def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Train LinkNet34 on faces.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description="Train LinkNet34 on faces.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # train.sh looks for the options by their full names
     )
     add = parser.add_argument
     # what goes in and out

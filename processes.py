@@ -10,6 +10,8 @@ import signal
 
 from quiet import flow
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class DeviceError(RuntimeError):
     """A device that is not there."""
@@ -41,7 +43,9 @@ def sum_over_processes(values: list, device: flow.device) -> list:
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM in any of the processes, from `listen` on remembered until the step is done.
+    """Ctrl-C, SIGTERM or a terminal that closes, in any of the processes.
+
+    From `listen` on it is remembered until the step is done.
 
     `signal` is its number, 0 before. A second one ends the process at once; files are written atomically.
     """
@@ -50,8 +54,9 @@ class StopRequest:
         self.signal = 0
 
     def listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.remember)
+        for number in STOP_SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self.remember)
 
     def remember(self, number: int, frame) -> None:
         self.signal = number
@@ -70,5 +75,5 @@ def leave_signals_to_parent(worker: int) -> None:
 
     They end when the training tells them to, or is gone.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -46,6 +46,8 @@ from weights import WeightsError, backbone_to_encoder, check_linknet34, read_wei
 def main() -> None:
     args = parse_arguments()
     try:
+        if not args.resume:
+            check_output(Path(args.output))
         tensors, state = take_up(args) if args.resume else ({}, None)
         sys.exit(Training(args, tensors, state).run())
     except (CheckpointError, DataError, DeviceError, ImageError, WeightsError, OSError) as error:
@@ -61,15 +63,35 @@ def main() -> None:
         sys.exit(130)
 
 
+def check_output(folder: Path) -> None:
+    """Raise CheckpointError if a training is in this folder already: a new one would write over it."""
+    for name in ("last.safetensors", "best.safetensors"):
+        if (folder / name).exists():
+            raise CheckpointError(
+                f"{folder} holds a training already: go on with it with --resume {folder / name}, or choose "
+                "another --output"
+            )
+
+
 def take_up(args: argparse.Namespace) -> tuple:
-    """Read the checkpoint to resume and take its options over, all but those about this machine."""
+    """Read the checkpoint to resume and take its options over, all but those about this machine.
+
+    Raises CheckpointError where one was given that the checkpoint has another value for.
+    """
     tensors, state = read_checkpoint(args.resume)
     kept = {"resume", "output", "device", "workers", "save_minutes"}
-    if args.data != parse_arguments([]).data:  # the data may have moved
+    defaults = vars(parse_arguments([]))
+    if args.data != defaults["data"]:  # the data may have moved
         kept.add("data")
     for name, value in state["options"].items():
-        if name not in kept:
-            setattr(args, name, value)
+        if name in kept:
+            continue
+        if getattr(args, name) not in (value, defaults[name]):
+            raise CheckpointError(
+                f"--{name.replace('_', '-')} {getattr(args, name)} does not go with --resume, which goes on "
+                f"as the training was begun (with {value}); start anew with --weights {args.resume}"
+            )
+        setattr(args, name, value)
     args.output = str(Path(args.resume).parent)
     return tensors, state
 

@@ -19,7 +19,7 @@ import os, signal, socket, sys, time
 if "--bad" in sys.argv:
     sys.exit("bad argument")
 caught = []
-for number in (signal.SIGINT, signal.SIGTERM):
+for number in (signal.SIGINT, signal.SIGTERM, *([] if "--nohup" in sys.argv else [signal.SIGHUP])):
     signal.signal(number, lambda number, frame: caught.append(number))
 rank = os.environ["RANK"]
 if rank == "0":
@@ -81,7 +81,7 @@ def test_ranks_of_a_second_machine(start, tmp_path: Path):
     assert (tmp_path / "3.txt").read_text().split()[:5] == ["3", "1", "6", "127.0.0.9", "29511"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_reaches_all_once_and_is_waited_for(start, tmp_path: Path, number: int):
     process = start(TRAIN, "--processes", "2")
     wait_for(tmp_path / "0.txt", tmp_path / "1.txt")
@@ -94,7 +94,7 @@ def test_a_signal_reaches_all_once_and_is_waited_for(start, tmp_path: Path, numb
 def test_nohup_protects_launcher_and_processes(tmp_path: Path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER.format(then="time.sleep(2)"))
-    command = ["nohup", sys.executable, ROOT / "launch.py", script]
+    command = ["nohup", sys.executable, ROOT / "launch.py", script, "--nohup"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -180,7 +180,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
     assert np.abs(one["firstconv.weight"] - start["firstconv.weight"]).max() > 1e-5
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_finishes_the_step_and_writes_a_checkpoint(data, tmp_path, number):
     arguments = options(data, tmp_path / "run", "--epochs", "500", "--workers", "1")
     with open(tmp_path / "err", "w") as stderr:
@@ -222,6 +222,7 @@ def test_demo_needs_no_data(tmp_path):
         (["--batch-size", "400"], "--batch-size"),
         (["--epochs", "0"], "--epochs"),
         (["--seed", "-1"], "--seed"),
+        (["--epoch", "1"], "--epoch"),  # no abbreviations: train.sh does not know them
     ],
 )
 def test_bad_arguments_are_explained(data, tmp_path, arguments, message):
@@ -255,6 +256,28 @@ def test_a_checkpoint_from_other_circumstances_is_refused(data, tmp_path):
         name = next(key for key in state if name in key)
         with pytest.raises(train.CheckpointError, match=f"{name} {value}, here it is {state[name]}"):
             train.Training(args, tensors, {**state, name: value})
+
+
+@pytest.mark.parametrize("name", ["last.safetensors", "best.safetensors"])
+def test_an_earlier_training_is_not_written_over(data, tmp_path, name):
+    (tmp_path / name).write_bytes(b"hours of work")
+    result = run(*options(data, tmp_path))
+    assert result.returncode == 1
+    assert "--resume" in result.stderr and "another --output" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"hours of work")]
+
+
+def test_resuming_refuses_another_recipe(data, tmp_path):
+    train_here(options(data, tmp_path), stop_at=1)
+    checkpoint = str(tmp_path / "last.safetensors")
+    with pytest.raises(train.CheckpointError, match=r"--epochs 9 does not go with --resume.*\(with 2\)"):
+        train.take_up(parse_arguments(["--resume", checkpoint, "--epochs", "9"]))
+    args = parse_arguments(
+        ["--resume", checkpoint, "--epochs", "2", "--workers", "3"]
+    )  # the same, and the machine's
+    train.take_up(args)
+    assert (args.epochs, args.workers, args.size) == (2, 3, 32)
 
 
 def test_start_from_backbone(data, tmp_path, random_state):
