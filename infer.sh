@@ -8,11 +8,24 @@ set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
+case " $* " in
+    *' -h '* | *' --help '*)
+        if [ ! -e "$root/.venv/installed-infer" ]; then # to read the help, nothing should have to be downloaded
+            sed -n '2,/^set /{ /^#/s/^# \{0,1\}//p; }' "${BASH_SOURCE[0]}"
+            printf '\nAll options: python infer.py --help, once the packages are there.\n'
+            exit 0
+        fi
+        ;;
+esac
+
 # OneFlow and its CUDA libraries are installed for those alone who ask for them.
 packages=infer before=''
 for argument in "$@"; do
-    case $before$argument in
-        --runtime=oneflow | --runtimeoneflow | --device=cuda* | --devicecuda*) packages=train ;;
+    case $argument in
+        --runtime=oneflow | --device=cuda) packages=train ;;
+    esac
+    case $before=$argument in
+        --runtime=oneflow | --device=cuda) packages=train ;;
     esac
     before=$argument
 done

@@ -55,7 +55,7 @@ fits() {
 # Prints "VERSION PATH" of the interpreter to use, or nothing.
 find_python() {
     local version candidate found
-    for candidate in "${VIRTUAL_ENV:-}/bin/python" "${CONDA_PREFIX:-}/bin/python"; do
+    for candidate in ${VIRTUAL_ENV:+"$VIRTUAL_ENV/bin/python"} ${CONDA_PREFIX:+"$CONDA_PREFIX/bin/python"}; do
         found=$(probe "$candidate")
         if [ -n "$found" ] && fits "$found"; then
             printf '%s\n' "$found"

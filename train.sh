@@ -12,6 +12,16 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
 
+case " $* " in
+    *' -h '* | *' --help '*)
+        if [ ! -e "$root/.venv/installed-train" ]; then # to read the help, nothing should have to be downloaded
+            sed -n '2,/^set /{ /^#/s/^# \{0,1\}//p; }' "${BASH_SOURCE[0]}"
+            printf '\nAll options: python train.py --help, once the packages are there.\n'
+            exit 0
+        fi
+        ;;
+esac
+
 data=missing start=missing
 for argument in "$@"; do
     case $argument in

@@ -14,7 +14,7 @@ def test_arguments_and_exit_status_are_passed_on(clone: Clone, script: str):
     clone.add_python("3.10")
     (clone.stubs / "exit").write_text("7")
     program = clone.root / script.replace(".sh", ".py")
-    arguments = ["--demo", "--output", "two words", "", "*", "--help"]
+    arguments = ["--demo", "--output", "two words", "", "*"]
     expected = "run " + " ".join(f"[{argument}]" for argument in [program, *arguments])
     for folder in (clone.root, clone.home):
         assert clone.run(script, *arguments, cwd=folder).returncode == 7
@@ -40,7 +40,10 @@ def test_programs_run_where_the_user_stands(clone: Clone):
         (["--runtime", "oneflow"], "requirements.txt"),
         (["--runtime=oneflow"], "requirements.txt"),
         (["--source", "0", "--device", "cuda"], "requirements.txt"),
-        (["--device=cuda:1"], "requirements.txt"),
+        (["--device=cuda"], "requirements.txt"),
+        (["--source", "0", "--device=cuda"], "requirements.txt"),
+        (["--source", "0", "--runtime=oneflow"], "requirements.txt"),
+        (["--device=cuda:1"], "requirements-infer.txt"),  # which infer.py refuses
     ],
 )
 def test_oneflow_is_installed_for_inference_only_on_request(clone: Clone, arguments: list, file: str):
@@ -59,7 +62,6 @@ def test_oneflow_is_installed_for_inference_only_on_request(clone: Clone, argume
         (["--weights", "x"], ["data"]),
         (["--resume", "x"], []),
         (["--demo"], []),
-        (["--help"], []),
     ],
 )
 def test_training_fetches_what_is_not_named(clone: Clone, arguments: list, fetched: list):
@@ -131,11 +133,25 @@ def test_each_test_file_has_a_process_of_its_own(clone: Clone):
     ]
 
 
-def test_help_of_the_tests_installs_nothing(clone: Clone):
-    result = clone.run("test.sh", "--help")
+@pytest.mark.parametrize(
+    ("script", "words"), [("test.sh", "--slow"), ("infer.sh", "--source photo.jpg"), ("train.sh", "--demo")]
+)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_installs_nothing(clone: Clone, script: str, words: str, option: str):
+    clone.add_python("3.10")
+    result = clone.run(script, option)
     assert result.returncode == 0
-    assert "bash test.sh --slow" in result.stdout
+    assert f"bash {script} {words}" in result.stdout
+    assert "set -euo" not in result.stdout
     assert clone.log() == []
+
+
+@pytest.mark.parametrize("name", ["infer", "train"])
+def test_help_is_the_programs_where_the_packages_are_there(clone: Clone, name: str):
+    clone.add_python("3.10")
+    clone.run("setup.sh", name)
+    clone.run(f"{name}.sh", "--help")
+    assert clone.log()[-1] == f"run [{clone.root}/{name}.py] [--help]"
 
 
 def test_every_script_is_sound_bash():
