@@ -176,6 +176,8 @@ def main() -> None:
             write_onnx(output, state)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"export.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(f"wrote {output}")
 
 

@@ -42,6 +42,8 @@ def main() -> None:
             )
     except (OSError, RuntimeUnavailable, ValueError) as error:
         sys.exit(f"make_demo.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def draw(weights: str, device: str) -> list:

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from augment import FACE, NOT_JUDGED, resize_mask
-from dataset import open_dataset
+from dataset import DataError, open_dataset
 from infer import WEIGHTS
 from runtimes import RuntimeUnavailable, open_runtime
 from sample import path
@@ -148,10 +148,15 @@ def masks_of(frames: list[np.ndarray], runtime, size: int, strength: float) -> l
 
 
 def evenly(pairs, count: int) -> list:
-    """So many of the pairs, spread over all of them, as (BGR image, mask)."""
+    """So many of the pairs, spread over all of them, as (BGR image, mask); DataError if none shows a face."""
     chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
     loaded = [pairs[int(index)] for index in chosen]
-    return [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()]
+    found = [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()]
+    if not found:
+        raise DataError(
+            "no face in any of the masks that were looked at: choose more with --photos and --clips"
+        )
+    return found
 
 
 def main() -> None:
@@ -161,6 +166,8 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=60, help="for the small faces (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=8, help="for the smoothing (default: %(default)s)")
     args = parser.parse_args()
+    if args.photos < 1 or args.clips < 1:
+        parser.error("--photos and --clips must be at least 1")
     try:
         runtime, size = open_runtime(args.weights), trained_size(args.weights)
         pairs = open_dataset(args.data, "test")
@@ -179,6 +186,8 @@ def main() -> None:
             print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
     except (OSError, ValueError, RuntimeUnavailable) as error:
         sys.exit(f"measure.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -88,9 +88,35 @@ def test_following_and_smoothing_are_seen_to_help(photo):
     assert smooth[3] < 0.8 * rough[3] and abs(smooth[2] - rough[2]) < 0.2 and smooth[0] > rough[0] - 0.01
 
 
-def test_the_script(tmp_path, photo, random_weights):
+class RedRuntime:
+    name = "a stub"
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return red_runtime(batch)
+
+
+def test_both_tables(tmp_path, photo, monkeypatch, capsys):
     write_image(tmp_path / "test/images/a.png", photo[0][..., ::-1])
     write_image(tmp_path / "test/masks/a.png", photo[1])
+    monkeypatch.setattr(measure, "open_runtime", lambda weights: RedRuntime())
+    monkeypatch.setattr(measure, "LENGTH", 10)
+    monkeypatch.setattr(sys, "argv", ["measure.py", "--data", str(tmp_path), "--photos", "1", "--clips", "1"])
+    measure.main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    assert [line[0] for line in lines[2:5]] == [str(side) for side in measure.SIDES]
+    assert all(float(line[3]) > 90 for line in lines[2:5])  # IoU of following, in percent
+    assert [line[0] for line in lines[6:]] == [str(strength) for strength in measure.STRENGTHS]
+    assert all(float(line[1]) > 90 for line in lines[6:])
+
+
+def test_bad_input_is_explained(tmp_path, photo, random_weights):
+    write_image(tmp_path / "test/images/a.png", photo[0][..., ::-1])
+    write_image(tmp_path / "test/masks/a.png", np.zeros_like(photo[1]))
     command = [sys.executable, str(ROOT / "measure.py"), "--weights", str(random_weights), "--data"]
-    done = subprocess.run([*command, str(tmp_path / "no")], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and "Traceback" not in done.stderr and "measure.py:" in done.stderr
+    for arguments, words in (
+        ([str(tmp_path / "no")], "no such folder"),
+        ([str(tmp_path)], "no face"),
+        ([str(tmp_path), "--photos", "0"], "--photos"),
+    ):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+        assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr
