@@ -123,7 +123,7 @@ def evaluate(args: argparse.Namespace) -> None:
         scores[name] = score_pairs(find, pairs, args, name)
         seconds = round(time.monotonic() - started, 3)
         summaries[name] = summarise(list(scores[name].values()), args.threshold, args.size, seconds)
-        summaries[name].update({key: getattr(args, key) for key in ("weights", "data", "flip", "precision")})
+        summaries[name].update({key: getattr(args, key) for key in ("weights", "data", "flip")})
         rows.append((name, summaries[name]))
         if args.groups:
             rows += group_rows(pairs.names, scores[name], args)
