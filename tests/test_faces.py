@@ -8,7 +8,7 @@ import pytest
 import scenes
 from scenes import background, draw_face, red_runtime
 
-from faces import confirms, find_faces, iou, keep
+from faces import confirms, find_faces, iou, keep, solidity
 from follow import crop_about
 from regions import Region
 from segmenter import Segmenter, segment_picture
@@ -27,6 +27,21 @@ def test_specks_are_no_faces():
     probability[:] = 0
     probability[5:9, 5:9] = 1  # a spot by itself
     assert find_faces(probability, REGION, SIZE) == []
+
+
+def test_rags_are_no_faces_beside_one():
+    rag, face = np.zeros(SIZE, np.float32), np.zeros(SIZE, np.float32)
+    rag[100:190, 20:110] = 1
+    for left in range(30, 110, 20):
+        rag[100:170, left : left + 8] = 0
+    cv2.ellipse(face, (180, 60), (25, 35), 0, 0, 360, 1, -1)
+    rag_box, face_box = (20, 100, 110, 190), (155, 25, 206, 96)
+    boxes = [
+        [found.box for found in find_faces(probability, REGION, SIZE)]
+        for probability in (rag, face, rag + face, face + np.roll(face, -100, axis=1))
+    ]
+    assert boxes == [[rag_box], [face_box], [face_box], [(55, 25, 106, 96), face_box]]
+    assert solidity(face > 0) > 0.98 and solidity(rag > 0) < 0.78
 
 
 def test_boxes_are_in_the_frames_pixels():
