@@ -115,6 +115,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
     if not 0.05 <= args.threshold <= 0.95:
         parser.error(f"--threshold {args.threshold}: it must be from 0.05 to 0.95")
+    args.level = min(args.threshold, FACE_LEVEL)  # a lower threshold is there to find more faces
     if not 0 <= args.smooth < 1:
         parser.error(f"--smooth {args.smooth}: it must be from 0 to below 1")
     if args.stride < 1 or (args.max_frames is not None and args.max_frames < 1):
@@ -163,8 +164,7 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     timing = Timing()
     # To hide faces, the whole frame is looked at each time for those that come in.
     check_every = 1 if args.view == "blur-face" else CHECK_EVERY
-    level = min(args.threshold, FACE_LEVEL)  # a lower threshold is there to find more
-    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, check_every, level)
+    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, check_every, args.level)
     stream = Stream(source.name, source.rate, source.live)
     player = Player(views, args.threshold, stream, sinks, window, args.folder, timing)
     start = time.perf_counter()
@@ -258,8 +258,7 @@ def picture_result(path: Path, number: int, network, args: argparse.Namespace, t
     with timing("read"):
         image = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
     with timing("network"):
-        level = min(args.threshold, FACE_LEVEL)
-        probability = segment_picture(network, image, args.size, args.follow, level)
+        probability = segment_picture(network, image, args.size, args.follow, args.level)
     mask = to_mask(probability, Region(0, 0, image.shape[1], image.shape[0]), image.shape)
     return Result(Frame(image, number, time.perf_counter()), mask)
 

@@ -8,21 +8,12 @@ set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
-case " $* " in
-    *' -h '* | *' --help '*)
-        if [ ! -e "$root/.venv/installed-infer" ]; then # to read the help, nothing should have to be downloaded
-            sed -n '2,/^set /{ /^#/s/^# \{0,1\}//p; }' "${BASH_SOURCE[0]}"
-            printf '\nAll options: python infer.py --help, once the packages are there.\n'
-            exit 0
-        fi
-        ;;
-esac
-
 # OneFlow and its CUDA libraries are installed for those alone who ask for them.
-packages=infer before=''
+packages=infer help=no before=''
 for argument in "$@"; do
     case $argument in
         --runtime=oneflow | --device=cuda) packages=train ;;
+        -h | --help) help=yes ;;
     esac
     case $before=$argument in
         --runtime=oneflow | --device=cuda) packages=train ;;
@@ -30,5 +21,8 @@ for argument in "$@"; do
     before=$argument
 done
 
+if [ $help = yes ] && [ ! -e "$root/.venv/installed-infer" ]; then # nothing is downloaded to be read about
+    exec bash "$root/setup.sh" help infer
+fi
 bash "$root/setup.sh" $packages
 exec "$root/.venv/bin/python" "$root/infer.py" "$@"

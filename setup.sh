@@ -19,6 +19,12 @@ fail() {
     exit 1
 }
 
+if [ "$set" = help ]; then # for infer.sh, train.sh and test.sh: the comment that the script begins with
+    sed -n '2,/^set /{ /^#/s/^# \{0,1\}//p; }' "$root/$2.sh"
+    [ "$2" = test ] || printf '\nAll options: python %s.py --help, once the packages are there.\n' "$2"
+    exit 0
+fi
+
 case $set in
     infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='165 MB' installs='infer' requirements=requirements-infer.txt ;;
     train) versions='3.10 3.9 3.8' size='2.3 GB' installs='infer train' requirements=requirements.txt ;;

@@ -11,8 +11,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 for argument in "$@"; do
     case $argument in
         -h | --help)
-            sed -n '2,/^set /{ /^#/s/^# \{0,1\}//p; }' "$(basename "${BASH_SOURCE[0]}")"
-            exit 0
+            exec bash setup.sh help test
             ;;
     esac
 done

@@ -46,9 +46,11 @@ from weights import WeightsError, backbone_to_encoder, check_linknet34, read_wei
 def main() -> None:
     args = parse_arguments()
     try:
-        if not args.resume:
+        if args.resume:
+            tensors, state = take_up(args)
+        else:
             check_output(Path(args.output))
-        tensors, state = take_up(args) if args.resume else ({}, None)
+            tensors, state = {}, None
         sys.exit(Training(args, tensors, state).run())
     except (CheckpointError, DataError, DeviceError, ImageError, WeightsError, OSError) as error:
         sys.exit(f"train.py: {plain_message(error)}")

@@ -12,25 +12,19 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
 
-case " $* " in
-    *' -h '* | *' --help '*)
-        if [ ! -e "$root/.venv/installed-train" ]; then # to read the help, nothing should have to be downloaded
-            sed -n '2,/^set /{ /^#/s/^# \{0,1\}//p; }' "${BASH_SOURCE[0]}"
-            printf '\nAll options: python train.py --help, once the packages are there.\n'
-            exit 0
-        fi
-        ;;
-esac
-
-data=missing start=missing
+data=missing start=missing help=no
 for argument in "$@"; do
     case $argument in
         --data | --data=*) data=given ;;
         --weights | --weights=* | --backbone | --backbone=*) start=given ;;
-        --demo | --resume | --resume=* | -h | --help) data=given start=given ;;
+        --demo | --resume | --resume=*) data=given start=given ;;
+        -h | --help) data=given start=given help=yes ;;
     esac
 done
 
+if [ $help = yes ] && [ ! -e "$root/.venv/installed-train" ]; then # nothing is downloaded to be read about
+    exec bash "$root/setup.sh" help train
+fi
 bash "$root/setup.sh" train
 if [ $data = missing ]; then
     folder=$("$python" "$root/download.py" data)

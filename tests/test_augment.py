@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from scenes import iou
 
 import augment as module
 from augment import augment, change_look, occlude, random_affine, warp
@@ -179,17 +180,11 @@ def test_gentle_examples_are_close_to_the_picture():
     found = {}
     for gentle in (False, True):
         draws = [augment(image, mask, 64, np.random.default_rng(seed), gentle) for seed in range(DRAWS)]
-        overlap = [
-            max(intersection_over_union(mask, m) for m in (result, result[:, ::-1])) for _, result in draws
-        ]
+        overlap = [max(iou(mask == 255, m == 255) for m in (result, result[:, ::-1])) for _, result in draws]
         found[gentle] = np.array(overlap)
     assert np.median(found[True]) > 0.75 > np.median(found[False])
     assert (found[True] == 0).mean() > 0.02  # places without a face stay part of it
     assert (found[True] > 0.75).mean() > 3 * (found[False] > 0.75).mean()
-
-
-def intersection_over_union(mask, other):
-    return ((mask == 255) & (other == 255)).sum() / ((mask == 255) | (other == 255)).sum()
 
 
 def test_images_without_face_or_of_odd_shapes():
