@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hardware import has_gpu_driver
+
 # Printed at every import on a machine without InfiniBand, and on one without a GPU.
 NO_INFINIBAND = "libibverbs not available, ibv_fork_init skipped"
 NO_GPU = "CUDA driver version is insufficient for CUDA runtime version"
@@ -86,9 +88,8 @@ def load_mkl() -> None:
 
 choose_kernels()
 # With a GPU the line about the driver is no chatter: it says that the driver is too old.
-has_gpu = Path("/dev/nvidiactl").exists()
-chatter = (NO_INFINIBAND,) if has_gpu else (NO_INFINIBAND, NO_GPU)
-if not has_gpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+chatter = (NO_INFINIBAND,) if has_gpu_driver() else (NO_INFINIBAND, NO_GPU)
+if not has_gpu_driver() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
     # By default a thread that only hands out the work waits in a busy loop beside the one that computes, and
     # takes time from the other processes. With this the first one computes.
     os.environ.setdefault("ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD", "0")

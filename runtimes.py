@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardware import has_amx, has_gpu_driver
 from utils import STRIDE
 from weights import check_linknet34, existing_weights, read_weights
 
@@ -158,27 +159,11 @@ def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str,
     )
 
 
-def has_gpu_driver() -> bool:
-    """Whether a driver for NVIDIA's GPUs is there, asked of Linux or WSL: importing OneFlow takes seconds."""
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
-
-
 def cuda_available() -> bool:
     """Whether OneFlow sees a GPU. Ask first: moving a tensor to "cuda" without one aborts the process."""
     from quiet import flow
 
     return flow.cuda.is_available()
-
-
-def has_amx() -> bool:
-    """Whether the processor multiplies bf16 matrices in hardware.
-
-    AVX-512 alone has bf16 instructions too, but convolutions come out slower with them than in f32.
-    """
-    try:
-        return " amx_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
 
 
 def int8_path(weights: str | Path) -> Path:

@@ -22,6 +22,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+try:
+    from quiet import flow
+except ImportError as problem:
+    sys.exit(f"train.py: {problem}")
+
 from checkpoint import CheckpointError, read_checkpoint, with_prefix, without_prefix, write_checkpoint
 from curves import plot_curves, write_log
 from dataset import (
@@ -37,7 +42,6 @@ from linknet import LinkNet34
 from losses import image_iou
 from options import parse_arguments
 from processes import DeviceError, StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
-from quiet import flow
 from steps import EagerStep, GraphStep, make_optimizer, make_schedule
 from utils import ImageError
 from weights import WeightsError, backbone_to_encoder, check_linknet34, read_weights

@@ -187,6 +187,21 @@ def test_gentle_examples_are_close_to_the_picture():
     assert (found[True] > 0.75).mean() > 3 * (found[False] > 0.75).mean()
 
 
+def test_gentle_examples_keep_the_rare_ones():
+    """What the last epochs do not show is forgotten: small faces, and turned ones."""
+    mask = drawing()[1]
+    share = {}
+    for gentle in (False, True):
+        linear = [
+            random_affine(mask, 64, np.random.default_rng(seed), gentle)[:, :2] for seed in range(DRAWS)
+        ]
+        zooms = np.array([np.sqrt(abs(np.linalg.det(m))) * max(mask.shape) / 64 for m in linear])
+        angles = np.array([np.degrees(np.arctan2(abs(m[0, 1]), m[1, 1])) for m in linear])
+        share[gentle] = ((zooms < 0.6).mean(), (angles > 45).mean())
+    assert share[True] == pytest.approx(share[False], abs=0.015)
+    assert min(share[True]) > 0.02
+
+
 def test_images_without_face_or_of_odd_shapes():
     rng = np.random.default_rng(0)
     for shape in ((1, 1), (2, 300), (300, 2), (33, 33)):

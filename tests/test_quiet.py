@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hardware import has_gpu_driver
+
 ROOT = Path(__file__).parent.parent
 
 # An `oneflow` in place of the real one, which writes to the file descriptor as the C++ code does.
@@ -40,7 +42,7 @@ def test_known_lines_are_dropped_and_others_are_not(tmp_path: Path):
     assert result.returncode == 0
     assert "libibverbs" not in result.stderr
     # On a machine with a GPU the line about its driver is news.
-    assert ("CUDA driver" in result.stderr) == Path("/dev/nvidiactl").exists()
+    assert ("CUDA driver" in result.stderr) == has_gpu_driver()
     assert result.stderr.splitlines()[-2:] == ["a real error", "later"]
 
 
@@ -63,6 +65,14 @@ def test_a_failed_import_says_what_to_do(tmp_path: Path):
     assert "bash setup.sh train" in result.stdout
 
 
+def test_train_without_oneflow_says_what_to_do(tmp_path: Path):
+    code = f"import runpy; runpy.run_path('{ROOT / 'train.py'}', run_name='__main__')"
+    result = run_python(code, tmp_path, then="raise ImportError('libcudnn.so.8')")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("train.py: OneFlow 0.9.0 cannot be used here (libcudnn")
+    assert "Traceback" not in result.stderr
+
+
 def test_kernels_are_chosen_unless_the_user_has_chosen(tmp_path: Path):
     code = "import os, quiet; print(os.environ.get('OPENBLAS_CORETYPE'))"
     flags = Path("/proc/cpuinfo").read_text().split()
@@ -73,7 +83,7 @@ def test_kernels_are_chosen_unless_the_user_has_chosen(tmp_path: Path):
 
 def test_several_processes_on_a_cpu_spin_no_thread(tmp_path: Path):
     code = "import os, quiet; print(os.environ.get('ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD'))"
-    several = "None" if Path("/dev/nvidiactl").exists() else "0"
+    several = "None" if has_gpu_driver() else "0"
     for world, wanted in ((None, "None"), ("1", "None"), ("2", several)):
         environment = {"WORLD_SIZE": world} if world else {}
         assert run_python(code, tmp_path, **environment).stdout.strip() == wanted
@@ -116,5 +126,5 @@ def test_the_real_oneflow_is_silent():
         text=True,
     )
     assert result.stdout.strip() == "2.0"
-    if not Path("/dev/nvidiactl").exists():
+    if not has_gpu_driver():
         assert result.stderr == ""
