@@ -14,10 +14,15 @@ import time
 
 import numpy as np
 
+try:
+    from quiet import flow
+except ImportError as problem:
+    sys.exit(f"bench_train.py: {problem}")
+
+from hardware import DeviceError
 from options import parse_arguments
-from processes import DeviceError
-from quiet import flow
-from train import Training, plain_message
+from train import plain_message
+from training import Training
 
 
 def main() -> None:

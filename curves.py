@@ -51,3 +51,5 @@ if __name__ == "__main__":
         plot_curves(*sys.argv[1:])
     except (ImportError, OSError, KeyError, ValueError) as error:
         sys.exit(f"curves.py: no log to draw, nothing to draw with, or nowhere to write: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -269,9 +269,11 @@ def main() -> None:
     args = parser.parse_args()
     try:
         pairs = open_dataset(args.data, args.split, skip_bad=True)
+        good, messages = readable_indices(pairs)
     except DataError as error:
         sys.exit(str(error))
-    good, messages = readable_indices(pairs)
+    except KeyboardInterrupt:
+        sys.exit(130)
     print("\n".join(messages), file=sys.stderr, end="\n" if messages else "")
     print(f"{len(good)} good, {len(messages)} bad")
     sys.exit(1 if messages else 0)

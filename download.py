@@ -74,6 +74,9 @@ def fetch_published(name: str, folder: Path = ROOT, url: str | None = None) -> P
     published = PUBLISHED[name]
     target = Path(folder) / published.place
     if target.is_dir():
+        missing = [name for name in published.holds if not (target / name).is_file()]
+        if missing and len(missing) < len(published.holds):  # none: a data folder of the user's own
+            raise DownloadError(f"{target} has no {', '.join(missing)}: put it there, or remove the folder")
         return target
     url = url or published.url
     archive = Path(folder) / "downloads" / url.rpartition("/")[2]

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from dataset import DataError, open_dataset
 from metrics import score_mask, summarise
+from pictures import find_pictures
 from published import print_published, published_iou
 from runtimes import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime
 from sheet import contact_sheet
@@ -95,6 +96,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--threshold {args.threshold}: it must be between 0 and 1")
     if args.worst < 0:
         parser.error(f"--worst {args.worst}: it must not be negative")
+    if Path(args.worst_picture).suffix.lower() not in IMAGE_SUFFIXES:
+        parser.error(
+            f"--worst-picture {args.worst_picture}: it must end in one of {', '.join(IMAGE_SUFFIXES)}"
+        )
     if args.limit is not None and args.limit < 1:
         parser.error(f"--limit {args.limit}: it must be at least 1")
     return args
@@ -130,10 +135,10 @@ def evaluate(args: argparse.Namespace) -> None:
     print_table(rows)
     if summaries.keys() == {"train", "test"}:
         print_published(*(100 * summaries[name]["iou_mean"] for name in ("train", "test")))
+    if args.json:
+        write_json(args.json, summaries if len(summaries) > 1 else next(iter(summaries.values())))
     if args.worst:
         write_worst(find, splits, scores, args)
-    if args.json:
-        write_json(args.json, summaries if len(summaries) > 1 else summaries[name])
     if args.seed_protocol:  # last: it needs more than the rest, OneFlow and 16 images
         for name, pairs in splits.items():
             iou = published_iou(args.weights, pairs, list(scores[name]), args.size, args.device)
@@ -145,7 +150,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     folder = Path(args.no_face)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    paths = find_pictures(args.no_face)
     find = open_finder(args)
     started = time.monotonic()
     shares = {}
@@ -195,10 +200,15 @@ def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     return lambda image: find_logits(runtime, image, args.size, args.flip) > level
 
 
-def find_logits(runtime: Runtime, image: np.ndarray, size: int, flip: bool) -> np.ndarray:
+def network_input(image: np.ndarray, size: int) -> np.ndarray:
+    """HWC uint8 RGB -> (1, 3, H, W) float32, normalised, `size` pixels on the longest side."""
+    return preprocess(image, fit_size(*image.shape[:2], size))[None]
+
+
+def find_logits(runtime: Runtime, image: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
     """Logits (HxW float32) at the image's own size; image: HWC uint8 RGB."""
     height, width = image.shape[:2]
-    batch = preprocess(image, fit_size(height, width, size))[None]
+    batch = network_input(image, size)
     logits = runtime(batch)[0, 0]
     if flip:
         mirrored = runtime(np.ascontiguousarray(batch[..., ::-1]))[0, 0]
@@ -232,10 +242,14 @@ def skip_or_raise(error: Exception, skip: bool) -> None:
 
 
 def group_rows(names: list, scores: dict, args: argparse.Namespace) -> list:
-    """Summarise the images by their names up to the first underscore: [(name of the row, summary)]."""
+    """Summarise the images by their names up to the first underscore: [(name of the row, summary)].
+
+    Those without an underscore, as the numbers of the published arrays, are one group.
+    """
     groups = {}
     for index, score in scores.items():
-        groups.setdefault(names[index].partition("_")[0], []).append(score)
+        start, underscore, _ = names[index].partition("_")
+        groups.setdefault(start if underscore else "others", []).append(score)
     return [
         (f"  {group}", summarise(members, args.threshold, args.size, 0.0))
         for group, members in sorted(groups.items())

@@ -235,14 +235,14 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
         for number, picture in enumerate(tqdm(pictures, unit=" pictures", disable=None if outputs else True)):
             try:
                 result = picture_result(picture, number, network, args, timing)
+                if outputs:
+                    write_picture(outputs[number], player.draw(result), timing)
             except ImageError as error:
                 tqdm.write(f"infer.py: {error}", file=sys.stderr)
                 failed += 1
                 continue
             player.count += 1
-            if outputs:
-                write_picture(outputs[number], player.draw(result), timing)
-            elif window is not None and not player.hold(
+            if window is not None and not player.hold(
                 result, f"{picture.name}: space for the next, q to end"
             ):
                 break
@@ -250,7 +250,7 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
         player.close()
     print_summary(player.count, "pictures", time.perf_counter() - start, timing if args.timing else None)
     if failed:
-        print(f"infer.py: {failed} of {len(pictures)} pictures could not be read", file=sys.stderr)
+        print(f"infer.py: {failed} of {len(pictures)} pictures could not be done", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -26,7 +26,7 @@ import time
 import traceback
 from pathlib import Path
 
-GRACE = 30  # seconds that the others have to end after one has failed
+GRACE = 30  # seconds that the others have to end after one has failed or was stopped
 POLL = 0.1  # seconds
 
 
@@ -58,17 +58,18 @@ class Launcher:
         for worker in self.workers:
             worker.send_signal(number)  # does nothing for one that has ended
 
-    def wait(self) -> int:
-        """Waits until all have ended; gives the exit status."""
+    def wait(self, grace: float = GRACE) -> int:
+        """Waits until all have ended, after a bad end at most `grace` seconds; gives the exit status."""
         status = deadline = None
         while True:
             codes = [worker.poll() for worker in self.workers]
             status = status or next((code for code in codes if code), 0)
             if None not in codes:
                 break
-            if status and not self.stopped_by and not deadline:
-                self.tell(signal.SIGTERM)
-                deadline = time.monotonic() + GRACE
+            if status and not deadline:
+                if not self.stopped_by:
+                    self.tell(signal.SIGTERM)
+                deadline = time.monotonic() + grace
             if deadline and time.monotonic() > deadline:
                 self.tell(signal.SIGKILL)  # it may wait for the one that has failed, and for ever
             time.sleep(POLL)

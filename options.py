@@ -1,6 +1,7 @@
 """The options of train.py: `python train.py --help` prints them.
 
 args = parse_arguments(["--size", "128"])
+given = given_options(["--size", "128"])  # {"size": 128}
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 from utils import STRIDE
 
 
-def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Train LinkNet34 on faces.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -88,6 +89,20 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         default=5.0,
         help="write the last checkpoint this often, also inside an epoch",
     )
+    return parser
+
+
+def given_options(arguments: list | None = None) -> dict:
+    """Only the options that stand in the arguments (those of the process if None): {name: value}."""
+    parser = make_parser()
+    unset = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # argparse leaves what is there
+    found = vars(parser.parse_args(arguments, unset))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
+    """All options, given or by default. Ends the process with a message if one cannot be."""
+    parser = make_parser()
     args = parser.parse_args(arguments)
     if args.demo:
         parser.set_defaults(size=64, epochs=12, batch_size=8, val=0.15, output="runs/demo")

@@ -26,7 +26,7 @@ def find_pictures(spec: str) -> list[Path]:
     """The picture files meant, sorted by name. Raises FileNotFoundError if there are none."""
     path = Path(spec)
     if path.is_dir():
-        found = path.iterdir()
+        found = (p for p in path.iterdir() if not p.name.startswith("."))  # macOS keeps notes in ._photo.jpg
     elif path.exists() or not glob.has_magic(spec):
         found = [path]
     else:

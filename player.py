@@ -67,6 +67,7 @@ class Player:
         self.timing = timing or Timing()
         self.count = 0
         self.help = False
+        self.pressed = ""  # the keys that came while there was no result
         self.recording: VideoWriter | None = None
         self.notice = ("", 0.0)  # text, and until when it is shown
         self.shown = deque(maxlen=30)  # when the last frames were shown
@@ -93,7 +94,8 @@ class Player:
         with self.timing("show"):
             key = self._show(picture, result, self._time_to_wait(), warning)
         self._note_time(result)
-        return self._handle(key, result, picture)
+        keys, self.pressed = [*self.pressed, key], ""
+        return all([self._handle(each, result, picture) for each in keys])
 
     def draw(self, result: Result) -> np.ndarray:
         """The present view of a result: HWC BGR, BGRA or HxW, see views.py."""
@@ -112,8 +114,10 @@ class Player:
                 return False
 
     def idle(self) -> bool:
-        """Look at the keys while no result comes. Returns False when the user wants to end."""
-        return self.window is None or not self.window.is_open or self.window.key(0.001) != "q"
+        """Look at the keys while no result comes, for `play`. Returns False when the user wants to end."""
+        if self.window is not None and self.window.is_open:
+            self.pressed += self.window.key(0.001)
+        return "q" not in self.pressed
 
     def status(self, result: Result) -> str:
         """Frame rate, latency, face share, view: one line."""

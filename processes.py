@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import signal
 
+from hardware import DeviceError
 from quiet import flow
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class DeviceError(RuntimeError):
-    """A device that is not there."""
 
 
 def choose_device(wanted: str) -> flow.device:

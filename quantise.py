@@ -17,9 +17,10 @@ import onnx
 from tqdm import tqdm
 
 from dataset import open_dataset
+from evaluate import find_logits, network_input
 from metrics import score_mask
 from runtimes import DIGEST_KEY, OpenVinoRuntime, import_openvino, weights_digest
-from utils import atomic_path, fit_size, preprocess, resize
+from utils import atomic_path
 
 MAX_IOU_CHANGE = 0.002  # of the mean IoU, 0..1
 
@@ -69,18 +70,12 @@ def import_nncf():
     return nncf
 
 
-def network_input(image: np.ndarray, size: int) -> np.ndarray:
-    """HWC uint8 RGB -> (1, 3, H, W) float32, normalised, `size` pixels on the longest side."""
-    return preprocess(image, fit_size(*image.shape[:2], size))[None]
-
-
 def mean_iou(runtime: OpenVinoRuntime, pairs, size: int) -> float:
     """Mean over the pictures of the IoU of face, 0..1, at the mask's own size; pixels of 128 do not count."""
     ious = []
     for index in tqdm(range(len(pairs)), desc=runtime.name, leave=False):
         image, mask = pairs[index]
-        logits = runtime(network_input(image, size))[0, 0]
-        ious.append(score_mask(resize(logits, mask.shape) > 0, mask).iou)
+        ious.append(score_mask(find_logits(runtime, image, size) > 0, mask).iou)
     return float(np.mean(ious))
 
 

@@ -14,8 +14,10 @@ import contextlib
 import ctypes
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from hardware import has_gpu_driver
@@ -101,5 +103,9 @@ except ImportError as error:
         f"OneFlow 0.9.0 cannot be used here ({error}). It needs Linux on x86-64 and Python 3.8 to 3.10: "
         "`bash setup.sh train` finds one and installs it into .venv"
     ) from error
+
+# The import takes Ctrl-C away from Python, which does not see it: what it believes to be set is set again.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
 
 __all__ = ["flow"]

@@ -226,6 +226,8 @@ def main() -> None:
         print(open_runtime(args.weights, args.runtime, args.device, args.precision).name)
     except (OSError, ValueError, RuntimeUnavailable) as error:
         sys.exit(f"runtimes.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

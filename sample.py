@@ -99,6 +99,8 @@ def main() -> None:
             video.close()
     except (OSError, ValueError) as error:
         sys.exit(f"sample.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

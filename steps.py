@@ -9,6 +9,8 @@ GPU, where it is OneFlow's documented way to mixed precision.
 
 from __future__ import annotations
 
+import argparse
+
 from linknet import LinkNet34
 from losses import segmentation_loss
 from quiet import flow
@@ -34,6 +36,17 @@ def make_schedule(optimizer, total_steps: int, warmup: int):
     return flow.optim.lr_scheduler.WarmUpLR(
         cosine, warmup_factor=1 / warmup, warmup_iters=warmup, warmup_method="linear"
     )
+
+
+def make_step(model: LinkNet34, args: argparse.Namespace, total_steps: int, device: flow.device, world: int):
+    """Choose the compiled step for a single GPU, the eager one otherwise. args: of options.py."""
+    mixed_precision = device.type == "cuda" and not args.no_amp
+    network = flow.nn.parallel.DistributedDataParallel(model) if world > 1 else model
+    optimizer = make_optimizer(model, args.optimizer, args.lr, args.weight_decay, args.clip)
+    schedule = make_schedule(optimizer, total_steps, args.warmup)
+    if world == 1 and (args.graph or mixed_precision):
+        return GraphStep(model, optimizer, schedule, args.jaccard_weight, mixed_precision)
+    return EagerStep(network, optimizer, schedule, args.jaccard_weight)
 
 
 class EagerStep:

@@ -111,8 +111,8 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write a picture, whole or not at all; the suffix of `path` decides the format.
 
-    image: HWC uint8 RGB or RGBA, or HW. Raises ValueError for a format that cannot hold it, OSError if it
-    cannot be written.
+    image: HWC uint8 RGB or RGBA, or HW. Raises ValueError for a format that cannot hold it, ImageError if it
+    cannot hold this one (too large, say), OSError if it cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -129,9 +129,9 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     try:
         ok, data = cv2.imencode(suffix, image)
     except cv2.error as error:
-        raise ValueError(f"{path}: cannot encode this picture ({error.err})") from error
+        raise ImageError(f"{path}: cannot encode this picture ({error.err})") from error
     if not ok:
-        raise ValueError(f"{path}: cannot encode this picture")
+        raise ImageError(f"{path}: cannot encode this picture")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 

@@ -280,6 +280,18 @@ def test_published_data(server: Server, tmp_path: Path):
     assert len(server.requests) == 1
 
 
+def test_a_folder_that_is_there_is_taken_unless_it_is_half_of_the_data(tmp_path: Path):
+    folder = tmp_path / "faceseg_data"
+    (folder / "train" / "images").mkdir(parents=True)
+    assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
+    for name in ("img_train.npy", "mask_train.npy", "img_test.npy"):
+        (folder / name).write_bytes(b"array")
+    with pytest.raises(DownloadError, match=r"faceseg_data has no mask_test\.npy: put it there, or remove"):
+        fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
+    (folder / "mask_test.npy").write_bytes(b"array")
+    assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
+
+
 def test_published_zip_put_there_by_hand(tmp_path: Path):
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads/linknet_oneflow_model.zip").write_bytes(

@@ -185,6 +185,24 @@ def test_limit_spreads_over_the_split(tmp_path, red_is_face, capsys):
     assert rows[1:] == [["all", "4"], ["a", "2"], ["b", "2"]]
 
 
+def test_names_without_an_underscore_are_one_group(tmp_path, red_is_face, capsys):
+    image, mask = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)
+    write_pairs(tmp_path, {name: (image, mask) for name in ("000000", "000001", "a_1")})
+    red_is_face("--data", tmp_path, "--size", 32, "--groups")
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:] == [["all", "3"], ["a", "1"], ["others", "2"]]
+
+
+def test_figures_are_written_even_if_the_picture_cannot_be(known, tmp_path, red_is_face):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SystemExit, match="cannot write"):
+        red_is_face(
+            *("--data", known, "--size", 96, "--json", tmp_path / "out.json"),
+            *("--worst", 1, "--worst-picture", tmp_path / "file" / "worst.png"),
+        )
+    assert json.loads((tmp_path / "out.json").read_text())["images"] == 2
+
+
 def test_skip_bad_counts_what_it_leaves_out(known, tmp_path, red_is_face, capsys):
     (known / "images" / "broken.png").write_bytes(b"no picture")
     cv2.imwrite(str(known / "masks" / "broken.png"), np.zeros((8, 8), np.uint8))
@@ -284,7 +302,8 @@ def test_missing_things_are_named(data, random_weights, tmp_path):
         (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
         (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
         (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such folder"]),
-        (("--no-face", tmp_path, "--weights", random_weights), ["holds no pictures"]),
+        (("--no-face", tmp_path, "--weights", random_weights), ["there is no picture"]),
+        (("--worst-picture", "worst.pdf"), ["worst.pdf: it must end in one of"]),
     ]:
         result = run(*arguments, cwd=tmp_path)
         assert result.returncode == 1

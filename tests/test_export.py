@@ -110,6 +110,7 @@ def test_script_writes_onnx(tmp_path: Path, random_weights: Path, onnx_file: Pat
         (["--int8"], "--int8 needs --data"),
         (["--size", "100"], "multiple of 32"),
         (["--images", "0"], "at least 1"),
+        (["--output", "w.safetensors"], "w.safetensors: the file's name must end in .onnx"),
     ],
 )
 def test_script_says_what_is_wrong(arguments: list, message: str) -> None:

@@ -98,6 +98,16 @@ def test_side_by_side_is_twice_as_wide():
     assert frames_of("out.avi")[0].shape == (240, 640, 3)
 
 
+def test_a_picture_that_its_format_cannot_hold_does_not_stop_the_others(capsys):
+    os.mkdir("photos")
+    cv2.imwrite("photos/a.webp", np.zeros((64, 9000, 3), np.uint8))  # twice as wide is too wide for a .webp
+    write_image("photos/b.png", background(64, 96))
+    assert run("--source", "photos", "--output", "out", "--view", "side-by-side") == 1
+    out, err = capsys.readouterr()
+    assert "a.webp: cannot encode" in err and "1 of 2 pictures could not be done" in err
+    assert "1 pictures in" in out and os.listdir("out") == ["b.png"]
+
+
 def test_a_folder_of_pictures_with_a_broken_one(capsys):
     truths = {}
     for name, place in (("a.png", (100, 100)), ("b.png", (200, 150))):
@@ -105,9 +115,10 @@ def test_a_folder_of_pictures_with_a_broken_one(capsys):
         truths[name] = draw_face(frame, place, 50)
         write_image(f"photos/{name}", frame[..., ::-1])
     Path("photos/broken.png").write_bytes(b"no picture")
+    Path("photos/._a.png").write_bytes(b"what macOS notes beside a.png")
     assert run("--source", "photos", "--output", "out", *GREEN) == 1
     out, err = capsys.readouterr()
-    assert "broken.png" in err and "1 of 3 pictures could not be read" in err and "2 pictures in" in out
+    assert "broken.png" in err and "1 of 3 pictures could not be done" in err and "2 pictures in" in out
     assert sorted(os.listdir("out")) == ["a.png", "b.png"]
     for name, truth in truths.items():
         assert iou(is_green(read_image(f"out/{name}")[..., ::-1]), truth) > 0.9
@@ -284,11 +295,17 @@ def test_the_script_with_a_real_network(random_weights):
     assert len(frames_of("out.mp4")) == 10
 
 
-@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_recording_is_kept_and_plays(random_weights, which):
+@pytest.mark.parametrize(
+    "which, runtime",
+    [(signal.SIGINT, "openvino"), (signal.SIGTERM, "openvino"), (signal.SIGINT, "oneflow")],
+)
+def test_an_interrupted_recording_is_kept_and_plays(random_weights, which, runtime):
     command = script("--source", "sample", "--output", "out.mp4", "--weights", str(random_weights))
     process = subprocess.Popen(
-        [*command, "--max-frames", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--max-frames", "100000", "--runtime", runtime, "--size", "64"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     give_up = time.monotonic() + 200
     while time.monotonic() < give_up and not any(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import launch
+
 ROOT = Path(__file__).parent.parent
 
 # Rank 0 listens as OneFlow does; every rank leaves a file behind that says what it was told.
@@ -111,6 +113,20 @@ def test_a_second_signal_kills(start, tmp_path: Path):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 128 + signal.SIGINT
+
+
+def test_a_process_that_does_not_end_at_a_signal_is_killed():
+    """It may wait, in the middle of a step, for one that has left."""
+    stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(flush=True)"
+    launcher = launch.Launcher()
+    for code in (f"{stubborn}; time.sleep(60)", f"{stubborn}; time.sleep(1); raise SystemExit(130)"):
+        launcher.workers.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE))
+    for worker in launcher.workers:
+        worker.stdout.readline()
+    launcher.pass_on(signal.SIGINT, None)
+    start = time.monotonic()
+    assert launcher.wait(grace=1) == 130
+    assert time.monotonic() - start < 30
 
 
 def test_one_failure_stops_the_others_and_gives_the_status(start, tmp_path: Path):

@@ -220,6 +220,20 @@ def test_idle_looks_at_the_keys(tmp_path, result):
     assert make(None, tmp_path).idle()
 
 
+def test_a_key_between_two_slow_results_is_not_lost(tmp_path, result):
+    window = FakeWindow()
+    player = make(window, tmp_path)
+    player.play(result)
+    window.keys = ["v", ".", "+", "h"]
+    first = player.views[0][0]
+    assert all(player.idle() for _ in range(3))
+    assert player.play(result)
+    assert player.views[0][0] != first and player.help  # h came with the second result
+    assert player.threshold == 0.55
+    assert player.play(result)
+    assert player.views[1][0] != first  # once
+
+
 def test_all_is_closed_even_if_one_thing_fails(tmp_path):
     closed = []
 

@@ -65,6 +65,17 @@ def test_a_failed_import_says_what_to_do(tmp_path: Path):
     assert "bash setup.sh train" in result.stdout
 
 
+def test_ctrl_c_stays_pythons(tmp_path: Path):
+    """The real import puts a handler of its own in place, which Python's `signal` does not see."""
+    steal = "import ctypes\nctypes.CDLL(None).signal(2, ctypes.c_void_p(0))"  # SIG_DFL: the process would die
+    code = (
+        "import os, signal, time\nfrom quiet import flow\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')"
+    )
+    assert run_python(code, tmp_path, then=steal).stdout.strip() == "interrupted"
+
+
 def test_train_without_oneflow_says_what_to_do(tmp_path: Path):
     code = f"import runpy; runpy.run_path('{ROOT / 'train.py'}', run_name='__main__')"
     result = run_python(code, tmp_path, then="raise ImportError('libcudnn.so.8')")

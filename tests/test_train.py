@@ -14,9 +14,10 @@ import pytest
 from safetensors.numpy import save_file
 
 import train
+import training as module
 from checkpoint import read_checkpoint
 from demo import DemoFaces
-from options import parse_arguments
+from options import given_options, parse_arguments
 from quiet import flow
 from weights import check_linknet34, read_weights
 
@@ -57,8 +58,8 @@ def run(*arguments, **more):
 
 def train_here(arguments, stop_at=None):
     args = parse_arguments(arguments)
-    tensors, state = train.take_up(args) if args.resume else ({}, None)
-    training = train.Training(args, tensors, state)
+    tensors, state = train.take_up(args, given_options(arguments)) if args.resume else ({}, None)
+    training = module.Training(args, tensors, state)
     if stop_at is not None:
         training.stop.made = lambda device: training.state["step"] == stop_at
         training.stop.signal = signal.SIGTERM
@@ -108,7 +109,7 @@ def test_run_writes_log_curves_and_weights(data, tmp_path):
 
 
 def test_the_last_epochs_are_gentle(data, tmp_path):
-    training = train.Training(parse_arguments(options(data, tmp_path, "--gentle-epochs", "1")), {}, None)
+    training = module.Training(parse_arguments(options(data, tmp_path, "--gentle-epochs", "1")), {}, None)
     gentle = []
     for epoch in range(2):
         training.load_epoch(epoch, 0)
@@ -118,24 +119,24 @@ def test_the_last_epochs_are_gentle(data, tmp_path):
 
 def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
     args = parse_arguments(options(data, tmp_path, "--val", "0.5"))
-    training = train.Training(args, {}, None)
-    before = train.to_arrays(training.average)
+    training = module.Training(args, {}, None)
+    before = module.to_arrays(training.average)
     first = training.validate()
     assert not training.average.training
     assert training.validate() == first
-    after = train.to_arrays(training.average)
+    after = module.to_arrays(training.average)
     assert all(np.array_equal(before[name], after[name]) for name in before)  # batch statistics too
 
 
 def test_average_follows_its_formula(data, tmp_path):
     args = parse_arguments(options(data, tmp_path))
-    training = train.Training(args, {}, None)
-    old = train.to_arrays(training.average)
+    training = module.Training(args, {}, None)
+    old = module.to_arrays(training.average)
     image, mask = flow.randn(4, 3, 32, 32), flow.zeros(4, 1, 32, 32).to(flow.uint8)
     training.step(image, mask)
-    new = train.to_arrays(training.model)
-    train.update_average(training.average, training.model, 0.75)
-    average = train.to_arrays(training.average)
+    new = module.to_arrays(training.model)
+    module.update_average(training.average, training.model, 0.75)
+    average = module.to_arrays(training.average)
     for name in ("firstconv.weight", "encoder3.1.bn2.running_var", "finalconv3.bias"):
         np.testing.assert_allclose(average[name], 0.75 * old[name] + 0.25 * new[name], rtol=1e-5, atol=1e-7)
 
@@ -147,7 +148,8 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "import sys\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
         "import numpy as np\n"
-        "import train\n"
+        "import training as module\n"
+        "from options import parse_arguments\n"
         "from quiet import flow\n"
         "rng = np.random.default_rng(0)\n"
         "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
@@ -155,13 +157,13 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "rank, world = flow.env.get_rank(), flow.env.get_world_size()\n"
         "mine = slice(4 // world * rank, 4 // world * (rank + 1))\n"
         "flow.manual_seed(rank)\n"  # rank 0's weights must reach the other
-        "model = train.LinkNet34()\n"
+        "model = module.LinkNet34()\n"
         "model.eval()\n"
-        "args = train.parse_arguments(['--optimizer', 'sgd', '--lr', '0.1', '--warmup', '1'])\n"
-        "step = train.make_step(model, args, 10, flow.device('cpu'), world)\n"
+        "args = parse_arguments(['--optimizer', 'sgd', '--lr', '0.1', '--warmup', '1'])\n"
+        "step = module.make_step(model, args, 10, flow.device('cpu'), world)\n"
         "for _ in range(2):\n"
         "    step(flow.tensor(image[mine]), flow.tensor(mask[mine]))\n"
-        "np.savez(sys.argv[1] + str(rank), **train.to_arrays(model))\n"
+        "np.savez(sys.argv[1] + str(rank), **module.to_arrays(model))\n"
     )
     launch = ["-m", "oneflow.distributed.launch", "--nproc_per_node", "2", "--master_port", "29677"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -172,7 +174,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         subprocess.run([sys.executable, *arguments], check=True, timeout=240, env=environment, cwd=tmp_path)
     one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one0", "two0", "two1"))
     flow.manual_seed(0)
-    start = train.to_arrays(train.LinkNet34())
+    start = module.to_arrays(module.LinkNet34())
     for name in one.files:
         assert np.array_equal(first[name], second[name]), name
         moved = np.abs(one[name] - start[name]).max()
@@ -255,29 +257,55 @@ def test_a_checkpoint_from_other_circumstances_is_refused(data, tmp_path):
     for name, value in (("processes", 2), ("steps in an epoch", 99), ("kind of step", "GraphStep")):
         name = next(key for key in state if name in key)
         with pytest.raises(train.CheckpointError, match=f"{name} {value}, here it is {state[name]}"):
-            train.Training(args, tensors, {**state, name: value})
+            module.Training(args, tensors, {**state, name: value})
 
 
-@pytest.mark.parametrize("name", ["last.safetensors", "best.safetensors"])
+@pytest.mark.parametrize("name", train.WRITTEN)
 def test_an_earlier_training_is_not_written_over(data, tmp_path, name):
     (tmp_path / name).write_bytes(b"hours of work")
     result = run(*options(data, tmp_path))
     assert result.returncode == 1
-    assert "--resume" in result.stderr and "another --output" in result.stderr
+    assert ("--resume" in result.stderr) == (name == "last.safetensors")
+    assert "another --output" in result.stderr
     assert "Traceback" not in result.stderr
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"hours of work")]
 
 
+@pytest.mark.parametrize("place", ["a file", "a file/run"])
+def test_a_place_that_cannot_be_written_is_refused_at_once(data, tmp_path, place):
+    (tmp_path / "a file").write_text("in the way")
+    result = run(*options(data, tmp_path / place, "--epochs", "1000"))
+    assert result.returncode == 1
+    assert f"cannot write to {tmp_path / place}" in result.stderr and "another --output" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "epochs of" not in result.stdout  # it has not begun
+
+
+def resume(checkpoint, *more):
+    arguments = ["--resume", str(checkpoint), *more]
+    args = parse_arguments(arguments)
+    train.take_up(args, given_options(arguments))
+    return args
+
+
 def test_resuming_refuses_another_recipe(data, tmp_path):
     train_here(options(data, tmp_path), stop_at=1)
-    checkpoint = str(tmp_path / "last.safetensors")
-    with pytest.raises(train.CheckpointError, match=r"--epochs 9 does not go with --resume.*\(with 2\)"):
-        train.take_up(parse_arguments(["--resume", checkpoint, "--epochs", "9"]))
-    args = parse_arguments(
-        ["--resume", checkpoint, "--epochs", "2", "--workers", "3"]
-    )  # the same, and the machine's
-    train.take_up(args)
-    assert (args.epochs, args.workers, args.size) == (2, 3, 32)
+    checkpoint = tmp_path / "last.safetensors"
+    for name, value, before in (("epochs", 9, 2), ("epochs", 40, 2), ("size", 256, 32)):  # 40, 256: defaults
+        with pytest.raises(
+            train.CheckpointError, match=rf"--{name} {value} does not go with --resume.*\(with {before}\)"
+        ):
+            resume(checkpoint, f"--{name}", str(value))
+    with pytest.raises(train.CheckpointError, match="--output elsewhere does not go with --resume"):
+        resume(checkpoint, "--output", "elsewhere")
+
+
+def test_resuming_takes_the_recipe_over_and_the_rest_from_here(data, tmp_path):
+    train_here(options(data, tmp_path), stop_at=1)
+    checkpoint = tmp_path / "last.safetensors"
+    args = resume(checkpoint, "--epochs", "2", "--workers", "3", "--output", str(tmp_path))
+    assert (args.epochs, args.workers, args.size, args.data) == (2, 3, 32, str(data))
+    assert resume(checkpoint, "--data", "faceseg_data").data == "faceseg_data"  # moved: the default's name
 
 
 def test_start_from_backbone(data, tmp_path, random_state):
@@ -290,7 +318,7 @@ def test_start_from_backbone(data, tmp_path, random_state):
     }
     save_file(backbone, tmp_path / "backbone.safetensors")
     args = parse_arguments(options(data, tmp_path, "--backbone", str(tmp_path / "backbone.safetensors")))
-    loaded = train.to_arrays(train.start_model(args))
+    loaded = module.to_arrays(module.start_model(args))
     for name, array in random_state.items():
         is_encoder = name.startswith(tuple(names))
         if is_encoder or name.endswith("conv2.weight"):  # the decoder's stay random
@@ -299,5 +327,5 @@ def test_start_from_backbone(data, tmp_path, random_state):
 
 def test_start_from_weights(data, tmp_path, random_state, random_weights):
     args = parse_arguments(options(data, tmp_path, "--weights", str(random_weights)))
-    loaded = train.to_arrays(train.start_model(args))
+    loaded = module.to_arrays(module.start_model(args))
     np.testing.assert_array_equal(loaded["decoder2.deconv2.weight"], random_state["decoder2.deconv2.weight"])

@@ -307,6 +307,18 @@ def test_script_converts(tmp_path: Path) -> None:
     assert "no weights at" in result.stderr and "Traceback" not in result.stderr
 
 
+def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    shutil.copy(random_weights, weights)
+    (tmp_path / "link").symlink_to(weights)
+    before = weights.read_bytes()
+    for output in (weights, tmp_path / "link"):
+        result = run("--weights", weights, "--output", output, "--half")
+        assert result.returncode == 1
+        assert f"{output} is the input: choose another --output" in result.stderr
+    assert weights.read_bytes() == before
+
+
 def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, random_weights):
     write_checkpoint(
         tmp_path / "c.safetensors", with_prefix("ema.", random_state), {"options": {"size": 128}}
