@@ -19,7 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from utils import atomic_path
-from weights import check_linknet34, read_weights, refuse_input, trained_size
+from weights import check_linknet34, read_weights, trained_size
 
 OPSET = 17
 IR_VERSION = 8  # what goes with opset 17, so that runtimes of that age read it
@@ -175,7 +175,6 @@ def main() -> None:
             export_int8(build_onnx(state), weights, args.data, output, args.images, args.size)
         else:
             output = Path(args.output) if args.output else weights.with_suffix(".onnx")
-            refuse_input(output, weights)
             write_onnx(output, state)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"export.py: {error}")

@@ -132,12 +132,6 @@ def write_weights(path: str | Path, state: dict, half: bool = False, metadata: d
         temporary.write_bytes(save(arrays, metadata))
 
 
-def refuse_input(output: str | Path, weights: str | Path) -> None:
-    """Raises WeightsError if what is to be written is what is read."""
-    if Path(output).exists() and Path(weights).exists() and Path(output).samefile(weights):
-        raise WeightsError(f"{output} is the input: choose another --output")
-
-
 def linknet34_shapes() -> dict[str, tuple[int, ...]]:
     """{name: shape} of the 306 entries in LinkNet34's state dict, made without OneFlow."""
     shapes: dict[str, tuple[int, ...]] = {}
@@ -243,8 +237,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        refuse_input(args.output, args.weights)
         state = read_weights(args.weights, args.allow_pickle)
+        if Path(args.output).exists() and Path(args.output).samefile(args.weights):
+            raise WeightsError(f"{args.output} is the input: choose another --output")
         write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
     except (OSError, WeightsError) as error:
         sys.exit(f"weights.py: {error}")
