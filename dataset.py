@@ -22,6 +22,7 @@ import numpy as np
 
 from augment import augment, resize_mask
 from masks import DataError, label_values, read_mask
+from pictures import picture_files
 from utils import IMAGE_SUFFIXES, MEAN, STD, ImageError, preprocess, read_image
 
 
@@ -220,13 +221,10 @@ def list_pictures(folder: Path) -> dict:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     pictures = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in pictures:
-                raise DataError(
-                    f"{path} and {pictures[path.stem].name} share one name; leave only one of them"
-                )
-            pictures[path.stem] = path
+    for path in picture_files(folder):
+        if path.stem in pictures:
+            raise DataError(f"{path} and {pictures[path.stem].name} share one name; leave only one of them")
+        pictures[path.stem] = path
     return pictures
 
 

@@ -74,7 +74,7 @@ def fetch_published(name: str, folder: Path = ROOT, url: str | None = None) -> P
     published = PUBLISHED[name]
     target = Path(folder) / published.place
     if target.is_dir():
-        missing = [name for name in published.holds if not (target / name).is_file()]
+        missing = missing_files(target, published.holds)
         if missing and len(missing) < len(published.holds):  # none: a data folder of the user's own
             raise DownloadError(f"{target} has no {', '.join(missing)}: put it there, or remove the folder")
         return target
@@ -226,7 +226,7 @@ def unpack(archive: Path, folder: Path, holds: tuple = ()) -> None:
         top = temporary
         while len(inside := list(top.iterdir())) == 1 and inside[0].is_dir():
             top = inside[0]
-        missing = [name for name in holds if not (top / name).is_file()]
+        missing = missing_files(top, holds)
         if missing:
             raise DownloadError(f"it has no {', '.join(missing)}")
         top.chmod(0o755)  # a temporary folder is its owner's alone
@@ -238,6 +238,10 @@ def unpack(archive: Path, folder: Path, holds: tuple = ()) -> None:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def missing_files(folder: Path, names: tuple) -> list:
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def check_members(members: list, free: int) -> None:

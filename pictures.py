@@ -26,7 +26,7 @@ def find_pictures(spec: str) -> list[Path]:
     """The picture files meant, sorted by name. Raises FileNotFoundError if there are none."""
     path = Path(spec)
     if path.is_dir():
-        found = (p for p in path.iterdir() if not p.name.startswith("."))  # macOS keeps notes in ._photo.jpg
+        found = picture_files(path)
     elif path.exists() or not glob.has_magic(spec):
         found = [path]
     else:
@@ -38,6 +38,15 @@ def find_pictures(spec: str) -> list[Path]:
             f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file"
         )
     return pictures
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """What is named as a picture in a folder, sorted, without hidden files (macOS keeps ._photo.jpg)."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | None = None) -> list[Path]:

@@ -90,8 +90,9 @@ def load_mkl() -> None:
 
 choose_kernels()
 # With a GPU the line about the driver is no chatter: it says that the driver is too old.
-chatter = (NO_INFINIBAND,) if has_gpu_driver() else (NO_INFINIBAND, NO_GPU)
-if not has_gpu_driver() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+has_gpu = has_gpu_driver()
+chatter = (NO_INFINIBAND,) if has_gpu else (NO_INFINIBAND, NO_GPU)
+if not has_gpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
     # By default a thread that only hands out the work waits in a busy loop beside the one that computes, and
     # takes time from the other processes. With this the first one computes.
     os.environ.setdefault("ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD", "0")

@@ -30,13 +30,13 @@ WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 def main() -> None:
     args = parse_arguments()
     try:
-        from training import Training  # late: it takes seconds, and there may be no OneFlow here
-
         if args.resume:
             tensors, state = take_up(args, given_options())
         else:
             check_output(Path(args.output))
             tensors, state = {}, None
+        from training import Training  # late: it takes seconds, and there may be no OneFlow here
+
         training = Training(args, tensors, state)
         check_writable(Path(args.output))
         sys.exit(training.run())
