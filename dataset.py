@@ -106,8 +106,9 @@ class TrainExamples:
 
     The image is what the network is given, the mask has the values 0, 128, 255.
 
-    An example is a function of (seed, epoch, gentle, index) alone: whatever the number of loader workers, and
-    after a resumed training, the same numbers come out. Call `set_epoch` before each epoch.
+    An example is a function of (seed, epoch, gentle, item) alone: whatever the number of loader workers, and
+    after a resumed training, the same numbers come out. An index that stands in `indices` twice makes two
+    different examples. Call `set_epoch` before each epoch.
     """
 
     def __init__(self, pairs, indices: np.ndarray, size: int, seed: int):
@@ -125,9 +126,8 @@ class TrainExamples:
         return len(self.indices)
 
     def __getitem__(self, item: int) -> tuple:
-        index = int(self.indices[item])
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        image, mask = augment(*self.pairs[index], self.size, rng, self.gentle)
+        rng = np.random.default_rng((self.seed, self.epoch, item))
+        image, mask = augment(*self.pairs[int(self.indices[item])], self.size, rng, self.gentle)
         return preprocess(image), mask[None]
 
 
@@ -195,6 +195,17 @@ def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
         count += int((persons == person).sum())
     is_held_out = np.isin(persons, list(held_out))
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+
+def repeat_group(indices: np.ndarray, names: list, group: str, times: int) -> np.ndarray:
+    """Give `indices` with those of the pictures named GROUP_... standing there `times` times.
+
+    Raises DataError where no picture has such a name.
+    """
+    members = np.array([names[index].startswith(f"{group}_") for index in indices], bool)
+    if not members.any():
+        raise DataError(f"no training picture's name starts with {group}_, which --repeat names")
+    return np.repeat(indices, np.where(members, times, 1))
 
 
 def readable_indices(pairs) -> tuple:

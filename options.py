@@ -67,6 +67,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="last epochs, in which most pictures are changed little",
     )
     add(
+        "--repeat",
+        metavar="GROUP=TIMES",
+        help="show pictures named GROUP_... this many times an epoch, where a kind has too few",
+    )
+    add(
         "--val",
         type=float,
         default=0.05,
@@ -92,6 +97,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def split_repeat(text: str) -> tuple:
+    """Read --repeat: "celeb=2" is ("celeb", 2). Raises ValueError for anything else."""
+    group, _, times = text.rpartition("=")
+    if not group or not times.isdecimal() or int(times) < 1:
+        raise ValueError(f"--repeat {text}: it must be GROUP=TIMES, as in celeb=2")
+    return group, int(times)
+
+
 def given_options(arguments: list | None = None) -> dict:
     """Only the options that stand in the arguments (those of the process if None): {name: value}."""
     parser = make_parser()
@@ -111,6 +124,11 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
     if min(args.seed, args.workers, args.gentle_epochs) < 0:
         parser.error("--seed, --workers and --gentle-epochs must not be negative")
+    if args.repeat:
+        try:
+            split_repeat(args.repeat)
+        except ValueError as error:
+            parser.error(str(error))
     for name in ("epochs", "batch_size", "lr", "clip"):
         if getattr(args, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")

@@ -26,11 +26,13 @@ from dataset import (
     TrainExamples,
     open_dataset,
     readable_indices,
+    repeat_group,
     split_by_person,
 )
 from demo import DemoFaces
 from linknet import LinkNet34
 from losses import image_iou
+from options import split_repeat
 from processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
 from quiet import flow
 from steps import make_step
@@ -229,6 +231,8 @@ def open_pairs(args: argparse.Namespace) -> tuple:
         good, messages = readable_indices(pairs)
         print("\n".join([*messages, f"{len(messages)} bad pictures left out"]), file=sys.stderr)
         train_indices, val_indices = np.intersect1d(train_indices, good), np.intersect1d(val_indices, good)
+    if args.repeat:
+        train_indices = repeat_group(train_indices, pairs.names, *split_repeat(args.repeat))
     return pairs, train_indices, val_indices
 
 

@@ -20,6 +20,7 @@ from dataset import (
     TrainExamples,
     open_dataset,
     readable_indices,
+    repeat_group,
     split_by_person,
 )
 from demo import DemoFaces
@@ -407,7 +408,7 @@ def test_example_is_the_augmented_pair_as_the_network_takes_it(examples, gentle)
         (1, 32, 32),
         np.uint8,
     )
-    rng = np.random.default_rng((5, 2, 7))
+    rng = np.random.default_rng((5, 2, 4))
     expected_image, expected_mask = augment(*DemoFaces(20, 48)[7], 32, rng, gentle)
     assert np.array_equal(image, preprocess(expected_image))
     assert np.array_equal(mask[0], expected_mask)
@@ -424,6 +425,22 @@ def test_examples_follow_from_seed_and_epoch_alone(examples):
     for other in (again, other_seed):
         assert not np.array_equal(other[0][0], first[0][0])
         assert not np.array_equal(other.order(), examples.order())
+
+
+def test_repeated_group_stands_there_that_often():
+    names = ["celeb_1", "lfw_a_0001", "celeb_2", "celebrity_3", "lfw_b_0001"]
+    repeated = repeat_group(np.array([0, 2, 3, 4]), names, "celeb", 3)
+    assert repeated.tolist() == [0, 0, 0, 2, 2, 2, 3, 4]
+    with pytest.raises(DataError, match="starts with cat_"):
+        repeat_group(np.array([0, 1]), names, "cat", 2)
+    with pytest.raises(DataError, match="starts with celeb_"):  # there is one, but held out for validation
+        repeat_group(np.array([1, 3]), names, "celeb", 2)
+
+
+def test_repeated_picture_makes_different_examples():
+    examples = TrainExamples(DemoFaces(20, 48), np.array([4, 4]), size=32, seed=5)
+    assert len(examples) == 2
+    assert not np.array_equal(examples[0][0], examples[1][0])
 
 
 def test_every_epoch_is_shuffled_and_whole(examples):

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors.numpy import save_file
 import train
 import training as module
 from checkpoint import read_checkpoint
+from dataset import DataError
 from demo import DemoFaces
 from options import given_options, parse_arguments
 from quiet import flow
@@ -115,6 +117,30 @@ def test_the_last_epochs_are_gentle(data, tmp_path):
         training.load_epoch(epoch, 0)
         gentle.append(training.examples.gentle)
     assert gentle == [False, True]
+
+
+def test_repeat_shows_a_group_more_often(data, tmp_path):
+    def start(*more):
+        return module.Training(parse_arguments(options(tmp_path, tmp_path / "run", *more)), {}, None)
+
+    shutil.copytree(data / "train", tmp_path / "train")
+    for path in (tmp_path / "train").glob("*/demo?.png"):  # ten of the fourteen
+        path.rename(path.with_name(path.name.replace("demo", "few_")))
+    once, thrice = start(), start("--repeat", "few=3")
+    assert len(thrice.validation) == len(once.validation) == 2
+    held_out = [once.validation.pairs.names[index] for index in once.validation.indices]
+    few = 10 - sum(name.startswith("few_") for name in held_out)
+    assert len(once.examples) == 12
+    assert len(thrice.examples) == 12 + 2 * few
+    with pytest.raises(DataError, match="starts with celeb_, which --repeat names"):
+        start("--repeat", "celeb=2")
+
+
+@pytest.mark.parametrize("text", ["celeb", "celeb=", "=2", "celeb=0", "celeb=-1", "celeb=1.5"])
+def test_repeat_that_cannot_be_read_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments([f"--repeat={text}"])
+    assert f"--repeat {text}: it must be GROUP=TIMES" in capsys.readouterr().err
 
 
 def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
