@@ -12,6 +12,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from decoys import paint_shapes, skin_tones, tint_background
+
 NOT_JUDGED = 128
 FACE = 255
 
@@ -24,10 +26,16 @@ def augment(
     `gentle` changes most pictures little, for the last epochs: the network then ends on pictures like those
     that it will be given, as YOLOX (Ge et al., 2021) ends without its strongest augmentation.
     """
+    tones = skin_tones(image, mask)
     image, mask = warp(image, mask, random_affine(mask, size, rng, gentle), size, rng)
-    if not mask.any() and rng.random() < 0.7:
-        # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
-        image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
+    # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
+    if not mask.any():
+        if rng.random() < 0.7:
+            image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
+        if tones is not None and rng.random() < 0.5:
+            image = paint_shapes(image, tones, rng)
+    elif tones is not None and rng.random() < 0.12:
+        image = tint_background(image, mask, tones, rng)
     if rng.random() < (0.05 if gentle else 0.2):
         image, mask = occlude(image, mask, rng)
     if gentle and rng.random() < 0.5:
@@ -40,18 +48,18 @@ def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator, gentle:
 
     Most examples show the picture at about its own framing, so that the network learns what it will be
     measured on; `gentle` changes these less. One in six gives the face a height anywhere from a tenth of the
-    frame to the whole frame, one in seven looks at a place without a face, and one in ten is turned by up to
+    frame to the whole frame, one in ten looks at a place without a face, and one in ten is turned by up to
     a right angle: `gentle` keeps these as they are, for the network forgets what the last epochs do not show.
     """
     height, width = mask.shape
     fit = size / max(height, width)
     kind = rng.random()
-    window = background_window(mask, rng) if kind < 0.14 else None
+    window = background_window(mask, rng) if kind < 0.1 else None
     face = cv2.boundingRect((mask == FACE).astype(np.uint8))  # x, y, width, height; zeros without a face
     if window is not None:
         x, y, side = window
         centre, scale, spread = (x + side / 2, y + side / 2), size / side, 0.0
-    elif kind < 0.30 and face[3] > 0:
+    elif kind < 0.26 and face[3] > 0:
         x, y, w, h = face
         scale = size * np.exp(rng.uniform(np.log(0.1), 0.0)) / max(w, h)
         centre, spread = (x + w / 2, y + h / 2), 0.35
@@ -62,20 +70,32 @@ def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator, gentle:
     stretch = np.exp(rng.normal(0, 0.03 if gentle else 0.08))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = np.cos(angle), np.sin(angle)
+    if window is not None:  # turned and stretched the example still lies within it
+        scale *= (abs(cos) + abs(sin)) * max(stretch, 1 / stretch)
     linear = scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([flip * stretch, 1 / stretch])
     target = size * (0.5 + rng.uniform(-spread, spread, 2))
     return np.hstack([linear, (target - linear @ centre)[:, None]])
 
 
 def background_window(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:
-    """Find a square (x, y, side) in which nothing is face, or None where ten tries found none."""
-    height, width = mask.shape
-    for _ in range(10):
-        side = int(min(height, width) * rng.uniform(0.2, 0.5))
-        y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-        if side > 0 and not mask[y : y + side, x : x + side].any():
-            return x, y, side
-    return None
+    """Draw a square (x, y, side) in which nothing is face, or None where there is no room for one."""
+    shorter, room = min(mask.shape), clearance(mask)
+    low, high = 0.2 * shorter, min(0.5 * shorter, 2 * room.max() - 1)
+    if high < max(low, 1):
+        return None
+    reach = (max(int(rng.uniform(low, high)), 1) + 1) // 2
+    rows, columns = np.nonzero(room >= reach)
+    place = rng.integers(len(rows))
+    return columns[place] - reach + 1, rows[place] - reach + 1, 2 * reach - 1
+
+
+def clearance(mask: np.ndarray) -> np.ndarray:
+    """How far each pixel is from one that is not 0, or from outside, in rows or columns, whichever are more.
+
+    A square of 2 * clearance - 1 around the pixel shows background alone.
+    """
+    free = np.pad((mask == 0).astype(np.uint8), 1)
+    return cv2.distanceTransform(free, cv2.DIST_C, 3)[1:-1, 1:-1].astype(int)
 
 
 def warp(

@@ -152,13 +152,23 @@ def test_faces_from_a_tenth_to_the_whole_frame_turn_up():
     assert 0.3 < np.median(seen) < 0.7  # most of them about as large as they were
 
 
-def test_some_examples_show_background_alone_and_no_face_is_cut_for_it():
+def test_windows_on_the_background_cut_no_face():
     _, mask = drawing()
     windows = [module.background_window(mask, np.random.default_rng(seed)) for seed in range(100)]
-    found = [window for window in windows if window]
-    assert len(found) > 10
-    assert all(not mask[y : y + side, x : x + side].any() for x, y, side in found)
-    assert module.background_window(np.full((50, 50), 255, np.uint8), np.random.default_rng(0)) is None
+    for x, y, side in windows:  # never None: there is room above
+        assert x >= 0 and y >= 0 and x + side <= 90 and y + side <= 120
+        assert not mask[y : y + side, x : x + side].any()
+        assert 17 <= side <= 45
+    assert len(set(windows)) > 90
+    assert max(side for _, _, side in windows) > 25
+    for no_room in (np.full((50, 50), 255, np.uint8), np.pad(np.full((46, 46), 255, np.uint8), 2)):
+        assert module.background_window(no_room, np.random.default_rng(0)) is None
+
+
+def test_one_example_in_ten_shows_no_face():
+    image, mask = drawing()
+    without = [not augment(image, mask, 64, np.random.default_rng(seed))[1].any() for seed in range(DRAWS)]
+    assert 0.06 < np.mean(without) < 0.16
 
 
 def test_half_of_the_examples_are_mirrored_and_upright_ones_prevail():
