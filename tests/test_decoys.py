@@ -49,6 +49,7 @@ def test_tinted_background_has_the_skins_colour_and_its_own_brightness():
         before, after = (np.abs(chroma(each) - skin).sum(axis=-1) for each in (image, tinted))
         changed = outside & (tinted != image).any(axis=-1)
         assert (after[changed] < before[changed] + 0.02).all()
+        assert after[changed].mean() < 0.7 * before[changed].mean()
         moved.append(changed.sum() / outside.sum())
     assert 5 < np.sum(np.array(moved) > 0.99) < 35  # the whole background now and then, a part otherwise
     assert np.mean(moved) > 0.3
