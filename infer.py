@@ -162,11 +162,14 @@ def run_video(args: argparse.Namespace, views: list) -> int:
         raise
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
     timing = Timing()
-    # To hide faces, the whole frame is looked at each time for those that come in.
-    check_every = 1 if args.view == "blur-face" else CHECK_EVERY
-    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, check_every, args.level)
+    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, args.level)
     stream = Stream(source.name, source.rate, source.live)
-    player = Player(views, args.threshold, stream, sinks, window, args.folder, timing)
+
+    def look_for(view: str) -> None:
+        # To hide faces, the whole frame is looked at each time for those that come in.
+        segmenter.check_whole_frame(1 if view == "blur-face" else CHECK_EVERY)
+
+    player = Player(views, args.threshold, stream, sinks, window, args.folder, timing, look_for)
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, timing), player, args.max_frames, progress=window is None)
     print_summary(player.count, "frames", time.perf_counter() - start, timing if args.timing else None)

@@ -16,7 +16,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -53,8 +53,10 @@ class Player:
         window: Window | None = None,
         folder: str | Path = "output",
         timing: Timing | None = None,
+        on_view: Callable[[str], None] | None = None,
     ):
         """views: the first is shown, v goes on to the next. sinks: see writers.py. folder: for s and r.
+        on_view: is called with the name of the view that is shown, at once and at each change.
 
         A video that is written goes as fast as it can; one that is only watched, at its own speed.
         """
@@ -75,6 +77,8 @@ class Player:
         watched = window is not None or bool(sinks)
         self.paced = watched and not stream.live and not any(isinstance(s, VideoWriter) for s in sinks)
         self.due = None  # when the next frame is to be shown, if it is paced
+        self.on_view = on_view or (lambda name: None)
+        self.on_view(self.views[0][0])
 
     def play(self, result: Result, warning: str = "") -> bool:
         """One result. Returns False when the user wants to end. Raises OSError if it cannot be written."""
@@ -181,6 +185,7 @@ class Player:
     def _handle(self, key: str, result: Result, picture: np.ndarray, pausing: bool = True) -> bool:
         if key == "v":
             self.views.append(self.views.pop(0))
+            self.on_view(self.views[0][0])
         elif key == "s":
             self._snapshot(picture)
         elif key == "r" and pausing:  # one picture makes no video

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from faces import FACE_LEVEL, Face, confirms, find_faces, iou, keep
-from follow import CHECK_EVERY, Follow, crop_about, is_closer
+from follow import Follow, crop_about, is_closer
 from regions import Region, paste, take, whole_frame
 from smooth import Smooth
 from timing import Timing
@@ -81,21 +81,25 @@ class Segmenter:
         follow: bool = True,
         smooth: float = 0.0,
         timing: Timing | None = None,
-        check_every: int = CHECK_EVERY,
         level: float = FACE_LEVEL,
     ):
-        """size: the longest side of the network's input. smooth: 0 (off) to below 1. check_every: frames
-        from one look at the whole frame to the next while faces are followed. level: see faces.find_faces.
+        """size: the longest side of the network's input. smooth: 0 (off) to below 1. level: see
+        faces.find_faces.
         """
         self.runtime = runtime
         self.size = size
         self.level = level
-        self.follow = Follow(size, check_every) if follow else None
+        self.follow = Follow(size) if follow else None
         self.smooth = Smooth(smooth)
         self.timing = timing or Timing()
         self.shape: tuple | None = None  # of the last frame
         self.count = 0  # of frames
         self.verdicts: list[Verdict] = []
+
+    def check_whole_frame(self, every: int) -> None:
+        """While faces are followed, look at the whole frame after so many frames, for faces that come in."""
+        if self.follow is not None:
+            self.follow.check_every = every
 
     def __call__(self, frame: np.ndarray) -> Mask:
         """frame: HWC uint8 BGR. Raises whatever the runtime raises."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scenes import background, draw_face, iou, red_runtime
+from test_player import FakeWindow
 from test_sources import FakeCapture, stream  # noqa: F401, a fixture
 
 import infer
@@ -263,6 +264,18 @@ def test_a_stream_as_camera(stream, monkeypatch, capsys):  # noqa: F811, the imp
     assert len(frames_of("out.mp4")) >= 2  # as many as its rate asks for in that time
     assert run("--source", stream.replace("http", "rtsp"), "--output", "out2.mp4") == 1
     assert "cannot be opened: check the address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "view, keys, wanted",
+    [("overlay", "", [15]), ("blur-face", "", [1]), ("overlay", "vvvv", [15, 15, 15, 1, 15])],
+)
+def test_to_hide_faces_the_whole_frame_is_looked_at_each_time(monkeypatch, view, keys, wanted):
+    intervals = []
+    monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow(keys + "." * 3 + "q"))
+    monkeypatch.setattr(infer.Segmenter, "check_whole_frame", lambda self, every: intervals.append(every))
+    assert run("--source", "sample", "--view", view) == 0
+    assert intervals == wanted
 
 
 def test_segment_of_one_image(monkeypatch):

@@ -89,6 +89,15 @@ def test_v_steps_through_all_views_and_back(tmp_path, result):
     assert sorted(names) == sorted(VIEWS) and names[-1] == "overlay"
 
 
+def test_the_view_is_told_at_once_and_at_each_change(tmp_path, result):
+    told, views = [], [(name, parse_view(name)) for name in ("mask", "blur-face")]
+    player = Player(views, 0.5, CAMERA, [], FakeWindow(".v.v"), tmp_path, on_view=told.append)
+    assert told == ["mask"]
+    for _ in range(4):
+        player.play(result)
+    assert told == ["mask", "blur-face", "mask"]
+
+
 def test_status_tells_rate_latency_share_and_view(tmp_path, result):
     window = FakeWindow()
     player = make(window, tmp_path)

@@ -94,7 +94,8 @@ def test_many_small_faces_are_all_there_from_the_first_frame(number):
     frame, truth = background(720, 1280), np.zeros((720, 1280), bool)
     for index in range(number):
         truth |= draw_face(frame, (90 + 155 * index, 200 + 40 * (index % 3)), 40)
-    segmenter = Segmenter(red_runtime, check_every=1)
+    segmenter = Segmenter(red_runtime)
+    segmenter.check_whole_frame(every=1)
     for _ in range(5):
         assert iou(segmenter(frame).probability > 127, truth) > 0.8
 
@@ -115,7 +116,8 @@ def test_a_lower_level_finds_fainter_faces(follow):
 
 @pytest.mark.parametrize(("check_every", "late"), [(1, 1), (15, 15)])
 def test_a_face_that_comes_in_is_found_at_the_next_look_at_the_whole_frame(check_every, late):
-    segmenter = Segmenter(red_runtime, check_every=check_every)
+    segmenter = Segmenter(red_runtime)
+    segmenter.check_whole_frame(check_every)
     for step in range(20):
         frame = background(720, 1280)
         draw_face(frame, (300, 360), 60)
@@ -125,6 +127,14 @@ def test_a_face_that_comes_in_is_found_at_the_next_look_at_the_whole_frame(check
         if step >= 3 and iou(mask.probability * truth > 127, truth) > 0.8:
             break
     assert step <= 3 + late
+
+
+def test_without_following_every_frame_is_whole():
+    segmenter = Segmenter(red_runtime, follow=False)
+    segmenter.check_whole_frame(every=1)  # nothing to change
+    frame = background(120, 160)
+    truth = draw_face(frame, (80, 60), 30)
+    assert iou(segmenter(frame).probability > 127, truth) > 0.9
 
 
 def test_every_stage_is_timed():
