@@ -12,8 +12,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from decoys import paint_shapes, skin_tones, tint_background
-
 NOT_JUDGED = 128
 FACE = 255
 
@@ -26,16 +24,10 @@ def augment(
     `gentle` changes most pictures little, for the last epochs: the network then ends on pictures like those
     that it will be given, as YOLOX (Ge et al., 2021) ends without its strongest augmentation.
     """
-    tones = skin_tones(image, mask)
     image, mask = warp(image, mask, random_affine(mask, size, rng, gentle), size, rng)
-    # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
-    if not mask.any():
-        if rng.random() < 0.7:
-            image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
-        if tones is not None and rng.random() < 0.5:
-            image = paint_shapes(image, tones, rng)
-    elif tones is not None and rng.random() < 0.12:
-        image = tint_background(image, mask, tones, rng)
+    if not mask.any() and rng.random() < 0.7:
+        # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
+        image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
     if rng.random() < (0.05 if gentle else 0.2):
         image, mask = occlude(image, mask, rng)
     if gentle and rng.random() < 0.5:
