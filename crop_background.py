@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -39,21 +40,26 @@ def main() -> None:
 def crop_backgrounds(data: str, split: str, output: Path) -> tuple:
     """Write NAME.png for each picture that has room for it: (how many were written, how many there were).
 
-    Raises DataError where there is none, and FileExistsError where there is something at `output`.
+    Raises DataError where there is none or one is broken, and FileExistsError where there is something at
+    `output`; then nothing is written.
     """
     pairs = open_dataset(data, split)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise FileExistsError(f"{output} is there already: choose another --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    for name, (image, mask) in zip(pairs.names, pairs):
-        square = background_square(mask)
-        if square is not None:
-            x, y, side = square
-            output.mkdir(parents=True, exist_ok=True)
-            write_image(output / f"{name}.png", image[y : y + side, x : x + side])
-            count += 1
-    if count == 0:
-        raise DataError(f"{data}: the faces of its {len(pairs)} pictures leave no room beside them")
+    with tempfile.TemporaryDirectory(prefix=f"{output.name}.tmp", dir=output.parent) as temporary:
+        crops = Path(temporary) / "crops"  # takes its name when it is whole
+        crops.mkdir()
+        for name, (image, mask) in zip(pairs.names, pairs):
+            square = background_square(mask)
+            if square is not None:
+                x, y, side = square
+                write_image(crops / f"{name}.png", image[y : y + side, x : x + side])
+                count += 1
+        if count == 0:
+            raise DataError(f"{data}: the faces of its {len(pairs)} pictures leave no room beside them")
+        crops.replace(output)
     return count, len(pairs)
 
 

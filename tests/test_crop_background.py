@@ -73,6 +73,13 @@ def test_pictures_are_written(data, tmp_path):
     assert (cv2.imread(str(tmp_path / "out" / "a.png")) == (0, 0, 200)).all()
 
 
+def test_broken_picture_leaves_nothing_behind(data, tmp_path):
+    (data / "test" / "images" / "b.png").write_bytes(b"no picture")
+    result = run("--data", data, "--output", tmp_path / "out")
+    assert result.returncode == 1 and "b.png" in result.stderr and "Traceback" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def test_what_cannot_be_is_refused(data, tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "a.png").write_bytes(b"mine")
