@@ -44,7 +44,7 @@ def crop_backgrounds(data: str, split: str, output: Path) -> tuple:
     `output`; then nothing is written.
     """
     pairs = open_dataset(data, split)
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileExistsError(f"{output} is there already: choose another --output")
     output.parent.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -68,11 +68,11 @@ def background_square(mask: np.ndarray) -> tuple | None:
     shorter = min(mask.shape)
     room = clearance(mask)
     y, x = np.unravel_index(room.argmax(), room.shape)
-    reach = min(int(room[y, x]), (shorter // 2 + 1) // 2)
+    reach = min(room[y, x], (shorter // 2 + 1) // 2)
     side = 2 * reach - 1
     if side < shorter / 4:
         return None
-    return int(x) - reach + 1, int(y) - reach + 1, side
+    return x - reach + 1, y - reach + 1, side
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ GAIN = 0.85  # a crop is taken if it is smaller than this part of the whole fram
 class Follow:
     """Remembers where the faces are. One for each stream of frames."""
 
-    def __init__(self, long_side: int = 256, check_every: int = CHECK_EVERY):
-        """long_side: of the network's input. check_every: frames between looks at the whole frame."""
+    def __init__(self, long_side: int = 256):
+        """long_side: of the network's input."""
         self.long_side = long_side
-        self.check_every = check_every
+        self.check_every = CHECK_EVERY  # see Segmenter.check_whole_frame
         self.reset()
 
     def reset(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from test_evaluate import write_pairs
 
 from crop_background import background_square
 
@@ -55,13 +56,9 @@ def run(*arguments):
 @pytest.fixture
 def data(tmp_path):
     """a: a face on the right half, red on the left; b: all face."""
-    for part in ("images", "masks"):
-        (tmp_path / "data" / "test" / part).mkdir(parents=True)
     image, mask = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
-    image[:, :20], mask[:, 20:] = (0, 0, 200), 255  # BGR
-    for name, name_mask in (("a", mask), ("b", np.full_like(mask, 255))):
-        cv2.imwrite(str(tmp_path / "data" / "test" / "images" / f"{name}.png"), image)
-        cv2.imwrite(str(tmp_path / "data" / "test" / "masks" / f"{name}.png"), name_mask)
+    image[:, :20], mask[:, 20:] = (200, 0, 0), 255  # RGB
+    write_pairs(tmp_path / "data" / "test", {"a": (image, mask), "b": (image, np.full_like(mask, 255))})
     return tmp_path / "data"
 
 
@@ -70,7 +67,7 @@ def test_pictures_are_written(data, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "1 pictures without a face, from 2" in result.stdout
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
-    assert (cv2.imread(str(tmp_path / "out" / "a.png")) == (0, 0, 200)).all()
+    assert (cv2.imread(str(tmp_path / "out" / "a.png")) == (0, 0, 200)).all()  # BGR
 
 
 def test_broken_picture_leaves_nothing_behind(data, tmp_path):

@@ -65,7 +65,8 @@ def test_the_crop_stands_still_while_the_face_hardly_moves():
 
 def test_a_check_of_the_whole_frame_is_due_now_and_then_and_adds_what_came_in():
     whole = whole_frame(720, 1280, 256)
-    follow = Follow(256, check_every=3)
+    follow = Follow(256)
+    follow.check_every = 3
     follow.update(faces_of([(600, 300, 700, 420)], *whole), whole[0], SHAPE)
     due = []
     for _ in range(3):
