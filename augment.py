@@ -40,14 +40,15 @@ def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator, gentle:
 
     Most examples show the picture at about its own framing, so that the network learns what it will be
     measured on; `gentle` changes these less. One in six gives the face a height anywhere from a tenth of the
-    frame to the whole frame, one in ten looks at a place without a face, and one in ten is turned by up to
-    a right angle: `gentle` keeps these as they are, for the network forgets what the last epochs do not show.
+    frame to the whole frame, one in ten (one in two, if the picture shows no face) looks at a place without a
+    face, and one in ten is turned by up to a right angle: `gentle` keeps these as they are, for the network
+    forgets what the last epochs do not show.
     """
     height, width = mask.shape
     fit = size / max(height, width)
     kind = rng.random()
-    window = background_window(mask, rng) if kind < 0.1 else None
     face = cv2.boundingRect((mask == FACE).astype(np.uint8))  # x, y, width, height; zeros without a face
+    window = background_window(mask, rng) if kind < (0.1 if face[3] > 0 else 0.5) else None
     if window is not None:
         x, y, side = window
         centre, scale, spread = (x + side / 2, y + side / 2), size / side, 0.0

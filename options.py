@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="GROUP=TIMES",
         help="show pictures named GROUP_... this many times an epoch, where a kind has too few",
     )
+    add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
     add(
         "--val",
         type=float,

@@ -87,8 +87,7 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
             f"start anew with --weights {args.resume}"
         )
     kept = {"resume", "output", "device", "workers", "save_minutes"}
-    if "data" in given:  # the data may have moved
-        kept.add("data")
+    kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
     for name, value in state["options"].items():
         if name in kept:
             continue

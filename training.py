@@ -32,6 +32,7 @@ from dataset import (
 from demo import DemoFaces
 from linknet import LinkNet34
 from losses import image_iou
+from noface import WithNoFace
 from options import split_repeat
 from processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
 from quiet import flow
@@ -227,6 +228,10 @@ def open_pairs(args: argparse.Namespace) -> tuple:
     else:
         pairs = open_dataset(args.data, "train", args.skip_bad)
     train_indices, val_indices = split_by_person(pairs.names, args.val)
+    if args.no_face:
+        count = len(pairs)
+        pairs = WithNoFace(pairs, args.no_face)
+        train_indices = np.append(train_indices, np.arange(count, len(pairs)))
     if args.skip_bad:
         good, messages = readable_indices(pairs)
         print("\n".join([*messages, f"{len(messages)} bad pictures left out"]), file=sys.stderr)

@@ -171,6 +171,14 @@ def test_one_example_in_ten_shows_no_face():
     assert 0.06 < np.mean(without) < 0.16
 
 
+def test_a_picture_without_a_face_is_seen_whole_and_from_near():
+    without = np.zeros((120, 90), np.uint8)
+    matrices = [random_affine(without, 64, np.random.default_rng(seed)) for seed in range(DRAWS)]
+    zoom = np.array([np.sqrt(abs(np.linalg.det(m[:, :2]))) for m in matrices]) / (64 / 120)
+    assert 0.4 < (zoom > 1.65).mean() < 0.6  # the picture's own framing ends at 1.6
+    assert zoom.min() > 0.7
+
+
 def test_half_of_the_examples_are_mirrored_and_upright_ones_prevail():
     mask = drawing()[1]
     matrices = [random_affine(mask, 64, np.random.default_rng(seed)) for seed in range(DRAWS)]

@@ -143,6 +143,44 @@ def test_repeat_that_cannot_be_read_is_refused(text, capsys):
     assert f"--repeat {text}: it must be GROUP=TIMES" in capsys.readouterr().err
 
 
+@pytest.fixture
+def landscapes(tmp_path):
+    """Five pictures of 60x50 without a face."""
+    folder = tmp_path / "landscapes"
+    folder.mkdir()
+    for index in range(5):
+        cv2.imwrite(str(folder / f"view{index}.png"), np.full((50, 60, 3), 40 * index, np.uint8))
+    return folder
+
+
+def test_pictures_without_a_face_are_trained_on_and_not_validated_on(data, landscapes, tmp_path):
+    arguments = options(data, tmp_path / "run", "--no-face", str(landscapes))
+    _, train_indices, val_indices = module.open_pairs(parse_arguments(arguments))
+    _, plain_train, plain_val = module.open_pairs(parse_arguments(options(data, tmp_path / "run")))
+    assert train_indices.tolist() == [*plain_train, 14, 15, 16, 17, 18]
+    assert val_indices.tolist() == plain_val.tolist()
+    assert train_here(arguments) == 0
+    state = read_checkpoint(tmp_path / "run" / "last.safetensors")[1]
+    assert state["step"] == 2 * ((12 + 5) // 4)
+    moved = landscapes.rename(tmp_path / "moved")
+    resumed = parse_arguments(
+        ["--resume", str(tmp_path / "run" / "last.safetensors"), "--no-face", str(moved)]
+    )
+    train.take_up(resumed, {"no_face": str(moved)})
+    assert resumed.no_face == str(moved)
+
+
+def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp_path, capsys):
+    (landscapes / "view2.png").write_bytes(b"no picture")
+    arguments = options(data, tmp_path / "run", "--no-face", str(landscapes), "--skip-bad")
+    _, train_indices, _ = module.open_pairs(parse_arguments(arguments))
+    assert train_indices.tolist()[-4:] == [14, 15, 17, 18]
+    assert "view2.png" in capsys.readouterr().err
+    for folder, message in ((tmp_path / "none", "no such folder"), (data, "there is no picture")):
+        with pytest.raises(DataError, match=f"{message}.*; --no-face names"):
+            module.open_pairs(parse_arguments(options(data, tmp_path / "run", "--no-face", str(folder))))
+
+
 def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
     args = parse_arguments(options(data, tmp_path, "--val", "0.5"))
     training = module.Training(args, {}, None)
