@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from augment import FACE, NOT_JUDGED
-from dataset import DataError, PlainExamples
+from dataset import DataError
+from examples import PlainExamples
 from runtimes import cuda_available
 from weights import check_linknet34, read_weights
 

@@ -20,19 +20,11 @@ from tqdm import tqdm
 
 from checkpoint import CheckpointError, with_prefix, without_prefix, write_checkpoint
 from curves import plot_curves, write_log
-from dataset import (
-    DataError,
-    PlainExamples,
-    TrainExamples,
-    open_dataset,
-    readable_indices,
-    repeat_group,
-    split_by_person,
-)
+from dataset import DataError, WithNoFace, open_dataset, readable_indices
 from demo import DemoFaces
+from examples import PlainExamples, TrainExamples, repeat_group, split_by_person
 from linknet import LinkNet34
 from losses import image_iou
-from noface import WithNoFace
 from options import split_repeat
 from processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
 from quiet import flow

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import evaluate
-from dataset import PlainExamples, open_dataset
+from dataset import open_dataset
 from demo import DemoFaces
+from examples import PlainExamples
 from published import batch_iou, published_iou
 from sheet import contact_sheet
 from weights import write_weights
