@@ -11,7 +11,7 @@ import sys
 import cv2
 from PIL import Image
 
-from infer import WEIGHTS
+from infer_options import WEIGHTS
 from runtimes import DEVICES, RuntimeUnavailable, open_runtime
 from sample import FRAMES, RATE, Sample
 from segmenter import Segmenter

@@ -23,7 +23,7 @@ import numpy as np
 
 from augment import FACE, NOT_JUDGED, resize_mask
 from dataset import DataError, open_dataset
-from infer import WEIGHTS
+from infer_options import WEIGHTS
 from runtimes import RuntimeUnavailable, open_runtime
 from sample import path
 from segmenter import Segmenter, segment_picture

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infer import WEIGHTS, segment
+from infer import segment
+from infer_options import WEIGHTS
 from masks import read_mask
 from utils import read_image
 from weights import check_linknet34, read_weights, trained_size
