@@ -40,6 +40,7 @@ from utils import (
     fit_size,
     preprocess,
     read_image,
+    refuse_empty,
     write_image,
 )
 from weights import trained_size
@@ -88,6 +89,11 @@ def parse_arguments() -> argparse.Namespace:
         help="auto is the fastest, as infer.py takes it (default: %(default)s)",
     )
     args = parser.parse_args()
+    refuse_empty(parser, args)
+    if args.no_face:
+        for name in ("split", "groups", "worst", "limit", "seed_protocol"):
+            if getattr(args, name):
+                parser.error(f"--no-face goes without --{name.replace('_', '-')}")
     if args.size is None:
         args.size = trained_size(args.weights)
     if args.size < STRIDE or args.size % STRIDE:
@@ -160,14 +166,16 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
         except ImageError as error:
             skip_or_raise(error, args.skip_bad)
     if not shares:
-        raise DataError(f"{folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+        raise DataError(f"{folder} holds no readable picture")
+    if len(shares) < len(paths):
+        print(f"{len(paths) - len(shares)} bad pictures left out", file=sys.stderr)
     worst = max(shares, key=shares.get)
     mean = sum(shares.values()) / len(shares)
     print(f"marked without a face: {100 * mean:.3f} % of the pixels on average over {len(shares)} pictures")
     print(f"most in {worst}: {100 * shares[worst]:.3f} %")
     if args.json:
         figures = {"images": len(shares), "marked_mean": mean, "marked_worst": shares[worst]}
-        settings = {"threshold": args.threshold, "size": args.size}
+        settings = {key: getattr(args, key) for key in ("threshold", "size", "weights", "no_face", "flip")}
         write_json(args.json, {**figures, **settings, "seconds": round(time.monotonic() - started, 3)})
 
 

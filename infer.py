@@ -160,7 +160,7 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progres
         finally:
             with undisturbed():
                 player.close()
-    return status or (1 if warning else 0)
+    return status or (1 if warning or player.failed else 0)
 
 
 @contextlib.contextmanager
@@ -181,7 +181,9 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
         raise ValueError("--virtual-camera needs a video or a camera as the source, not pictures")
     pictures = find_pictures(args.source)[:: args.stride][: args.max_frames]
     suffix = ".png" if args.view in ("cutout", "mask") else None
-    outputs = name_outputs(pictures, args.source, args.output, suffix) if args.output else []
+    outputs = (
+        name_outputs(pictures, args.source, args.output, suffix, background(args)) if args.output else []
+    )
     window = None if outputs else open_window(args)
     network = open_network(args)
     timing = Timing()
@@ -208,7 +210,7 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
     print_summary(player.count, "pictures", time.perf_counter() - start, timing if args.timing else None)
     if failed:
         print(f"infer.py: {failed} of {len(pictures)} pictures could not be done", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or player.failed else 0
 
 
 def picture_result(path: Path, number: int, network, args: argparse.Namespace, timing: Timing) -> Result:
@@ -244,13 +246,23 @@ def open_window(args: argparse.Namespace) -> Window | None:
 
 
 def video_output(args: argparse.Namespace) -> Path:
-    """The file that is written. Raises ValueError if it is the source itself."""
+    """The file that is written. Raises ValueError if it is an input, or another file beside the source."""
     output = Path(args.output)
+    source = Path(args.source or "camera")
     if output.is_dir():
-        output = output / (Path(args.source or "camera").stem + ".mp4")
-    if args.source and output.exists() and Path(args.source).exists() and output.samefile(args.source):
-        raise ValueError(f"{output} is the source itself: choose another --output")
+        output = output / (source.stem + ".mp4")
+        if output.exists() and source.exists() and output.parent.samefile(source.parent):
+            raise ValueError(f"{output} is there already, beside the source: choose another --output")
+    for path in [source, *background(args)]:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise ValueError(f"{output} is one of the inputs: choose another --output")
     return output
+
+
+def background(args: argparse.Namespace) -> list[Path]:
+    """The picture that --view lays behind the face, if it names one."""
+    kind, _, what = args.view.partition(":")
+    return [Path(what)] if kind == "background" else []
 
 
 def open_source(args: argparse.Namespace, endless: bool):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faces import FACE_LEVEL
 from runtimes import DEVICES, PRECISIONS, RUNTIMES
-from utils import STRIDE
+from utils import STRIDE, refuse_empty
 from views import VIEWS
 from weights import trained_size
 
@@ -49,6 +49,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--stride", type=int, default=1, help="take every so-many-th frame only (default: %(default)s)")
     add("--timing", action="store_true", help="at the end, print how long each stage took")
     args = parser.parse_args(argv)
+    refuse_empty(parser, args)
     if args.size is None:
         args.size = trained_size(args.weights)
     if args.size < STRIDE or args.size % STRIDE:

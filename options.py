@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from utils import STRIDE
+from utils import STRIDE, refuse_empty
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -118,6 +118,11 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     """All options, given or by default. Ends the process with a message if one cannot be."""
     parser = make_parser()
     args = parser.parse_args(arguments)
+    refuse_empty(parser, args)
+    if args.demo and "data" in given_options(arguments):
+        parser.error("--demo trains on generated pictures: it goes without --data")
+    if args.weights and args.backbone not in (None, "none"):
+        parser.error("--weights hold the encoder too: they go without --backbone")
     if args.demo:
         parser.set_defaults(size=64, epochs=12, batch_size=8, val=0.15, output="runs/demo")
         args = parser.parse_args(arguments)

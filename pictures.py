@@ -10,6 +10,7 @@ import glob
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Iterable
 
 from utils import ALPHA_SUFFIXES, IMAGE_SUFFIXES
 
@@ -49,12 +50,15 @@ def picture_files(folder: Path) -> list[Path]:
     )
 
 
-def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | None = None) -> list[Path]:
+def name_outputs(
+    pictures: list[Path], spec: str, output: str, suffix: str | None = None, others: Iterable[Path] = ()
+) -> list[Path]:
     """Where the result of each picture goes.
 
     For a single picture `output` may be a file; otherwise it is a folder, in which names (below the pattern's
-    fixed part) are kept. suffix: of the results, if it must be another than the pictures' own. Raises
-    ValueError if a result would take the place of a picture, or the file's format cannot hold it.
+    fixed part) are kept. suffix: of the results, if it must be another than the pictures' own. others: what
+    else is read. Raises ValueError if a result would take the place of something that is read, or of a file
+    beside the pictures that `output` does not name, or the file's format cannot hold it.
     """
     target = Path(output)
     single = pictures == [Path(spec)]
@@ -79,10 +83,13 @@ def name_outputs(pictures: list[Path], spec: str, output: str, suffix: str | Non
             results = [one if counts[one] == 1 else other for one, other in zip(short, long)]
             if len(set(results)) < len(results):
                 results = long
-    inputs = {_identity(picture) for picture in pictures if picture.exists()}
+    inputs = {_identity(path) for path in [*pictures, *others] if path.exists()}
+    folders = {_identity(picture.parent) for picture in pictures if picture.exists()}
     for result in results:
         if result.exists() and _identity(result) in inputs:
             raise ValueError(f"{result} is one of the input pictures: choose another --output")
+        if result.exists() and result != target and _identity(result.parent) in folders:
+            raise ValueError(f"{result} is there already, beside the pictures: choose another --output")
     return results
 
 

@@ -71,6 +71,7 @@ class Player:
         self.help = False
         self.pressed = ""  # the keys that came while there was no result
         self.recording: VideoWriter | None = None
+        self.failed = False  # whether a snapshot or a recording could not be written
         self.notice = ("", 0.0)  # text, and until when it is shown
         self.shown = deque(maxlen=30)  # when the last frames were shown
         self.latency = deque(maxlen=30)  # seconds from camera to screen
@@ -216,7 +217,7 @@ class Player:
             write_image(path, picture)
             self.say(f"wrote {path}")
         except OSError as error:
-            self.say(str(error))
+            self._fail(error)
 
     def _toggle_recording(self) -> None:
         if self.recording is None:
@@ -229,7 +230,7 @@ class Player:
         try:
             self.recording.write(picture, taken)
         except OSError as error:
-            self.say(str(error))
+            self._fail(error)
             self._stop_recording()
 
     def _stop_recording(self) -> None:
@@ -239,7 +240,11 @@ class Player:
             if video.count:
                 self.say(f"wrote {video.path} ({video.count} frames)")
         except OSError as error:
-            self.say(str(error))
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failed = True
+        self.say(str(error))
 
     def _new_path(self, what: str, suffix: str) -> Path:
         """A name that is not taken yet."""

@@ -8,6 +8,7 @@ Nothing here needs OneFlow. Images are HWC uint8 RGB everywhere in this file.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 from pathlib import Path
@@ -134,6 +135,13 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
         raise ImageError(f"{path}: cannot encode this picture")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+def refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the process with a message if an option is empty, as a shell variable that is not set is."""
+    for name, value in vars(args).items():
+        if value == "":
+            parser.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
 
 
 @contextlib.contextmanager

@@ -176,6 +176,11 @@ def test_no_face_reports_what_is_marked(tmp_path, red_is_face, capsys):
     assert f"most in {tmp_path / 'hill.png'}: 25.000 %" in output
     figures = json.loads((tmp_path / "a.json").read_text())
     assert (figures["images"], figures["marked_mean"], figures["marked_worst"]) == (2, 0.125, 0.25)
+    assert (figures["no_face"], figures["flip"]) == (str(tmp_path), False)
+    (tmp_path / "torn.jpg").write_bytes(b"no picture")
+    red_is_face("--no-face", tmp_path, "--size", 64, "--skip-bad")
+    captured = capsys.readouterr()
+    assert "over 2 pictures" in captured.out and "1 bad pictures left out" in captured.err
 
 
 def test_limit_spreads_over_the_split(tmp_path, red_is_face, capsys):
@@ -329,6 +334,13 @@ def test_unwritable_file_is_an_error(data, random_weights, tmp_path):
         ("--worst", "-1"),
         ("--split", "val"),
         ("--worst-picture", "a.pdf"),
+        ("--weights", ""),
+        *(
+            ("--groups", "--no-face", "."),
+            ("--worst", "3", "--no-face", "."),
+            ("--limit", "3", "--no-face", "."),
+        ),
+        *(("--split", "test", "--no-face", "."), ("--seed-protocol", "--no-face", ".")),
     ],
 )
 def test_impossible_options_are_refused(option):

@@ -23,6 +23,7 @@ from utils import read_image, write_image
 from writers import VideoWriter
 
 ROOT = Path(__file__).resolve().parent.parent
+REAL_SIGNAL = signal.signal
 GREEN = ("--color", "0,255,0", "--alpha", "1")
 
 
@@ -167,9 +168,15 @@ def test_without_a_display_something_must_come_out(capsys):
         (["--source", "empty.mp4", "--output", "o.mp4"], "empty.mp4: the file is empty"),
         (["--source", "98", "--output", "o.mp4"], "there is no camera 98"),
         (["--source", "sample", "--output", "o.xyz"], "no video format"),
-        (["--source", "in.mp4", "--output", "in.mp4"], "is the source itself"),
-        (["--source", "in.mp4", "--output", "./link.mp4"], "is the source itself"),
+        (["--source", "in.mp4", "--output", "in.mp4"], "in.mp4 is one of the inputs"),
+        (["--source", "in.mp4", "--output", "./link.mp4"], "link.mp4 is one of the inputs"),
+        (["--source", "in.avi", "--output", "."], "in.mp4 is there already, beside the source"),
+        (["--source", "in.mp4", "--output", "in.png", "--view", "background:in.png"], "one of the inputs"),
         (["--source", "in.png", "--output", "in.png"], "one of the input pictures"),
+        (
+            ["--source", "in.png", "--output", "b.png", "--view", "background:b.png"],
+            "b.png is one of the input",
+        ),
         (["--source", "in.png", "--output", "o.jpg", "--view", "cutout"], "cannot hold this view"),
         (["--source", "in.png", "--output", "o.png", "--view", "sepia"], "there is no view 'sepia'"),
         (["--source", "in.png", "--output", "o.png", "--color", "mud"], "no colour"),
@@ -183,11 +190,19 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(args, message, capsys):
     write_image("in.png", background(48, 64))
     Path("empty.mp4").write_bytes(b"")
     os.symlink("in.mp4", "link.mp4")
+    os.link("in.mp4", "in.avi")
+    write_image("b.png", background(48, 64))
     before = {name: Path(name).read_bytes() for name in os.listdir(".")}
     assert run(*args) == 1
     err = capsys.readouterr().err
     assert message in err and "Traceback" not in err
     assert {name: Path(name).read_bytes() for name in os.listdir(".")} == before
+
+
+@pytest.mark.parametrize("option", ["--source", "--output", "--weights"])
+def test_an_empty_option_is_refused(option, capsys):
+    assert run(option, "") == 2
+    assert f"{option} is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -276,6 +291,35 @@ def test_to_hide_faces_the_whole_frame_is_looked_at_each_time(monkeypatch, view,
     monkeypatch.setattr(infer.Segmenter, "check_whole_frame", lambda self, every: intervals.append(every))
     assert run("--source", "sample", "--view", view) == 0
     assert intervals == wanted
+
+
+@pytest.mark.parametrize("source", ["sample", "in.png"])
+def test_a_snapshot_that_cannot_be_written_is_no_success(monkeypatch, source, capsys):
+    write_image("in.png", background(48, 64))
+    Path("file").write_text("in the way")
+    for folder, status in (("file", 1), ("snapshots", 0)):
+        monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow("s.q"))
+        assert run("--source", source, "--folder", folder) == status
+    assert "cannot write file" in capsys.readouterr().err
+
+
+def test_ctrl_c_does_not_stop_the_finishing_of_a_recording(monkeypatch):
+    def finish(player):
+        os.kill(os.getpid(), signal.SIGINT)
+        close(player)
+
+    close, before = infer.Player.close, signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(infer.Player, "close", finish)
+    monkeypatch.setattr(infer.signal, "signal", REAL_SIGNAL)
+    try:
+        assert run("--source", "sample", "--output", "out.mp4", "--max-frames", "3") == 0
+        assert len(frames_of("out.mp4")) == 3
+        with pytest.raises(KeyboardInterrupt):  # it is heard again
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            REAL_SIGNAL(number, before)
 
 
 def test_segment_of_one_image(monkeypatch):

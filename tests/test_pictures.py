@@ -91,6 +91,19 @@ def test_inputs_are_never_overwritten(folder):
             outputs(spec, output)
 
 
+def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
+    (folder / "b.png").write_bytes(b"another picture")
+    with pytest.raises(ValueError, match=r"b.png is there already, beside the pictures"):
+        outputs("photos/b.jpg", "photos", ".png")
+    assert outputs("photos/b.jpg", "photos/b.png", ".png") == ["photos/b.png"]
+    assert outputs("photos/b.jpg", "out", ".png") == ["out/b.png"]
+
+
+def test_what_else_is_read_is_not_overwritten(folder):
+    with pytest.raises(ValueError, match="one of the input pictures"):
+        name_outputs([Path("photos/b.jpg")], "photos/b.jpg", "photos/a.jpg", others=[Path("photos/a.jpg")])
+
+
 def test_outputs_that_cannot_be(folder):
     with pytest.raises(ValueError, match="output is a folder"):
         outputs("photos", "clip.mp4")
