@@ -72,7 +72,12 @@ def random_affine(mask: np.ndarray, size: int, rng: np.random.Generator, gentle:
 
 def background_window(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:
     """Draw a square (x, y, side) in which nothing is face, or None where there is no room for one."""
-    shorter, room = min(mask.shape), clearance(mask)
+    shorter = min(mask.shape)
+    if not mask.any():  # room everywhere: no need to look for it
+        side = max(int(rng.uniform(0.2, 0.5) * shorter), 1)
+        height, width = mask.shape
+        return rng.integers(width - side + 1), rng.integers(height - side + 1), side
+    room = clearance(mask)
     low, high = 0.2 * shorter, min(0.5 * shorter, 2 * room.max() - 1)
     if high < max(low, 1):
         return None

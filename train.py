@@ -13,6 +13,9 @@ and `best.safetensors` (resumable checkpoints, which infer.py and evaluate.py re
 from __future__ import annotations
 
 import argparse
+import errno
+import fcntl
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +28,7 @@ from utils import ImageError
 from weights import WeightsError
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
+STATE = {"options", "step", "epoch_sums", "best_iou", "log"}  # what a training cannot go on without
 
 
 def main() -> None:
@@ -39,6 +43,8 @@ def main() -> None:
 
         training = Training(args, tensors, state)
         check_writable(Path(args.output))
+        if training.rank == 0:
+            lock(Path(args.output))
         sys.exit(training.run())
     except (CheckpointError, DataError, DeviceError, ImageError, ImportError, WeightsError, OSError) as error:
         sys.exit(f"train.py: {plain_message(error)}")
@@ -73,6 +79,17 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+def lock(folder: Path) -> None:
+    """Hold the folder until this process ends. Raises CheckpointError where another training holds it."""
+    try:
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:  # other errors: a file system that knows no locks
+            raise CheckpointError(
+                f"another training is writing to {folder}: wait for its end, or choose another --output"
+            ) from None
+
+
 def take_up(args: argparse.Namespace, given: dict) -> tuple:
     """Read the checkpoint to resume and take its options over, all but those about this machine.
 
@@ -80,6 +97,9 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
     checkpoint's.
     """
     tensors, state = read_checkpoint(args.resume)
+    missing = ", ".join(sorted(STATE - state.keys()))
+    if missing:
+        raise CheckpointError(f"{args.resume} is no checkpoint of this train.py: it has no {missing}")
     folder = Path(args.resume).parent
     if "output" in given and Path(given["output"]).resolve() != folder.resolve():
         raise CheckpointError(
@@ -88,13 +108,14 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         )
     kept = {"resume", "output", "device", "workers", "save_minutes"}
     kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
-    for name, value in state["options"].items():
+    for name, value in {**vars(parse_arguments([])), **state["options"]}.items():
         if name in kept:
             continue
         if given.get(name, value) != value:
             raise CheckpointError(
                 f"--{name.replace('_', '-')} {given[name]} does not go with --resume, which goes on as the "
-                f"training was begun (with {value}); start anew with --weights {args.resume}"
+                f"training was begun ({'without' if value is None else f'with {value}'}); "
+                f"start anew with --weights {args.resume}"
             )
         setattr(args, name, value)
     args.output = str(folder)

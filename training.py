@@ -13,6 +13,7 @@ import copy
 import math
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,9 @@ class Training:
             "number of processes": self.world,
             "number of steps in an epoch": self.epoch_steps,
             "kind of step": type(self.step).__name__,
+            "number of training pictures": len(self.examples),
+            # With other pictures others would be held out, and training would leak into validation.
+            "checksum of the pictures' names": zlib.crc32("\n".join(self.examples.pairs.names).encode()),
         }
 
     def run(self) -> int:
@@ -178,6 +182,7 @@ class Training:
         state["epoch_sums"] = [0.0, 0.0, 0.0]
         # Without validation pictures the newest weights are the best that is known.
         better = val_iou > state["best_iou"] or math.isnan(val_iou)
+        better |= not (self.output / "best.safetensors").exists()  # resumed in a folder of its own
         state["best_iou"] = val_iou if val_iou > state["best_iou"] else state["best_iou"]
         if better:  # first: `last` says that it is there
             self.save("best.safetensors")

@@ -16,9 +16,10 @@ from safetensors.numpy import save_file
 
 import train
 import training as module
-from checkpoint import read_checkpoint
+from checkpoint import read_checkpoint, write_checkpoint
 from dataset import DataError
 from demo import DemoFaces
+from launch import free_port
 from options import given_options, parse_arguments
 from quiet import flow
 from weights import check_linknet34, read_weights
@@ -176,6 +177,9 @@ def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp
     _, train_indices, _ = module.open_pairs(parse_arguments(arguments))
     assert train_indices.tolist()[-4:] == [14, 15, 17, 18]
     assert "view2.png" in capsys.readouterr().err
+    result = run(*options(data, tmp_path / "run", "--no-face", str(landscapes)))
+    assert result.returncode == 1
+    assert "view2.png" in result.stderr and "Traceback" not in result.stderr
     for folder, message in ((tmp_path / "none", "no such folder"), (data, "there is no picture")):
         with pytest.raises(DataError, match=f"{message}.*; --no-face names"):
             module.open_pairs(parse_arguments(options(data, tmp_path / "run", "--no-face", str(folder))))
@@ -229,7 +233,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "    step(flow.tensor(image[mine]), flow.tensor(mask[mine]))\n"
         "np.savez(sys.argv[1] + str(rank), **module.to_arrays(model))\n"
     )
-    launch = ["-m", "oneflow.distributed.launch", "--nproc_per_node", "2", "--master_port", "29677"]
+    launch = ["-m", "oneflow.distributed.launch", "--nproc_per_node", "2", "--master_port", str(free_port())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for arguments in (
         [str(script), str(tmp_path / "one")],
@@ -288,6 +292,9 @@ def test_demo_needs_no_data(tmp_path):
         (["--batch-size", "400"], "--batch-size"),
         (["--epochs", "0"], "--epochs"),
         (["--seed", "-1"], "--seed"),
+        (["--weights", ""], "--weights is empty"),
+        (["--demo"], "goes without --data"),
+        (["--weights", "a", "--backbone", "b"], "go without --backbone"),
         (["--epoch", "1"], "--epoch"),  # no abbreviations: train.sh does not know them
     ],
 )
@@ -362,6 +369,46 @@ def test_resuming_refuses_another_recipe(data, tmp_path):
             resume(checkpoint, f"--{name}", str(value))
     with pytest.raises(train.CheckpointError, match="--output elsewhere does not go with --resume"):
         resume(checkpoint, "--output", "elsewhere")
+    with pytest.raises(train.CheckpointError, match=r"--no-face hills does not go .*\(without\)"):
+        resume(checkpoint, "--no-face", "hills")
+    tensors, state = read_checkpoint(checkpoint)
+    del state["options"]["no_face"]  # as written before the option was there
+    write_checkpoint(checkpoint, tensors, state)
+    with pytest.raises(train.CheckpointError, match=r"--no-face hills does not go .*\(without\)"):
+        resume(checkpoint, "--no-face", "hills")
+    del state["options"]
+    write_checkpoint(checkpoint, tensors, state)
+    with pytest.raises(train.CheckpointError, match=r"no checkpoint of this train\.py: it has no options"):
+        resume(checkpoint)
+
+
+def test_resuming_refuses_other_pictures(data, tmp_path):
+    shutil.copytree(data / "train", tmp_path / "train")
+    train_here(options(tmp_path, tmp_path / "run"), stop_at=1)
+    checkpoint = tmp_path / "run" / "last.safetensors"
+    for name in ("images", "masks"):  # as many, but one has another name: the split may be another
+        (tmp_path / "train" / name / "demo3.png").rename(tmp_path / "train" / name / "else.png")
+    tensors, state = read_checkpoint(checkpoint)
+    with pytest.raises(train.CheckpointError, match="checksum of the pictures' names"):
+        module.Training(resume(checkpoint), tensors, state)
+
+
+def test_two_trainings_do_not_share_a_folder(data, tmp_path):
+    (tmp_path / "run").mkdir()
+    train.lock(tmp_path / "run")  # this process is the other training
+    result = run(*options(data, tmp_path / "run"))
+    assert result.returncode == 1
+    assert "another training is writing to" in result.stderr and "Traceback" not in result.stderr
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(data, tmp_path):
+    train_here(options(data, tmp_path / "run"), stop_at=4)  # after the first epoch
+    (tmp_path / "elsewhere").mkdir()
+    tensors, state = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    write_checkpoint(tmp_path / "elsewhere" / "last.safetensors", tensors, {**state, "best_iou": 1.0})
+    assert train_here(["--resume", str(tmp_path / "elsewhere" / "last.safetensors")]) == 0
+    assert (tmp_path / "elsewhere" / "best.safetensors").exists()
 
 
 def test_resuming_takes_the_recipe_over_and_the_rest_from_here(data, tmp_path):
