@@ -225,8 +225,8 @@ def main() -> None:
     try:
         pairs = open_dataset(args.data, args.split, skip_bad=True)
         good, messages = readable_indices(pairs)
-    except DataError as error:
-        sys.exit(str(error))
+    except (DataError, OSError) as error:
+        sys.exit(f"dataset.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
     print("\n".join(messages), file=sys.stderr, end="\n" if messages else "")

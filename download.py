@@ -78,6 +78,8 @@ def fetch_published(name: str, folder: Path = ROOT, url: str | None = None) -> P
         if missing and len(missing) < len(published.holds):  # none: a data folder of the user's own
             raise DownloadError(f"{target} has no {', '.join(missing)}: put it there, or remove the folder")
         return target
+    if os.path.lexists(target):
+        raise DownloadError(f"{target} is in the way: it is no folder, or a link to one that is not there")
     url = url or published.url
     archive = Path(folder) / "downloads" / url.rpartition("/")[2]
     fetch(url, archive)
@@ -267,7 +269,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         print(fetch_published(args.name, args.folder))
-    except DownloadError as error:
+    except OSError as error:  # DownloadError is one
         sys.exit(f"download.py: {error}")
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where it was.", file=sys.stderr)

@@ -47,7 +47,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
     return {
-        name: (value.float() if value.is_floating_point() else value).numpy()
+        name: (value.float() if value.is_floating_point() else value).detach().numpy()
         for name, value in content.items()
         if isinstance(value, torch.Tensor)
     }

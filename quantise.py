@@ -40,6 +40,10 @@ def export_int8(
     """
     if output.suffix != ".xml":
         raise QuantisationError(f"{output}: the INT8 form is an .xml file (and a .bin file beside it)")
+    if output.with_suffix(".bin").exists() and output.with_suffix(".bin").samefile(weights):
+        raise QuantisationError(
+            f"{output.with_suffix('.bin')} is the weights' own file: choose another --output"
+        )
     nncf = import_nncf()
     train, test = open_dataset(data, "train"), open_dataset(data, "test")
     chosen = np.linspace(0, len(train) - 1, min(images, len(train))).astype(int)

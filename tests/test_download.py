@@ -292,6 +292,12 @@ def test_a_folder_that_is_there_is_taken_unless_it_is_half_of_the_data(tmp_path:
     assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
 
 
+def test_what_is_in_the_way_is_said_before_the_download(tmp_path: Path):
+    (tmp_path / "faceseg_data").symlink_to(tmp_path / "a disk that is not there")
+    with pytest.raises(DownloadError, match="faceseg_data is in the way"):
+        fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
+
+
 def test_published_zip_put_there_by_hand(tmp_path: Path):
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads/linknet_oneflow_model.zip").write_bytes(

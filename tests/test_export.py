@@ -119,6 +119,13 @@ def test_script_says_what_is_wrong(arguments: list, message: str) -> None:
     assert message in result.stderr and "Traceback" not in result.stderr
 
 
+def test_int8_does_not_take_the_place_of_the_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "model.bin"
+    weights.write_bytes(b"hours of work")
+    with pytest.raises(quantise.QuantisationError, match=r"model\.bin is the weights' own file"):
+        quantise.export_int8(None, weights, tmp_path, tmp_path / "model.xml", images=1, size=32)
+
+
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
     """A data folder of blobs, the "face" being where the picture is bright."""
