@@ -5,6 +5,8 @@
 
     # convert any readable format to one safetensors file
     python weights.py --weights linknet_oneflow_model --output linknet34.safetensors [--half]
+    # a fifth of one run's and four fifths of the next one's
+    python weights.py --weights next.safetensors --mix one.safetensors --share 0.2 --output both.safetensors
 
 Readable are: safetensors (float16, float32, float64; the weights alone or a training checkpoint), the old
 OneFlow directory of the published files (one folder a variable), the present OneFlow directory (`flow.save`;
@@ -227,19 +229,40 @@ def backbone_to_encoder(state: dict) -> dict:
     return encoder
 
 
+def mix_weights(state: dict, other: dict, share: float) -> dict:
+    """The weighted mean of two networks' weights: `share` of `other`, the rest of `state`.
+
+    Weights before and after a finetuning, so mixed, keep much of what each does better (Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022). Raises WeightsError for different networks.
+    """
+    if {name: value.shape for name, value in state.items()} != {k: v.shape for k, v in other.items()}:
+        raise WeightsError("the weights to be mixed are different networks'")
+    return {
+        name: (value + share * (other[name] - value)).astype(np.float32) if value.dtype.kind == "f" else value
+        for name, value in state.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Convert weights to one safetensors file.")
     parser.add_argument("--weights", required=True, help="file or directory to read")
     parser.add_argument("--output", required=True, help="safetensors file to write")
+    parser.add_argument("--mix", metavar="FILE", help="take the mean of --weights and of these")
+    parser.add_argument("--share", type=float, default=0.5, help="of --mix in the mean, 0..1 (%(default)s)")
     parser.add_argument("--half", action="store_true", help="store as float16")
     parser.add_argument(
         "--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust"
     )
     args = parser.parse_args()
+    if not 0 <= args.share <= 1:
+        parser.error(f"--share {args.share}: it must be from 0 to 1")
     try:
         state = read_weights(args.weights, args.allow_pickle)
-        if Path(args.output).exists() and Path(args.output).samefile(args.weights):
-            raise WeightsError(f"{args.output} is the input: choose another --output")
+        if args.mix:
+            state = mix_weights(state, read_weights(args.mix, args.allow_pickle), args.share)
+        for path in filter(None, (args.weights, args.mix)):
+            if Path(args.output).exists() and Path(args.output).samefile(path):
+                raise WeightsError(f"{args.output} is an input: choose another --output")
         write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
     except (OSError, WeightsError) as error:
         sys.exit(f"weights.py: {error}")

@@ -312,10 +312,11 @@ def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Pa
     shutil.copy(random_weights, weights)
     (tmp_path / "link").symlink_to(weights)
     before = weights.read_bytes()
-    for output in (weights, tmp_path / "link"):
-        result = run("--weights", weights, "--output", output, "--half")
+    for source, output in (("--weights", weights), ("--weights", tmp_path / "link"), ("--mix", weights)):
+        arguments = ("--weights", random_weights) if source == "--mix" else ()
+        result = run(*arguments, source, weights, "--output", output, "--half")
         assert result.returncode == 1
-        assert f"{output} is the input: choose another --output" in result.stderr
+        assert f"{output} is an input: choose another --output" in result.stderr
     assert weights.read_bytes() == before
 
 
@@ -329,3 +330,30 @@ def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, rand
     assert trained_size(tmp_path / "w.safetensors") == 128
     assert trained_size(random_weights) == 256
     assert trained_size(tmp_path / "nothing") == 256
+
+
+def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path) -> None:
+    other = {
+        name: value + 1 if value.dtype.kind == "f" else value + 5 for name, value in random_state.items()
+    }
+    write_weights(tmp_path / "other.safetensors", other)
+    result = run(
+        *("--weights", random_weights, "--mix", tmp_path / "other.safetensors", "--share", 0.25),
+        *("--output", tmp_path / "both.safetensors"),
+    )
+    assert result.returncode == 0, result.stderr
+    both = read_weights(tmp_path / "both.safetensors")
+    for name, value in random_state.items():
+        wanted = value + 0.25 if value.dtype.kind == "f" else value  # the counters stay
+        np.testing.assert_allclose(both[name], wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path) -> None:
+    write_weights(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)})
+    arguments = ("--weights", random_weights, "--mix", tmp_path / "other.safetensors")
+    result = run(*arguments, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 1 and "different networks" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 2 and "--share 2.0: it must be from 0 to 1" in result.stderr
+    assert not (tmp_path / "both.safetensors").exists()
