@@ -26,6 +26,7 @@ Runtime = Callable[[np.ndarray], np.ndarray]
 FAINT = 12  # of 255: what is less probable than this counts as nothing
 VALID = 30  # frames for which the verdict on what looks like a face from afar stands
 LOOKS = 2  # closer looks for such verdicts in one frame, at most
+FINER = 2  # times the network's size: how a frame is looked at in which no face is seen
 FULL = 0.65  # of a crop: no face fills more of a crop that was made for it
 
 
@@ -71,6 +72,11 @@ def to_mask(probability: np.ndarray, region: Region, shape: tuple) -> Mask:
     return Mask(full, occupied)
 
 
+def finer_frame(shape: tuple, size: int) -> tuple[Region, tuple[int, int]]:
+    """The whole frame, and FINER times the network's (height, width) for it."""
+    return whole_frame(shape[0], shape[1], FINER * size)
+
+
 class Segmenter:
     """The masks of one stream of frames. Not for use by several threads at once."""
 
@@ -94,6 +100,7 @@ class Segmenter:
         self.timing = timing or Timing()
         self.shape: tuple | None = None  # of the last frame
         self.count = 0  # of frames
+        self.looked_finer = -np.inf  # the frame in which a small face was looked for
         self.verdicts: list[Verdict] = []
 
     def check_whole_frame(self, every: int) -> None:
@@ -104,7 +111,7 @@ class Segmenter:
     def __call__(self, frame: np.ndarray) -> Mask:
         """frame: HWC uint8 BGR. Raises whatever the runtime raises."""
         if frame.shape != self.shape:  # streams may change it
-            self.shape, self.verdicts = frame.shape, []
+            self.shape, self.verdicts, self.looked_finer = frame.shape, [], -np.inf
             self.smooth.reset()
             if self.follow is not None:
                 self.follow.reset()
@@ -131,11 +138,24 @@ class Segmenter:
             region = whole[0]
             probability, image = self.look(frame, *whole)
             faces = self._judged(frame, find_faces(probability, region, frame.shape, self.level), whole)
+        if not faces and self._finer_is_due():
+            self.looked_finer = self.count
+            finer = finer_frame(frame.shape, self.size)
+            region = finer[0]
+            probability, image = self.look(frame, *finer)
+            faces = self._judged(frame, find_faces(probability, region, frame.shape, self.level), finer)
         self.follow.update(faces, region, frame.shape)
         if self.follow.is_due():
             seen = find_faces(self.look(frame, *whole)[0], whole[0], frame.shape, self.level)
             self.follow.check(self._judged(frame, seen, whole))
         return keep(probability, faces), image, region
+
+    def _finer_is_due(self) -> bool:
+        """Where no face is seen, the finer look that may find a small one is taken in the first frame, and
+        then as often as the whole frame is looked at while faces are followed: it costs four times as much.
+        """
+        fine = max(self.shape[:2]) > self.size
+        return fine and self.count - self.looked_finer >= self.follow.check_every
 
     def _judged(self, frame: np.ndarray, faces: list[Face], whole: tuple) -> list[Face]:
         """Those of the faces found in the whole frame that a closer look confirms, now or a moment ago."""
@@ -176,7 +196,8 @@ def segment_picture(
     """The probability of face, HxW float32, 0..1, of one picture, HWC uint8 BGR.
 
     closer: look once more, in a crop, at each face that is small in the picture; what is none from nearby,
-    specks, and what reaches the probability `level` nowhere are left out.
+    specks, and what reaches the probability `level` nowhere are left out. Where no face is seen, the picture
+    is looked at once more at twice the size.
     """
     segmenter = Segmenter(runtime, size)
     whole = whole_frame(*picture.shape[:2], size)
@@ -185,7 +206,12 @@ def segment_picture(
     if not closer:
         paste(probability, whole[0], full)
         return full
-    for face in find_faces(probability, whole[0], picture.shape, level):
+    faces = find_faces(probability, whole[0], picture.shape, level)
+    if not faces and max(picture.shape[:2]) > size:  # too small to be seen from so far, perhaps
+        whole = finer_frame(picture.shape, size)
+        probability, _ = segmenter.look(picture, *whole)
+        faces = find_faces(probability, whole[0], picture.shape, level)
+    for face in faces:
         seen, region = probability, whole[0]
         crop = crop_about(face.box, picture.shape, size)
         if is_closer(crop, whole):

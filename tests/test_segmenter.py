@@ -150,3 +150,45 @@ def test_every_stage_is_timed():
     }
     lines = timing.table().splitlines()
     assert len(lines) == 5 and lines[1].split()[:2] == ["prepare", "3"]
+
+
+def far_runtime(looks: list):
+    """Sees no face of fewer than 30 pixels; notes the sizes that it is given."""
+
+    def runtime(batch):
+        looks.append(batch.shape[2:])
+        logits = red_runtime(batch)
+        return logits if np.count_nonzero(logits > 0) > 30 else np.full_like(logits, -9)
+
+    return runtime
+
+
+def test_a_face_too_small_for_one_look_is_seen_in_a_finer_one():
+    frame = background(640, 1280)
+    truth = draw_face(frame, (900, 300), 40)  # at 64 pixels 9, at 128 pixels 38
+    looks = []
+    for _ in range(2):
+        assert iou(segment_picture(far_runtime(looks), frame, size=64) > 0.5, truth) > 0.85
+    assert looks[:2] == [(32, 64), (64, 128)]
+    assert segment_picture(far_runtime([]), frame, size=64, closer=False).max() < 0.01
+    segmenter = Segmenter(far_runtime([]), size=64)
+    for _ in range(3):
+        mask = segmenter(frame).probability
+    assert iou(mask > 127, truth) > 0.85
+
+
+def test_the_finer_look_is_taken_now_and_then_and_only_where_it_shows_more():
+    looks = []
+    segmenter = Segmenter(far_runtime(looks), size=64)
+    for _ in range(31):
+        segmenter(background(640, 1280))
+    assert [index for index, size in enumerate(looks) if size == (64, 128)] == [1, 17, 33]  # each 15 frames
+    looks.clear()
+    segmenter.check_whole_frame(1)
+    for _ in range(3):
+        segmenter(background(640, 1280))
+    assert looks == [(32, 64), (64, 128)] * 3
+    looks.clear()
+    segmenter(background(32, 64))
+    segment_picture(far_runtime(looks), background(32, 64), size=64)
+    assert looks == [(32, 64)] * 2
