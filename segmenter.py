@@ -143,7 +143,10 @@ class Segmenter:
             finer = finer_frame(frame.shape, self.size)
             region = finer[0]
             probability, image = self.look(frame, *finer)
-            faces = self._judged(frame, find_faces(probability, region, frame.shape, self.level), finer)
+            faces = find_faces(probability, region, frame.shape, self.level)
+            # One as large as this would have been seen before.
+            small = [f for f in faces if is_closer(crop_about(f.box, frame.shape, self.size), finer)]
+            faces = self._judged(frame, small, finer)
         self.follow.update(faces, region, frame.shape)
         if self.follow.is_due():
             seen = find_faces(self.look(frame, *whole)[0], whole[0], frame.shape, self.level)
@@ -201,24 +204,24 @@ def segment_picture(
     """
     segmenter = Segmenter(runtime, size)
     whole = whole_frame(*picture.shape[:2], size)
-    probability, _ = segmenter.look(picture, *whole)
     full = np.zeros(picture.shape[:2], np.float32)
     if not closer:
-        paste(probability, whole[0], full)
+        paste(segmenter.look(picture, *whole)[0], whole[0], full)
         return full
-    faces = find_faces(probability, whole[0], picture.shape, level)
-    if not faces and max(picture.shape[:2]) > size:  # too small to be seen from so far, perhaps
-        whole = finer_frame(picture.shape, size)
-        probability, _ = segmenter.look(picture, *whole)
-        faces = find_faces(probability, whole[0], picture.shape, level)
-    for face in faces:
-        seen, region = probability, whole[0]
-        crop = crop_about(face.box, picture.shape, size)
-        if is_closer(crop, whole):
-            seen, region = segmenter.look(picture, *crop)[0], crop[0]
-            face = confirms(seen, region, face.box, picture.shape, level)
-        if face is not None:
-            one = np.zeros_like(full)
-            paste(keep(seen, [face]), region, one)
-            np.maximum(full, one, out=full)
+    for frame in (whole, finer_frame(picture.shape, size)) if max(full.shape) > size else (whole,):
+        probability, _ = segmenter.look(picture, *frame)
+        for face in find_faces(probability, frame[0], picture.shape, level):
+            seen, region = probability, frame[0]
+            crop = crop_about(face.box, picture.shape, size)
+            if is_closer(crop, frame):
+                seen, region = segmenter.look(picture, *crop)[0], crop[0]
+                face = confirms(seen, region, face.box, picture.shape, level)
+            elif frame != whole:  # a face as large as this would have been seen before
+                continue
+            if face is not None:
+                one = np.zeros_like(full)
+                paste(keep(seen, [face]), region, one)
+                np.maximum(full, one, out=full)
+        if full.any():
+            break
     return full
