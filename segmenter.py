@@ -72,9 +72,9 @@ def to_mask(probability: np.ndarray, region: Region, shape: tuple) -> Mask:
     return Mask(full, occupied)
 
 
-def finer_frame(shape: tuple, size: int) -> tuple[Region, tuple[int, int]]:
-    """The whole frame, and FINER times the network's (height, width) for it."""
-    return whole_frame(shape[0], shape[1], FINER * size)
+def finer_frame(shape: tuple, size: int) -> tuple[Region, tuple[int, int]] | None:
+    """The whole frame, and FINER times the network's (height, width) for it; None where it shows no more."""
+    return whole_frame(shape[0], shape[1], FINER * size) if max(shape[:2]) > size else None
 
 
 class Segmenter:
@@ -138,9 +138,9 @@ class Segmenter:
             region = whole[0]
             probability, image = self.look(frame, *whole)
             faces = self._judged(frame, find_faces(probability, region, frame.shape, self.level), whole)
-        if not faces and self._finer_is_due():
+        finer = None if faces else self._finer_frame_if_due(frame.shape)
+        if finer is not None:
             self.looked_finer = self.count
-            finer = finer_frame(frame.shape, self.size)
             region = finer[0]
             probability, image = self.look(frame, *finer)
             faces = find_faces(probability, region, frame.shape, self.level)
@@ -153,12 +153,13 @@ class Segmenter:
             self.follow.check(self._judged(frame, seen, whole))
         return keep(probability, faces), image, region
 
-    def _finer_is_due(self) -> bool:
-        """Where no face is seen, the finer look that may find a small one is taken in the first frame, and
-        then as often as the whole frame is looked at while faces are followed: it costs four times as much.
+    def _finer_frame_if_due(self, shape: tuple) -> tuple[Region, tuple[int, int]] | None:
+        """See `finer_frame`. As it costs four times as much as a look, it is due in the first frame without a
+        face, and then as often as the whole frame is looked at while faces are followed.
         """
-        fine = max(self.shape[:2]) > self.size
-        return fine and self.count - self.looked_finer >= self.follow.check_every
+        if self.count - self.looked_finer < self.follow.check_every:
+            return None
+        return finer_frame(shape, self.size)
 
     def _judged(self, frame: np.ndarray, faces: list[Face], whole: tuple) -> list[Face]:
         """Those of the faces found in the whole frame that a closer look confirms, now or a moment ago."""
@@ -208,7 +209,7 @@ def segment_picture(
     if not closer:
         paste(segmenter.look(picture, *whole)[0], whole[0], full)
         return full
-    for frame in (whole, finer_frame(picture.shape, size)) if max(full.shape) > size else (whole,):
+    for frame in filter(None, (whole, finer_frame(picture.shape, size))):
         probability, _ = segmenter.look(picture, *frame)
         for face in find_faces(probability, frame[0], picture.shape, level):
             seen, region = probability, frame[0]
