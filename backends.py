@@ -41,47 +41,14 @@ def open_oneflow_mkl(folder: Path, weights: str):
 def open_torch(folder: Path, weights: str):
     """LinkNet34 in PyTorch, as its users write it: the layers one by one, batch norms not folded."""
     import torch
-    import torch.nn.functional as F
+
+    from torch_network import network
 
     state = {name: torch.from_numpy(array) for name, array in np.load(folder / "state.npz").items()}
 
-    def conv(x, name, stride=1, padding=0):
-        return F.conv2d(x, state[f"{name}.weight"], state.get(f"{name}.bias"), stride, padding)
-
-    def deconv(x, name, padding=0):
-        return F.conv_transpose2d(x, state[f"{name}.weight"], state[f"{name}.bias"], 2, padding)
-
-    def norm(x, name):
-        entries = ("running_mean", "running_var", "weight", "bias")
-        return F.batch_norm(x, *(state[f"{name}.{entry}"] for entry in entries))
-
-    def block(x, name, stride):
-        y = torch.relu_(norm(conv(x, f"{name}.conv1", stride, 1), f"{name}.bn1"))
-        y = norm(conv(y, f"{name}.conv2", 1, 1), f"{name}.bn2")
-        if f"{name}.downsample.0.weight" in state:
-            x = norm(conv(x, f"{name}.downsample.0", stride), f"{name}.downsample.1")
-        return torch.relu_(y + x)
-
-    def decoder(x, name):
-        x = torch.relu_(norm(conv(x, f"{name}.conv1"), f"{name}.norm1"))
-        x = torch.relu_(norm(deconv(x, f"{name}.deconv2", 1), f"{name}.norm2"))
-        return torch.relu_(norm(conv(x, f"{name}.conv3"), f"{name}.norm3"))
-
     @torch.inference_mode()
     def forward(batch: np.ndarray) -> np.ndarray:
-        x = F.max_pool2d(
-            torch.relu_(norm(conv(torch.from_numpy(batch), "firstconv", 2, 3), "firstbn")), 3, 2, 1
-        )
-        skips = []
-        for stage, blocks in enumerate((3, 4, 6, 3), start=1):
-            for index in range(blocks):
-                x = block(x, f"encoder{stage}.{index}", 2 if stage > 1 and index == 0 else 1)
-            skips.append(x)
-        for stage in (4, 3, 2):
-            x = decoder(x, f"decoder{stage}") + skips[stage - 2]
-        x = torch.relu_(deconv(decoder(x, "decoder1"), "finaldeconv1"))
-        x = torch.relu_(conv(x, "finalconv2"))
-        return conv(x, "finalconv3", 1, 1).numpy()
+        return network(state, torch.from_numpy(batch)).numpy()
 
     forward.name = f"PyTorch {torch.__version__.split('+')[0]}"
     return forward

@@ -24,6 +24,13 @@ from options import parse_arguments
 from train import plain_message
 from training import Training
 
+WAYS = {
+    "eager": {"kernels": "oneflow", "graph": False, "no_amp": True},
+    "graph": {"kernels": "oneflow", "graph": True, "no_amp": True},
+    "PyTorch's kernels": {"kernels": "torch", "graph": False, "no_amp": True},
+    "PyTorch's kernels, mixed precision": {"kernels": "torch", "graph": False, "no_amp": False},
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -46,9 +53,13 @@ def measure(args: argparse.Namespace, workers: list, steps: int) -> None:
     for args.workers in workers:
         rate = loader_rate(training, steps)
         print(f"loader alone, {args.workers} workers: {rate:.1f} images/s", flush=True)
-    for graph in (False, True):
-        rate = step_rate(args, graph, steps)
-        print(f"step, {'graph' if graph else 'eager'}: {rate:.1f} images/s", flush=True)
+    for name, ways in WAYS.items():
+        try:
+            rate = step_rate(argparse.Namespace(**{**vars(args), **ways}), steps)
+        except (DeviceError, ImportError) as problem:
+            print(f"step, {name}: left out, {problem}", flush=True)
+            continue
+        print(f"step, {name}: {rate:.1f} images/s", flush=True)
 
 
 def loader_rate(training: Training, steps: int) -> float:
@@ -60,8 +71,7 @@ def loader_rate(training: Training, steps: int) -> float:
     return count / (time.perf_counter() - start)
 
 
-def step_rate(args: argparse.Namespace, graph: bool, steps: int) -> float:
-    args.graph, args.no_amp = graph, True
+def step_rate(args: argparse.Namespace, steps: int) -> float:
     training = Training(args, {}, None)
     image = np.zeros((args.batch_size, 3, args.size, args.size), np.float32)
     mask = flow.zeros(args.batch_size, 1, args.size, args.size).to(flow.uint8).to(training.device)

@@ -23,3 +23,12 @@ def has_amx() -> bool:
         return " amx_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+
+
+def has_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16 numbers, of AVX-512 or AMX."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return " avx512_bf16" in flags or " amx_bf16" in flags

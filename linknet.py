@@ -109,12 +109,15 @@ class LinkNet34(nn.Module):
         self.finalrelu2 = nn.ReLU(inplace=True)
         self.finalconv3 = NarrowConv2d(32, num_classes, 2, padding=1)
 
-    def forward(self, x: flow.Tensor) -> flow.Tensor:
+    def check_shape(self, x: flow.Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % STRIDE or x.shape[3] % STRIDE:
             raise ValueError(
                 f"the input's shape is {tuple(x.shape)}; it must be (N, 3, H, W), "
                 f"H and W multiples of {STRIDE}"
             )
+
+    def forward(self, x: flow.Tensor) -> flow.Tensor:
+        self.check_shape(x)
         x = self.firstmaxpool(self.firstrelu(self.firstbn(self.firstconv(x))))
         e1 = self.encoder1(x)  # 64 channels, H/4
         e2 = self.encoder2(e1)  # 128, H/8

@@ -82,7 +82,17 @@ def make_parser() -> argparse.ArgumentParser:
     # the machine
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--graph", action="store_true", help="compile the step on a CPU too (one process)")
-    add("--no-amp", action="store_true", help="full precision on a GPU; several GPUs always have it")
+    add(
+        "--kernels",
+        choices=("oneflow", "torch"),
+        default="oneflow",
+        help="what computes the network on a CPU: PyTorch does it several times as fast",
+    )
+    add(
+        "--no-amp",
+        action="store_true",
+        help="full precision on a GPU (several GPUs always have it) and in PyTorch's kernels",
+    )
     add(
         "--workers",
         type=int,
@@ -119,6 +129,10 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(arguments)
     refuse_empty(parser, args)
+    if args.kernels == "torch" and (args.graph or args.device == "cuda"):
+        parser.error(
+            "--kernels torch is for training step by step on a CPU: it goes without --graph and cuda"
+        )
     if args.demo and "data" in given_options(arguments):
         parser.error("--demo trains on generated pictures: it goes without --data")
     if args.weights and args.backbone not in (None, "none"):

@@ -3,9 +3,10 @@
 #
 #   bash setup.sh infer   # what infer.py needs on a CPU: 165 MB to download, Python 3.8 to 3.14
 #   bash setup.sh train   # with OneFlow and its CUDA libraries: 2.3 GB, Linux on x86-64 and Python 3.8 to 3.10
+#   bash setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
 #   bash setup.sh test    # with the tests' tools
 #
-# infer.sh, train.sh and test.sh begin with it. Each set holds the ones above it. Nothing is done where the set is
+# infer.sh, train.sh and test.sh begin with it. Each set holds `infer` and `train`. Nothing is done where the set is
 # there: .venv/installed-SET is a copy of what was installed, written when pip has succeeded.
 # PYTHON=/path/to/python chooses the interpreter.
 set -euo pipefail
@@ -28,8 +29,9 @@ fi
 case $set in
     infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='165 MB' installs='infer' requirements=requirements-infer.txt ;;
     train) versions='3.10 3.9 3.8' size='2.3 GB' installs='infer train' requirements=requirements.txt ;;
+    torch) versions='3.10 3.9 3.8' size='5.3 GB' installs='infer train torch' requirements=requirements-torch.txt ;;
     test) versions='3.10 3.9 3.8' size='2.4 GB' installs='infer train test' requirements=requirements-test.txt ;;
-    *) fail 'usage: bash setup.sh infer|train|test' ;;
+    *) fail 'usage: bash setup.sh infer|train|torch|test' ;;
 esac
 # `infer` prefers the Pythons that `train` can use too, so that nothing has to be built again for it.
 
@@ -125,6 +127,7 @@ stamp() {
     (cd "$root" && case $1 in
         infer) cat requirements-infer.txt ;;
         train) cat requirements-infer.txt requirements.txt ;;
+        torch) cat requirements-infer.txt requirements.txt requirements-torch.txt ;;
         test) cat requirements-infer.txt requirements.txt requirements-test.txt ;;
     esac)
 }

@@ -108,6 +108,7 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         )
     kept = {"resume", "output", "device", "workers", "save_minutes"}
     kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
+    kept |= {"kernels"} & given.keys()  # they compute the same
     for name, value in {**vars(parse_arguments([])), **state["options"]}.items():
         if name in kept:
             continue

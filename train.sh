@@ -12,20 +12,23 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
 
-data=missing start=missing help=no
+data=missing start=missing help=no packages=train before=''
 for argument in "$@"; do
     case $argument in
+        --kernels=torch) packages=torch ;;
         --data | --data=*) data=given ;;
         --weights | --weights=* | --backbone | --backbone=*) start=given ;;
         --demo | --resume | --resume=*) data=given start=given ;;
         -h | --help) data=given start=given help=yes ;;
     esac
+    [ "$before=$argument" != --kernels=torch ] || packages=torch
+    before=$argument
 done
 
 if [ $help = yes ] && [ ! -e "$root/.venv/installed-train" ]; then # nothing is downloaded to be read about
     exec bash "$root/setup.sh" help train
 fi
-bash "$root/setup.sh" train
+bash "$root/setup.sh" $packages
 if [ $data = missing ]; then
     folder=$("$python" "$root/download.py" data)
     set -- --data "$folder" "$@"

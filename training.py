@@ -24,6 +24,7 @@ from curves import plot_curves, write_log
 from dataset import DataError, WithNoFace, open_dataset, readable_indices
 from demo import DemoFaces
 from examples import PlainExamples, TrainExamples, repeat_group, split_by_person
+from hardware import DeviceError
 from linknet import LinkNet34
 from losses import image_iou
 from options import split_repeat
@@ -43,6 +44,8 @@ class Training:
         self.stop.listen()
         self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
         self.device = choose_device(args.device)
+        if args.kernels == "torch" and self.device.type != "cpu":
+            raise DeviceError("--kernels torch computes on the CPU: add --device cpu, or leave it out")
         self.output = Path(args.output)
 
         pairs, train_indices, val_indices = open_pairs(args)
@@ -57,7 +60,9 @@ class Training:
         self.total_steps = self.epoch_steps * args.epochs
 
         flow.manual_seed(args.seed)
-        self.model = start_model(args) if state is None else model_from(without_prefix("model.", tensors))
+        self.model = start_model(args) if state is None else new_model(args)
+        if state is not None:
+            load_arrays(self.model, without_prefix("model.", tensors))
         self.model.to(self.device)
         # The exponential moving average of the weights (EMA) is what is validated and used afterwards.
         self.average = copy.deepcopy(self.model)
@@ -240,15 +245,24 @@ def open_pairs(args: argparse.Namespace) -> tuple:
 
 def start_model(args: argparse.Namespace) -> LinkNet34:
     """A network with random weights, with those of a backbone, or with --weights."""
+    model = new_model(args)
     if args.weights:
         arrays = read_weights(args.weights, args.allow_pickle)
         check_linknet34(arrays)
-        return model_from(arrays)
-    model = LinkNet34()
-    if args.backbone not in (None, "none"):
+        load_arrays(model, arrays)
+    elif args.backbone not in (None, "none"):
         encoder = backbone_to_encoder(read_weights(args.backbone, args.allow_pickle))
         load_arrays(model, {**to_arrays(model), **encoder})
     return model
+
+
+def new_model(args: argparse.Namespace) -> LinkNet34:
+    """A network with random weights, computed by what --kernels names."""
+    if args.kernels == "oneflow":
+        return LinkNet34()
+    from torch_kernels import TorchLinkNet34  # late: PyTorch need not be installed
+
+    return TorchLinkNet34(mixed_precision=not args.no_amp)
 
 
 def update_average(average: LinkNet34, model: LinkNet34, decay: float) -> None:
@@ -259,12 +273,6 @@ def update_average(average: LinkNet34, model: LinkNet34, decay: float) -> None:
                 tensor.mul_(decay).add_(new[name] * (1 - decay))
             else:
                 tensor.copy_(new[name])  # batch norm's counters
-
-
-def model_from(arrays: dict) -> LinkNet34:
-    model = LinkNet34()
-    load_arrays(model, arrays)
-    return model
 
 
 def load_arrays(model: LinkNet34, arrays: dict) -> None:

@@ -53,6 +53,21 @@ def test_oneflow_is_installed_for_inference_only_on_request(clone: Clone, argume
 
 
 @pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["--demo"], "requirements.txt"),
+        (["--demo", "--kernels", "torch"], "requirements-torch.txt"),
+        (["--kernels=torch", "--demo"], "requirements-torch.txt"),
+        (["--demo", "--output", "torch", "--kernels=oneflow"], "requirements.txt"),
+    ],
+)
+def test_pytorch_is_installed_for_training_only_on_request(clone: Clone, arguments: list, file: str):
+    clone.add_python("3.10")
+    assert clone.run("train.sh", *arguments).returncode == 0
+    assert installs(clone.log()) == [file]
+
+
+@pytest.mark.parametrize(
     ("arguments", "fetched"),
     [
         ([], ["data", "backbone"]),

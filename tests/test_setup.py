@@ -158,7 +158,7 @@ def test_oneflow_is_for_linux_on_x86(clone: Clone):
 
 def test_nothing_is_done_twice(clone: Clone):
     clone.add_python("3.10")
-    for packages, file in zip(("infer", "train", "test"), REQUIREMENTS):
+    for packages, file in zip(("infer", "train", "torch", "test"), REQUIREMENTS):
         assert clone.run("setup.sh", packages).returncode == 0
         assert installs(clone.log()) == [file]
         result = clone.run("setup.sh", packages)
@@ -166,9 +166,10 @@ def test_nothing_is_done_twice(clone: Clone):
         assert clone.log() == []
 
 
-def test_a_larger_set_serves_for_the_smaller(clone: Clone):
+@pytest.mark.parametrize("larger", ["torch", "test"])
+def test_a_larger_set_serves_for_the_smaller(clone: Clone, larger: str):
     clone.add_python("3.10")
-    clone.run("setup.sh", "test")
+    clone.run("setup.sh", larger)
     clone.log()
     for packages in ("infer", "train"):
         assert clone.run("setup.sh", packages).returncode == 0
@@ -178,12 +179,13 @@ def test_a_larger_set_serves_for_the_smaller(clone: Clone):
 @pytest.mark.parametrize("changed", REQUIREMENTS)
 def test_changed_requirements_are_installed(clone: Clone, changed: str):
     clone.add_python("3.10")
-    clone.run("setup.sh", "test")
+    packages = "torch" if changed == "requirements-torch.txt" else "test"
+    clone.run("setup.sh", packages)
     clone.log()
     with open(clone.root / changed, "a") as file:
         file.write("# changed\n")
-    assert clone.run("setup.sh", "test").returncode == 0
-    assert clone.log() == [f"pip 3.10 {clone.root}/requirements-test.txt"]  # in the same environment
+    assert clone.run("setup.sh", packages).returncode == 0
+    assert clone.log() == [f"pip 3.10 {clone.root}/requirements-{packages}.txt"]  # in the same environment
 
 
 def test_a_failed_install_is_repeated(clone: Clone):

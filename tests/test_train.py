@@ -19,6 +19,7 @@ import training as module
 from checkpoint import read_checkpoint, write_checkpoint
 from dataset import DataError
 from demo import DemoFaces
+from hardware import DeviceError
 from launch import free_port
 from options import given_options, parse_arguments
 from quiet import flow
@@ -248,6 +249,30 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         moved = np.abs(one[name] - start[name]).max()
         assert np.abs(first[name] - one[name]).max() <= 1e-3 * moved + 1e-7, name
     assert np.abs(one["firstconv.weight"] - start["firstconv.weight"]).max() > 1e-5
+
+
+def test_kernels_that_cannot_be_are_refused(data, tmp_path, monkeypatch):
+    for more, reason in (
+        (("--graph",), "without --graph"),
+        (("--device", "cuda"), "without --graph and cuda"),
+    ):
+        result = run(*options(data, tmp_path / "run", "--kernels", "torch", *more))
+        assert result.returncode == 2 and reason in result.stderr
+    args = parse_arguments(options(data, tmp_path / "run", "--kernels", "torch"))
+    monkeypatch.setattr(module, "choose_device", lambda wanted: flow.device("cuda", 0))
+    with pytest.raises(DeviceError, match="add --device cpu"):
+        module.Training(args, {}, None)
+
+
+def test_kernels_that_are_not_installed_are_named(data, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch here')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = run(*options(data, tmp_path / "run", "--kernels", "torch"), env=environment)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "train.py: --kernels torch needs PyTorch (no torch here): `bash setup.sh torch` installs it; "
+        "or leave the option out"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
