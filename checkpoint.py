@@ -41,13 +41,14 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        state = json.loads(metadata.get(STATE_KEY, "null"))
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is broken or no safetensors file ({error})") from None
-    if STATE_KEY not in metadata:
+    if not isinstance(state, dict):
         raise CheckpointError(
             f"{path} holds weights but no training state; start from it with --weights instead"
         )
-    return tensors, json.loads(metadata[STATE_KEY])
+    return tensors, state
 
 
 def with_prefix(prefix: str, tensors: dict) -> dict:

@@ -14,21 +14,22 @@ def has_gpu_driver() -> bool:
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
 
 
+def cpu_flags() -> set[str]:
+    """What Linux says that the processor can do, as `avx2`; empty where it does not say."""
+    try:
+        return set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return set()
+
+
 def has_amx() -> bool:
     """Whether the processor multiplies bf16 matrices in hardware.
 
-    AVX-512 alone has bf16 instructions too, but convolutions come out slower with them than in f32.
+    AVX-512 alone has bf16 instructions too, but with them OpenVINO's convolutions are slower than in f32.
     """
-    try:
-        return " amx_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    return "amx_bf16" in cpu_flags()
 
 
 def has_bf16() -> bool:
-    """Whether the processor has instructions for bfloat16 numbers, of AVX-512 or AMX."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return " avx512_bf16" in flags or " amx_bf16" in flags
+    """Whether the processor has instructions for bf16 numbers, of AVX-512 or AMX."""
+    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})

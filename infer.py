@@ -38,8 +38,8 @@ from sample import Sample
 from segmenter import Segmenter, segment_picture, to_mask
 from sources import Frame, SourceError, open_video
 from timing import Timing
-from utils import ImageError, read_image, write_image
-from views import VIEWS, parse_color, parse_view
+from utils import ImageError, read_image
+from views import VIEWS, parse_color, parse_view, write_picture
 from weights import trained_size
 from window import Window, has_display
 from writers import VideoWriter, VirtualCamera
@@ -195,7 +195,9 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
             try:
                 result = picture_result(picture, number, network, args, timing)
                 if outputs:
-                    write_picture(outputs[number], player.draw(result), timing)
+                    drawn = player.draw(result)
+                    with timing("write"):
+                        write_picture(outputs[number], drawn)
             except ImageError as error:
                 tqdm.write(f"infer.py: {error}", file=sys.stderr)
                 failed += 1
@@ -220,15 +222,6 @@ def picture_result(path: Path, number: int, network, args: argparse.Namespace, t
         probability = segment_picture(network, image, args.size, args.follow, args.level)
     mask = to_mask(probability, Region(0, 0, image.shape[1], image.shape[0]), image.shape)
     return Result(Frame(image, number, time.perf_counter()), mask)
-
-
-def write_picture(path: Path, picture: np.ndarray, timing: Timing) -> None:
-    """picture: HWC uint8 BGR or BGRA, or HxW."""
-    with timing("write"):
-        if picture.ndim == 3:
-            code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-            picture = cv2.cvtColor(picture, code)
-        write_image(path, picture)
 
 
 def open_window(args: argparse.Namespace) -> Window | None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from augment import FACE, NOT_JUDGED
+from utils import open_picture
 
 
 class DataError(ValueError):
@@ -25,7 +26,7 @@ def read_mask(path: Path) -> np.ndarray:
     pixels are background. A palette of greys is read by these, one of colours by its numbers.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             picture.load()
             if picture.mode in ("1", "L", "I;16", "I"):
                 values = np.array(picture.convert("L") if picture.mode == "1" else picture)

@@ -18,13 +18,12 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-import cv2
 import numpy as np
 
 from pipeline import Result
 from timing import Timing
-from utils import resize, write_image
-from views import View, to_bgr
+from utils import resize
+from views import View, to_bgr, write_picture
 from window import HELP, Window, draw_lines
 from writers import VideoWriter
 
@@ -210,11 +209,8 @@ class Player:
 
     def _snapshot(self, picture: np.ndarray) -> None:
         path = self._new_path("snapshot", ".png")
-        if picture.ndim == 3:
-            code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-            picture = cv2.cvtColor(picture, code)
         try:
-            write_image(path, picture)
+            write_picture(path, picture)
             self.say(f"wrote {path}")
         except OSError as error:
             self._fail(error)

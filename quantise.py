@@ -5,7 +5,7 @@
 Weights and activations become 8-bit integers (Jacob et al., "Quantization and Training of Neural Networks
 for Efficient Integer-Arithmetic-Only Inference", CVPR 2018). Their ranges are measured on pictures of DIR's
 train split; the masks are compared with those of f32 on its test split. NNCF is needed to make the INT8 form,
-not to run it: `pip install nncf`.
+not to run it: `.venv/bin/pip install nncf==3.4.0`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def import_nncf():
     try:
         import nncf
     except ImportError as error:
-        raise QuantisationError(f"INT8 needs NNCF ({error}): pip install nncf") from error
+        raise QuantisationError(f"INT8 needs NNCF ({error}): .venv/bin/pip install nncf==3.4.0") from error
     return nncf
 
 

@@ -18,9 +18,8 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
-from hardware import has_gpu_driver
+from hardware import cpu_flags, has_gpu_driver
 
 # Printed at every import on a machine without InfiniBand, and on one without a GPU.
 NO_INFINIBAND = "libibverbs not available, ibv_fork_init skipped"
@@ -61,10 +60,8 @@ def choose_kernels() -> None:
     That OpenBLAS does not know recent processors, and falls back to SSE on them. OPENBLAS_CORETYPE in the
     environment goes first; LINKNET_MKL=0 leaves MKL out.
     """
-    with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text().split()
-        if "avx2" in flags and "fma" in flags:
-            os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+    if {"avx2", "fma"} <= cpu_flags():
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
     if os.environ.get("LINKNET_MKL") != "0":
         load_mkl()
 

@@ -164,7 +164,9 @@ class Segmenter:
     def _judged(self, frame: np.ndarray, faces: list[Face], whole: tuple) -> list[Face]:
         """Those of the faces found in the whole frame that a closer look confirms, now or a moment ago."""
         known = [verdict for verdict in self.verdicts if verdict.until > self.count]
-        self.verdicts, looks, confirmed = [], 0, []
+        # Those that a second look at this frame does not show again still stand.
+        self.verdicts = [old for old in known if not any(iou(old.box, face.box) > 0.5 for face in faces)]
+        looks, confirmed = 0, []
         for face in faces:
             crop = crop_about(face.box, frame.shape, self.size)
             if not is_closer(crop, whole):

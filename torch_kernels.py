@@ -5,7 +5,7 @@
 
 OneFlow's convolutions on a CPU copy every input once for each place in the kernel; PyTorch's (oneDNN) do not.
 Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's, so what is trained in one way can be
-resumed, evaluated and used in the other.
+evaluated, used and trained further in the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ try:
     import torch
 except ImportError as error:
     raise ImportError(
-        f"--kernels torch needs PyTorch ({error}): `bash setup.sh torch` installs it; or leave the option out"
+        f"--kernels torch needs PyTorch ({error}): `bash setup.sh torch` installs it"
     ) from error
 
 from hardware import has_bf16
@@ -46,7 +46,7 @@ class TorchLinkNet34(LinkNet34):
             @staticmethod
             def forward(context, image, *values):
                 tensors = {name: to_torch(value) for name, value in zip(names, values)}
-                statistics = {name: to_torch(value) for name, value in buffers.items()}
+                statistics = {name: to_torch(value).clone() for name, value in buffers.items()}
                 for tensor in tensors.values():
                     tensor.requires_grad_(learning)
                 with torch.set_grad_enabled(learning), self.precision():
@@ -75,9 +75,11 @@ class TorchLinkNet34(LinkNet34):
 
 
 def to_torch(tensor: flow.Tensor) -> torch.Tensor:
-    """Give a copy; images and kernels in the channels-last order of memory, in which oneDNN is faster."""
-    copy = torch.from_numpy(tensor.detach().numpy())
-    return copy.contiguous(memory_format=torch.channels_last) if copy.ndim == 4 else copy
+    """Images and kernels come in the channels-last order of memory, in which oneDNN is faster; what is in
+    that order already shares its memory with OneFlow's tensor.
+    """
+    shared = torch.from_numpy(tensor.detach().numpy())
+    return shared.contiguous(memory_format=torch.channels_last) if shared.ndim == 4 else shared
 
 
 def to_oneflow(tensor: torch.Tensor) -> flow.Tensor:

@@ -20,12 +20,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from checkpoint import CheckpointError, read_checkpoint
+from checkpoint import CheckpointError, read_checkpoint, without_prefix
 from dataset import DataError
 from hardware import DeviceError
 from options import given_options, parse_arguments
 from utils import ImageError
-from weights import WeightsError
+from weights import WeightsError, check_linknet34
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 STATE = {"options", "step", "epoch_sums", "best_iou", "log"}  # what a training cannot go on without
@@ -100,6 +100,8 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
     missing = ", ".join(sorted(STATE - state.keys()))
     if missing:
         raise CheckpointError(f"{args.resume} is no checkpoint of this train.py: it has no {missing}")
+    for prefix in ("model.", "ema."):
+        check_linknet34(without_prefix(prefix, tensors))
     folder = Path(args.resume).parent
     if "output" in given and Path(given["output"]).resolve() != folder.resolve():
         raise CheckpointError(
@@ -108,7 +110,6 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         )
     kept = {"resume", "output", "device", "workers", "save_minutes"}
     kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
-    kept |= {"kernels"} & given.keys()  # they compute the same
     for name, value in {**vars(parse_arguments([])), **state["options"]}.items():
         if name in kept:
             continue

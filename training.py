@@ -45,7 +45,7 @@ class Training:
         self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
         self.device = choose_device(args.device)
         if args.kernels == "torch" and self.device.type != "cpu":
-            raise DeviceError("--kernels torch computes on the CPU: add --device cpu, or leave it out")
+            raise DeviceError("--kernels torch computes on the CPU, and here is a GPU: add --device cpu")
         self.output = Path(args.output)
 
         pairs, train_indices, val_indices = open_pairs(args)

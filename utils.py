@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import warnings
 from pathlib import Path
 from typing import Iterator
 
@@ -86,7 +87,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: the file is empty")
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return _to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not a picture, or of an unknown format") from error
@@ -94,6 +95,13 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise ImageError(f"{path}: more pixels than is safe to open; scale it down first") from error
     except Exception as error:  # Pillow raises almost anything on broken data, struct.error for one
         raise ImageError(f"{path}: broken picture ({error})") from error
+
+
+def open_picture(path: str | os.PathLike) -> Image.Image:
+    """Image.open without its warning of pictures as large as phones take them: it refuses larger ones."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:

@@ -9,6 +9,7 @@ BGR; `cutout` gives BGRA, `mask` HxW. Only the part of the frame where the mask 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable
 
 import cv2
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import ImageColor
 
 from segmenter import Mask
-from utils import read_image
+from utils import read_image, write_image
 
 EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
 VIEWS = ("overlay", "cutout", "mask", "blur-face", "blur-background", "side-by-side")  # v steps through these
@@ -207,3 +208,11 @@ def to_bgr(picture: np.ndarray) -> np.ndarray:
         alpha = cv2.cvtColor(picture[..., 3], cv2.COLOR_GRAY2BGR)
         return cv2.multiply(picture[..., :3], alpha, scale=1 / 255)
     return picture
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write any view's picture, HWC BGR or BGRA or HW, as `utils.write_image` does."""
+    if picture.ndim == 3:
+        code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        picture = cv2.cvtColor(picture, code)
+    write_image(path, picture)

@@ -73,7 +73,10 @@ class VideoWriter:
     def _open(self, picture: np.ndarray) -> None:
         self.size = picture.shape[:2]
         self.temporary = self.files.enter_context(atomic_path(self.path))
-        self.temporary.touch()  # says why, where it cannot be written to; OpenCV would not
+        try:
+            self.temporary.touch()  # says why, where it cannot be written to; OpenCV would not
+        except OSError as error:
+            raise OSError(f"cannot write {self.path}: {error.strerror or error}") from error
         codec = CODECS[self.path.suffix.lower()]
         height, width = self.size
         fourcc = cv2.VideoWriter_fourcc(*codec)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from checkpoint import CheckpointError, read_checkpoint, with_prefix, without_prefix, write_checkpoint
 
@@ -43,7 +44,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "weights"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "weights", "state"])
 def test_what_is_no_checkpoint_is_named(tmp_path, damage, random_weights):
     path = tmp_path / "c.safetensors"
     write_checkpoint(path, {"a": np.ones(1000, np.float32)}, {"step": 1})
@@ -51,6 +52,8 @@ def test_what_is_no_checkpoint_is_named(tmp_path, damage, random_weights):
         path.unlink()
     elif damage == "weights":
         path = random_weights
+    elif damage == "state":
+        save_file({"a": np.ones(3, np.float32)}, path, metadata={"training_state": "not JSON"})
     else:
         content = {"empty": b"", "truncated": path.read_bytes()[:-500], "text": b"hello" * 100}[damage]
         path.write_bytes(content)

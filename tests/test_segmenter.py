@@ -192,3 +192,22 @@ def test_the_finer_look_is_taken_now_and_then_and_only_where_it_shows_more():
     segmenter(background(32, 64))
     segment_picture(far_runtime(looks), background(32, 64), size=64)
     assert looks == [(32, 64)] * 2
+
+
+def test_what_was_seen_to_be_no_face_is_not_looked_at_again_at_once():
+    looks = []
+
+    def spot_from_afar(batch):
+        """A spot of 8x8 in the whole frame; nothing in a crop or in a finer look."""
+        looks.append(batch.shape[2:])
+        logits = np.full((1, 1, *batch.shape[2:]), -9, np.float32)
+        if batch.shape[2:] == (128, 256):
+            logits[..., 40:48, 80:88] = 9
+        return logits
+
+    segmenter = Segmenter(spot_from_afar)
+    segmenter.check_whole_frame(1)  # so that a finer look follows in each frame
+    for _ in range(5):
+        assert segmenter(background(640, 1280)).probability.max() == 0
+    whole, crop, finer = (128, 256), (256, 192), (256, 512)
+    assert looks == [whole, crop, finer, *[whole, finer] * 4]

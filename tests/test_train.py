@@ -23,7 +23,7 @@ from hardware import DeviceError
 from launch import free_port
 from options import given_options, parse_arguments
 from quiet import flow
-from weights import check_linknet34, read_weights
+from weights import WeightsError, check_linknet34, read_weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -270,8 +270,7 @@ def test_kernels_that_are_not_installed_are_named(data, tmp_path):
     result = run(*options(data, tmp_path / "run", "--kernels", "torch"), env=environment)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "train.py: --kernels torch needs PyTorch (no torch here): `bash setup.sh torch` installs it; "
-        "or leave the option out"
+        "train.py: --kernels torch needs PyTorch (no torch here): `bash setup.sh torch` installs it"
     )
 
 
@@ -404,6 +403,16 @@ def test_resuming_refuses_another_recipe(data, tmp_path):
     del state["options"]
     write_checkpoint(checkpoint, tensors, state)
     with pytest.raises(train.CheckpointError, match=r"no checkpoint of this train\.py: it has no options"):
+        resume(checkpoint)
+
+
+def test_resuming_refuses_another_network(data, tmp_path):
+    train_here(options(data, tmp_path), stop_at=1)
+    checkpoint = tmp_path / "last.safetensors"
+    tensors, state = read_checkpoint(checkpoint)
+    del tensors["ema.firstconv.weight"]
+    write_checkpoint(checkpoint, tensors, state)
+    with pytest.raises(WeightsError, match=r"1 missing \(firstconv\.weight\)"):
         resume(checkpoint)
 
 

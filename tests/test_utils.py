@@ -192,3 +192,15 @@ def test_atomic_path_names_what_cannot_be_written(tmp_path):
         tmp_path / "nothing.bin"
     ):
         pass
+
+
+def test_a_phones_large_picture_is_read_without_a_word(tmp_path, monkeypatch, recwarn):
+    utils.write_image(tmp_path / "large.png", np.zeros((40, 40, 3), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # it warns from here on, and refuses twice as many
+    assert utils.read_image(tmp_path / "large.png").shape == (40, 40, 3)
+    assert not [
+        warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)
+    ]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    with pytest.raises(utils.ImageError, match="more pixels than is safe"):
+        utils.read_image(tmp_path / "large.png")

@@ -249,3 +249,9 @@ def test_virtual_camera_without_its_package_or_driver(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvirtualcam", stub_package(no_driver))
     with pytest.raises(OSError, match=r"no virtual camera .*no device.*v4l2loopback"):
         VirtualCamera(30).write(background(48, 64))
+
+
+def test_a_folder_that_cannot_be_written_to_is_named():
+    writer = VideoWriter(Path("/proc/clip.mp4"), 25)
+    with pytest.raises(OSError, match=r"^cannot write /proc/clip\.mp4: "):
+        writer.write(np.zeros((32, 32, 3), np.uint8))
