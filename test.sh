@@ -33,7 +33,7 @@ trap 'exit 130' INT # pytest's own status then is 2, as for other failures
 failed=''
 for file in tests/test_*.py; do
     status=0
-    .venv/bin/python -m pytest -q -m "$selection" "$file" || status=$?
+    .venv/bin/python -m pytest -q -rs -m "$selection" "$file" || status=$?
     case $status in
         0 | 5) ;; # 5: nothing of this file was selected
         *) failed="$failed $file" ;;

@@ -144,7 +144,7 @@ def test_each_test_file_has_a_process_of_its_own(clone: Clone):
     assert clone.run("test.sh").returncode == 0
     runs = [line for line in clone.log() if line.startswith("run [-m] [pytest]")]
     assert runs == [
-        f"run [-m] [pytest] [-q] [-m] [not slow] [tests/test_{name}.py]" for name in ("one", "two")
+        f"run [-m] [pytest] [-q] [-rs] [-m] [not slow] [tests/test_{name}.py]" for name in ("one", "two")
     ]
 
 
