@@ -110,6 +110,7 @@ class LinkNet34(nn.Module):
         self.finalconv3 = NarrowConv2d(32, num_classes, 2, padding=1)
 
     def check_shape(self, x: flow.Tensor) -> None:
+        """Raises ValueError unless x is (N, 3, H, W) with H and W multiples of 32."""
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % STRIDE or x.shape[3] % STRIDE:
             raise ValueError(
                 f"the input's shape is {tuple(x.shape)}; it must be (N, 3, H, W), "

@@ -60,8 +60,10 @@ class Training:
         self.total_steps = self.epoch_steps * args.epochs
 
         flow.manual_seed(args.seed)
-        self.model = start_model(args) if state is None else new_model(args)
-        if state is not None:
+        if state is None:
+            self.model = start_model(args)
+        else:
+            self.model = new_model(args)
             load_arrays(self.model, without_prefix("model.", tensors))
         self.model.to(self.device)
         # The exponential moving average of the weights (EMA) is what is validated and used afterwards.
