@@ -30,7 +30,7 @@ from dataset import DataError, open_dataset
 from metrics import score_mask, summarise
 from pictures import find_pictures
 from published import print_published, published_iou
-from runtimes import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime
+from runtimes import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime, with_flip
 from sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
@@ -203,9 +203,10 @@ def open_splits(args: argparse.Namespace) -> dict:
 def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     """Give the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool."""
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
+    find = with_flip(runtime) if args.flip else runtime
     level = math.log(args.threshold / (1 - args.threshold))
     print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
-    return lambda image: find_logits(runtime, image, args.size, args.flip) > level
+    return lambda image: find_logits(find, image, args.size) > level
 
 
 def network_input(image: np.ndarray, size: int) -> np.ndarray:
@@ -213,14 +214,10 @@ def network_input(image: np.ndarray, size: int) -> np.ndarray:
     return preprocess(image, fit_size(*image.shape[:2], size))[None]
 
 
-def find_logits(runtime: Runtime, image: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
+def find_logits(runtime: Runtime, image: np.ndarray, size: int) -> np.ndarray:
     """Logits (HxW float32) at the image's own size; image: HWC uint8 RGB."""
     height, width = image.shape[:2]
-    batch = network_input(image, size)
-    logits = runtime(batch)[0, 0]
-    if flip:
-        mirrored = runtime(np.ascontiguousarray(batch[..., ::-1]))[0, 0]
-        logits = (logits + mirrored[:, ::-1]) / 2
+    logits = runtime(network_input(image, size))[0, 0]
     return cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
 
 

@@ -38,6 +38,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--weights", default=str(WEIGHTS), help="weights file, or 'published' (default: the repository's)")
     add("--size", type=int, help="longest side of the network's input (default: as the weights were trained)")
     add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
+    add("--no-flip", dest="flip", action="store_false", help="do not look at pictures in the mirror as well")
     add("--smooth", type=float, default=0.7, help="smoothing over time, 0 is off (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto")
     add("--device", choices=DEVICES, default="auto")

@@ -128,26 +128,24 @@ def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
 
     left = np.zeros((150, 300), bool)
     left[:, :150] = True
-    logits = evaluate.find_logits(runtime, red_where(left), 128, flip=False)
+    logits = evaluate.find_logits(runtime, red_where(left), 128)
     assert seen == [(1, 3, 64, 128)]
     assert logits.shape == (150, 300)
     assert np.array_equal(logits > 0, left)
 
 
-def test_flip_averages_with_the_mirrored_image():
-    place = np.arange(64, dtype=np.float32)
+@pytest.mark.parametrize("options, part", [((), 0.5), (("--flip",), 1.0)])
+def test_flip_looks_at_the_mirrored_image_too(options, part, tmp_path, red_is_face, monkeypatch, capsys):
+    def left_quarter(batch):
+        return np.where(np.arange(batch.shape[3]) < batch.shape[3] // 4, 3.0, -1.0) + 0 * batch[:, :1]
 
-    def runtime(batch):  # sees nothing but the column: left of 20 is face
-        return np.broadcast_to(20 - place, (1, 1, 32, 64)).copy()
-
-    image = np.zeros((32, 64, 3), np.uint8)
-    logits = evaluate.find_logits(runtime, image, 64, flip=True)
-    assert np.allclose(logits, ((20 - place) + (20 - place[::-1])) / 2)
-    red = red_where(np.arange(64)[None].repeat(32, 0) < 10)
-    assert np.allclose(
-        evaluate.find_logits(RedIsFace(), red, 64, flip=True),
-        evaluate.find_logits(RedIsFace(), red, 64, False),
-    )
+    left_quarter.name = "stub"
+    monkeypatch.setattr(evaluate, "open_runtime", lambda *choices: left_quarter)
+    both_quarters = np.zeros((64, 64), np.uint8)
+    both_quarters[:, :16] = both_quarters[:, 48:] = 255
+    write_pairs(tmp_path, {"a": (np.zeros((64, 64, 3), np.uint8), both_quarters)})
+    red_is_face("--data", tmp_path, "--size", 64, "--json", tmp_path / "j.json", *options)
+    assert json.loads((tmp_path / "j.json").read_text())["iou_mean"] == pytest.approx(part)
 
 
 @pytest.mark.parametrize("threshold, part", [(0.55, 1.0), (0.9, 0.0)])

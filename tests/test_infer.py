@@ -322,6 +322,27 @@ def test_ctrl_c_does_not_stop_the_finishing_of_a_recording(monkeypatch):
             REAL_SIGNAL(number, before)
 
 
+def left_quarter(batch: np.ndarray) -> np.ndarray:
+    """A network that sees nothing but the place."""
+    return np.where(np.arange(batch.shape[3]) < batch.shape[3] // 4, 30, -10) + 0 * batch[:, :1]
+
+
+@pytest.mark.parametrize("options, both", [((), True), (("--no-flip",), False)])
+def test_pictures_are_looked_at_in_the_mirror_too(options, both, monkeypatch):
+    monkeypatch.setattr(infer, "open_network", lambda args: left_quarter)
+    write_image("a.png", background(64, 64))
+    assert run("--source", "a.png", "--output", "m.png", "--view", "mask", "--size", "64", *options) == 0
+    mask = read_image("m.png")[32] > 127
+    assert mask[:16].all() and not mask[16:48].any() and mask[48:].all() == both
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_segment_looks_in_the_mirror_too(flip, monkeypatch):
+    monkeypatch.setattr(infer, "kept_runtime", lambda *how: left_quarter)
+    probability = infer.segment(np.zeros((64, 64, 3), np.uint8), size=64, flip=flip)
+    assert (probability[32, 8] > 0.5, probability[32, 56] > 0.5) == (True, flip)
+
+
 def test_segment_of_one_image(monkeypatch):
     monkeypatch.setattr(infer, "kept_runtime", lambda *how: red_runtime)
     frame = background(360, 640)

@@ -21,6 +21,7 @@ from runtimes import (
     int8_path,
     open_runtime,
     weights_digest,
+    with_flip,
 )
 from weights import WeightsError, write_weights
 
@@ -50,6 +51,14 @@ def write_int8(weights: Path, state: dict, digest: str) -> None:
     model = openvino.Core().read_model(build_onnx(state).SerializeToString())
     model.set_rt_info(digest, runtimes.DIGEST_KEY)
     openvino.save_model(model, str(int8_path(weights)))
+
+
+def test_with_flip_is_the_mean_with_the_mirrored_image():
+    def runtime(batch):  # sees its place beside what is there
+        return batch[:, :1] + np.arange(64, dtype=np.float32)
+
+    batch = batch_of(2, 3, 32, 64)
+    assert np.allclose(with_flip(runtime)(batch), batch[:, :1] + 31.5, atol=1e-5)
 
 
 def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: runtimes.OpenVinoRuntime) -> None:
