@@ -24,7 +24,7 @@ import numpy as np
 from augment import FACE, NOT_JUDGED, resize_mask
 from dataset import DataError, open_dataset
 from infer_options import WEIGHTS
-from runtimes import RuntimeUnavailable, open_runtime
+from runtimes import RuntimeUnavailable, open_runtime, with_flip
 from sample import path
 from segmenter import Segmenter, segment_picture
 from weights import trained_size
@@ -84,7 +84,7 @@ def small_faces(runtime, size: int, pairs: list, side: int) -> list[float]:
         follow = Segmenter(runtime, size)
         for _ in range(6):
             followed = follow(add_noise(frame, rng)).probability
-        picture = segment_picture(runtime, frame, size)
+        picture = segment_picture(with_flip(runtime), frame, size)  # as infer.py does
         scores.append([iou(whole, truth), iou(followed, truth), iou(picture, truth)])
     return np.mean(scores, axis=0).tolist()
 

@@ -13,7 +13,7 @@ from weights import check_linknet34, read_weights, trained_size
 
 ASSETS = Path(__file__).parent.parent / "assets"
 HEAD = (slice(0, 256), slice(100, 356))  # of the portrait
-HEAD_IOU = 0.955  # measured in f32 when the weights were put here
+HEAD_IOU = 0.959  # measured in f32 when the weights were put here
 
 
 def test_weights_are_whole_and_small():
