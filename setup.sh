@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes .venv, the virtual environment of this clone, and installs one of three sets of packages into it:
+# Makes .venv, the virtual environment of this clone, and installs one of four sets of packages into it:
 #
 #   bash setup.sh infer   # what infer.py needs on a CPU: 165 MB to download, Python 3.8 to 3.14
 #   bash setup.sh train   # with OneFlow and its CUDA libraries: 2.3 GB, Linux on x86-64 and Python 3.8 to 3.10
 #   bash setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
 #   bash setup.sh test    # with the tests' tools
 #
-# infer.sh, train.sh and test.sh begin with it. Each set holds `infer` and `train`. Nothing is done where the set is
-# there: .venv/installed-SET is a copy of what was installed, written when pip has succeeded.
+# infer.sh, train.sh and test.sh begin with it. `train` holds `infer`; `torch` and `test` hold both. Nothing is done
+# where the set is there: .venv/installed-SET is a copy of what was installed, written when pip has succeeded.
 # PYTHON=/path/to/python chooses the interpreter.
 set -euo pipefail
 
