@@ -25,10 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from backends import BACKENDS, BenchError, Worker
+from entries import check_linknet34
 from export import write_onnx
 from runtimes import PRECISIONS
 from utils import STRIDE, atomic_path, preprocess
-from weights import check_linknet34, read_weights
+from weights import read_weights
 from wholepath import bench_videos, read_frames
 
 ROOT = Path(__file__).resolve().parent

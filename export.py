@@ -18,8 +18,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from entries import check_linknet34
 from utils import atomic_path
-from weights import check_linknet34, read_weights, trained_size
+from weights import read_weights, trained_size
 
 OPSET = 17
 IR_VERSION = 8  # what goes with opset 17, so that runtimes of that age read it

@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from augment import FACE, NOT_JUDGED
 from dataset import DataError
+from entries import check_linknet34
 from examples import PlainExamples
 from runtimes import cuda_available
-from weights import check_linknet34, read_weights
+from weights import read_weights
 
 BATCH = 16
 RESULTS = {  # mean IoU in percent as (train, test), measured by their authors on their own data

@@ -23,9 +23,10 @@ from typing import Callable
 
 import numpy as np
 
+from entries import check_linknet34
 from hardware import has_amx, has_gpu_driver
 from utils import STRIDE
-from weights import check_linknet34, existing_weights, read_weights
+from weights import existing_weights, read_weights
 
 RUNTIMES = ("auto", "openvino", "oneflow")
 DEVICES = ("auto", "cpu", "cuda")

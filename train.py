@@ -22,10 +22,11 @@ from pathlib import Path
 
 from checkpoint import CheckpointError, read_checkpoint, without_prefix
 from dataset import DataError
+from entries import check_linknet34
 from hardware import DeviceError
 from options import given_options, parse_arguments
 from utils import ImageError
-from weights import WeightsError, check_linknet34
+from weights import WeightsError
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 STATE = {"options", "step", "epoch_sums", "best_iou", "log"}  # what a training cannot go on without

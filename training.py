@@ -23,6 +23,7 @@ from checkpoint import CheckpointError, with_prefix, without_prefix, write_check
 from curves import plot_curves, write_log
 from dataset import DataError, WithNoFace, open_dataset, readable_indices
 from demo import DemoFaces
+from entries import backbone_to_encoder, check_linknet34
 from examples import PlainExamples, TrainExamples, repeat_group, split_by_person
 from hardware import DeviceError
 from linknet import LinkNet34
@@ -31,7 +32,7 @@ from options import split_repeat
 from processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
 from quiet import flow
 from steps import make_step
-from weights import backbone_to_encoder, check_linknet34, read_weights
+from weights import read_weights
 
 
 class Training:

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from entries import check_linknet34
 from infer import segment
 from infer_options import WEIGHTS
 from masks import read_mask
 from utils import read_image
-from weights import check_linknet34, read_weights, trained_size
+from weights import read_weights, trained_size
 
 ASSETS = Path(__file__).parent.parent / "assets"
 HEAD = (slice(0, 256), slice(100, 356))  # of the portrait

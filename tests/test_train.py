@@ -19,11 +19,12 @@ import training as module
 from checkpoint import read_checkpoint, write_checkpoint
 from dataset import DataError
 from demo import DemoFaces
+from entries import check_linknet34
 from hardware import DeviceError
 from launch import free_port
 from options import given_options, parse_arguments
 from quiet import flow
-from weights import WeightsError, check_linknet34, read_weights
+from weights import WeightsError, read_weights
 
 ROOT = Path(__file__).parent.parent
 
