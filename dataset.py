@@ -81,7 +81,7 @@ class FaceSegData:
             raise DataError(
                 f"{self.mask_path}: the shape {self.masks.shape} does not fit the images' {shape}"
             )
-        if not len(self.images):
+        if not self.images.size:
             raise DataError(f"{self.image_path} holds no images")
         self.gain, self.shift = pixel_range(self.images, self.image_path, self.channels_first)
         self.names = [f"{index:06d}" for index in range(len(self.images))]
@@ -94,6 +94,8 @@ class FaceSegData:
         if self.channels_first:
             image = image.transpose(1, 2, 0)
         if image.dtype != np.uint8:
+            if not np.isfinite(image).all():
+                raise DataError(f"{self.image_path}[{index}] holds numbers that are not finite")
             image = np.clip(np.rint(image * self.gain + self.shift), 0, 255).astype(np.uint8)
         mask = np.asarray(self.masks[index]).reshape(self.height, self.width)
         return np.ascontiguousarray(image), label_values(mask, f"{self.mask_path}[{index}]")
@@ -187,7 +189,9 @@ def list_pictures(folder: Path) -> dict:
 
 def open_array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.lib.format.open_memmap(
+            path, mode="r"
+        )  # np.load would take an .npz and a pickle for one too
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:

@@ -321,6 +321,7 @@ def test_array_mask_keeps_128(pairs, tmp_path):
         (np.zeros((5, 3, 24, 32)), np.zeros((5, 24, 31)), ["mask_test.npy", "(5, 24, 31)"]),
         (np.zeros((5, 3, 24, 32)), np.zeros((4, 24, 32)), ["mask_test.npy", "(4, 24, 32)"]),
         (np.zeros((0, 3, 24, 32)), np.zeros((0, 24, 32)), ["img_test.npy", "no images"]),
+        (np.zeros((5, 3, 0, 32)), np.zeros((5, 0, 32)), ["img_test.npy", "no images"]),
         (np.full((5, 3, 24, 32), 300.0), np.zeros((5, 24, 32)), ["img_test.npy", "300"]),
         (np.full((5, 3, 24, 32), -9.0), np.zeros((5, 24, 32)), ["img_test.npy", "-9"]),
         (np.full((5, 3, 24, 32), np.nan), np.zeros((5, 24, 32)), ["img_test.npy", "nan"]),
@@ -346,6 +347,17 @@ def test_odd_value_in_an_array_names_array_index_and_value(pairs, tmp_path):
     assert readable_indices(found)[0].tolist() == [0, 1, 3, 4]
 
 
+def test_not_a_number_in_one_image_is_named(tmp_path):
+    images = np.zeros((40, 3, 8, 8), np.float32)
+    images[1, 0, 2, 3] = np.nan  # not in the images that tell the range
+    np.save(tmp_path / "img_test.npy", images)
+    np.save(tmp_path / "mask_test.npy", np.zeros((40, 8, 8), np.uint8))
+    arrays = open_dataset(tmp_path, "test")
+    assert arrays[0][0].max() == 0
+    with pytest.raises(DataError, match=r"img_test.npy\[1\] holds numbers that are not finite"):
+        arrays[1]
+
+
 def test_broken_array_files_are_named(pairs, tmp_path):
     np.save(tmp_path / "img_test.npy", pairs[0])
     with pytest.raises(DataError, match=r"mask_test.npy: no such file"):
@@ -356,6 +368,10 @@ def test_broken_array_files_are_named(pairs, tmp_path):
         with pytest.raises(DataError, match=r"mask_test.npy is not a readable .npy array"):
             open_dataset(tmp_path, "test")
     np.save(path, np.array([{"a": 1}], object), allow_pickle=True)  # would run what it holds
+    with pytest.raises(DataError, match=r"mask_test.npy is not a readable .npy array"):
+        open_dataset(tmp_path, "test")
+    with open(path, "wb") as file:
+        np.savez(file, np.zeros(3))  # mislabelled: several arrays in a zip
     with pytest.raises(DataError, match=r"mask_test.npy is not a readable .npy array"):
         open_dataset(tmp_path, "test")
 
