@@ -33,7 +33,7 @@ from pictures import find_pictures, is_pictures, name_outputs
 from pipeline import Pipeline, Result
 from player import Player, Stream
 from regions import Region
-from runtimes import RuntimeUnavailable, open_runtime, with_flip
+from runtimes import RuntimeUnavailable, live_size, open_runtime, with_flip
 from sample import Sample
 from segmenter import Segmenter, segment_picture, to_mask
 from sources import Frame, SourceError, open_video
@@ -112,6 +112,7 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     source = open_source(args, endless=output is None and bool(window or args.virtual_camera))
     try:
         network = open_network(args)
+        size = choose_size(args, network) if source.live else args.size
         sinks = [VideoWriter(output, source.rate)] if output else []
         sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
     except BaseException:
@@ -119,7 +120,7 @@ def run_video(args: argparse.Namespace, views: list) -> int:
         raise
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
     timing = Timing()
-    segmenter = Segmenter(network, args.size, args.follow, args.smooth, timing, args.level)
+    segmenter = Segmenter(network, size, args.follow, args.smooth, timing, args.level)
     stream = Stream(source.name, source.rate, source.live)
 
     def look_for(view: str) -> None:
@@ -284,6 +285,23 @@ def open_network(args: argparse.Namespace):
 
         weights = fetch_published("linknet")
     return open_runtime(weights, args.runtime, args.device, args.precision)
+
+
+def choose_size(args: argparse.Namespace, network) -> int:
+    """The longest side of the network's input for a live source: smaller on a slow processor.
+
+    Not where the user chose it, nor to hide faces, of which a smaller one misses more.
+    """
+    if args.size_chosen or args.view == "blur-face":
+        return args.size
+    size, took = live_size(network, args.size)
+    if size < args.size:
+        print(
+            f"the network takes {1000 * took:.0f} ms at {args.size} pixels here: taking {size}, "
+            f"which is less exact (--size {args.size} keeps it)",
+            file=sys.stderr,
+        )
+    return size
 
 
 def print_summary(count: int, what: str, seconds: float, timing: Timing | None) -> None:

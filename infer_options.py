@@ -36,7 +36,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--alpha", type=float, default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
     add("--threshold", type=float, default=0.5, help="probability at the face's edge (default: %(default)s)")
     add("--weights", default=str(WEIGHTS), help="weights file, or 'published' (default: the repository's)")
-    add("--size", type=int, help="longest side of the network's input (default: as the weights were trained)")
+    add(
+        "--size",
+        type=int,
+        help="longest side of the network's input (default: as the weights were trained; "
+        "a camera's may be smaller on a slow processor)",
+    )
     add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
     add("--no-flip", dest="flip", action="store_false", help="do not look at pictures in the mirror as well")
     add("--smooth", type=float, default=0.7, help="smoothing over time, 0 is off (default: %(default)s)")
@@ -51,6 +56,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--timing", action="store_true", help="at the end, print how long each stage took")
     args = parser.parse_args(argv)
     refuse_empty(parser, args)
+    args.size_chosen = args.size is not None
     if args.size is None:
         args.size = trained_size(args.weights)
     if args.size < STRIDE or args.size % STRIDE:

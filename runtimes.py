@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import importlib.util
 import sys
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -25,12 +26,16 @@ import numpy as np
 
 from entries import check_linknet34
 from hardware import has_amx, has_gpu_driver
-from utils import STRIDE
+from utils import STRIDE, fit_size
 from weights import existing_weights, read_weights
 
 RUNTIMES = ("auto", "openvino", "oneflow")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "f32", "bf16", "int8")
+LIVE_SECONDS = 0.04  # for the network, of a camera's picture
+LIVE_SMALLEST = (
+    128  # below it faces lose their shape (at 96 five points of IoU against 224, at 128 one and a half)
+)
 DIGEST_KEY = ["linknet34", "weights_sha256"]  # where the INT8 form says which weights it was made from
 
 
@@ -112,6 +117,24 @@ def open_runtime(
 def with_flip(runtime: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """The runtime that gives the mean of an image's logits and its mirror image's, in twice the time."""
     return lambda batch: (runtime(batch) + runtime(batch[..., ::-1])[..., ::-1]) / 2
+
+
+def live_size(runtime: Callable[[np.ndarray], np.ndarray], size: int) -> tuple[int, float]:
+    """(The longest side for live pictures here, the seconds that one of `size` takes).
+
+    The largest multiple of 32, from LIVE_SMALLEST to `size`, at which the network is expected to take
+    LIVE_SECONDS at most: its time goes with the number of pixels.
+    """
+    batch = np.zeros((1, 3, *fit_size(3, 4, size)), np.float32)
+    runtime(batch)  # the first call takes longer
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        runtime(batch)
+        times.append(time.perf_counter() - start)
+    took = min(times)
+    fast = int(size * min(1.0, LIVE_SECONDS / took) ** 0.5) // STRIDE * STRIDE
+    return max(fast, min(LIVE_SMALLEST, size)), took
 
 
 def open_openvino(weights: Path, precision: str, remark: str = "") -> OpenVinoRuntime:

@@ -257,6 +257,35 @@ def camera_of(frames: list, monkeypatch) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "source, options, wanted",
+    [
+        ("0", (), 64),
+        ("0", ("--size", "96"), 96),
+        ("0", ("--view", "blur-face"), 224),
+        ("in.mp4", (), 224),
+    ],
+)
+def test_a_slow_processor_sees_a_camera_smaller(source, options, wanted, monkeypatch, capsys):
+    sizes = []
+
+    def seen(batch):
+        sizes.append(max(batch.shape[2:]))
+        return red_runtime(batch)
+
+    seen.name = "red on CPU"
+    clip("in.mp4", count=4)
+    camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
+    if source != "0":
+        monkeypatch.setattr(infer, "open_video", sources.open_video)
+    monkeypatch.setattr(infer, "open_network", lambda args: seen)
+    monkeypatch.setattr(infer, "live_size", lambda runtime, size: (64, 0.3))
+    assert run("--source", source, "--no-follow", "--output", "o.mp4", "--max-frames", "3", *options) == 0
+    assert set(sizes) == {wanted}
+    told = "300 ms at 224 pixels here: taking 64" in capsys.readouterr().err
+    assert told == (wanted == 64)
+
+
 def test_a_camera_that_is_unplugged_leaves_a_playable_recording(monkeypatch, capsys):
     camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
     assert run("--source", "0", "--output", "out.mp4") == 1

@@ -19,6 +19,7 @@ from runtimes import (
     choose_runtime,
     import_openvino,
     int8_path,
+    live_size,
     open_runtime,
     weights_digest,
     with_flip,
@@ -59,6 +60,22 @@ def test_with_flip_is_the_mean_with_the_mirrored_image():
 
     batch = batch_of(2, 3, 32, 64)
     assert np.allclose(with_flip(runtime)(batch), batch[:, :1] + 31.5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "milliseconds, size, wanted",
+    [(20, 224, 224), (39, 224, 224), (60, 224, 160), (80, 224, 128), (999, 224, 128), (999, 96, 96)],
+)
+def test_live_size_is_what_the_processor_can_do(milliseconds, size, wanted, monkeypatch):
+    now = [0.0, 5.0]  # the time, and what the first call takes
+
+    def runtime(batch):
+        assert batch.shape[:2] == (1, 3) and max(batch.shape[2:]) == size
+        now[0] += milliseconds / 1000 + now[1]
+        now[1] = 0.0
+
+    monkeypatch.setattr(runtimes.time, "perf_counter", lambda: now[0])
+    assert live_size(runtime, size) == (wanted, pytest.approx(milliseconds / 1000))
 
 
 def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: runtimes.OpenVinoRuntime) -> None:
