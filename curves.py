@@ -29,6 +29,8 @@ def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
 
     with open(log, newline="") as file:
         rows = list(csv.DictReader(file))
+    if not rows:
+        raise ValueError(f"{log} holds no epochs")
     column = {name: [float(row[name]) for row in rows] for name in ("epoch", "loss", "train_iou", "val_iou")}
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
     left.plot(column["epoch"], column["loss"], marker=".", label="training")
@@ -49,7 +51,7 @@ if __name__ == "__main__":
         sys.exit("usage: python curves.py LOG.csv PICTURE.png")
     try:
         plot_curves(*sys.argv[1:])
-    except (ImportError, OSError, KeyError, ValueError) as error:
+    except (ImportError, OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         sys.exit(f"curves.py: no log to draw, nothing to draw with, or nowhere to write: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -19,7 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from entries import check_linknet34
-from utils import atomic_path
+from utils import atomic_path, refuse_empty
 from weights import read_weights, trained_size
 
 OPSET = 17
@@ -150,6 +150,7 @@ def parse_arguments() -> argparse.Namespace:
         "--size", type=int, help="INT8: longest side of the network's input (as the weights were trained)"
     )
     args = parser.parse_args()
+    refuse_empty(parser, args)
     if args.int8 and not args.data:
         parser.error("--int8 needs --data DIR: it is calibrated and judged on pictures of faces")
     if args.output and not args.int8 and Path(args.output).suffix.lower() != ".onnx":

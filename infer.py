@@ -124,8 +124,9 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     stream = Stream(source.name, source.rate, source.live)
 
     def look_for(view: str) -> None:
-        # To hide faces, the whole frame is looked at each time for those that come in.
+        # To hide faces, the whole frame is looked at each time for those that come in, at the full size.
         segmenter.check_whole_frame(1 if view == "blur-face" else CHECK_EVERY)
+        segmenter.set_size(args.size if view == "blur-face" else size)
 
     player = Player(views, args.threshold, stream, sinks, window, args.folder, timing, look_for)
     start = time.perf_counter()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import cv2
 from PIL import Image
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--output", default="assets/demo.webp", help="an animated .webp or .gif")
     args = parser.parse_args()
+    if Path(args.output).suffix.lower() not in (".webp", ".gif"):
+        parser.error(f"--output {args.output}: it must end in .webp or .gif")
     try:
         pictures = draw(args.weights, args.device)
         with atomic_path(args.output) as temporary:

@@ -26,7 +26,7 @@ import numpy as np
 
 from entries import check_linknet34
 from hardware import has_amx, has_gpu_driver
-from utils import STRIDE, fit_size
+from utils import STRIDE, fit_size, refuse_empty
 from weights import existing_weights, read_weights
 
 RUNTIMES = ("auto", "openvino", "oneflow")
@@ -254,6 +254,7 @@ def main() -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     args = parser.parse_args()
+    refuse_empty(parser, args)
     try:
         print(open_runtime(args.weights, args.runtime, args.device, args.precision).name)
     except (OSError, ValueError, RuntimeUnavailable) as error:

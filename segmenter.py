@@ -108,6 +108,12 @@ class Segmenter:
         if self.follow is not None:
             self.follow.check_every = every
 
+    def set_size(self, size: int) -> None:
+        """From the next frame on, the longest side of the network's input."""
+        self.size = size
+        if self.follow is not None:
+            self.follow.long_side = size
+
     def __call__(self, frame: np.ndarray) -> Mask:
         """frame: HWC uint8 BGR. Raises whatever the runtime raises."""
         if frame.shape != self.shape:  # streams may change it

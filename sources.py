@@ -78,6 +78,7 @@ def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) 
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"{spec} cannot be opened: check the address, and that its server runs")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         # A stream that knows its length is a file at the other end: all of it is wanted, in order.
         kind = VideoFile if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0 else Live
         return kind(capture, spec, stride)
@@ -90,6 +91,7 @@ def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) 
     if not capture.isOpened():
         capture.release()
         raise SourceError(f"{spec} cannot be opened: it is no video, of an unknown format, or cut off")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a telephone's videos say which side is up; 4.11 leaves it
     return VideoFile(capture, spec, stride)
 
 

@@ -163,10 +163,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     is raised again with a message that names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.stem}.tmp{os.getpid()}{path.suffix}")
+    temporary = path.parent / f"{path.stem}.tmp{os.getpid()}{path.suffix}"
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder")
+        if path.exists() and not path.is_file():  # moving onto it would replace it
+            raise OSError(22, "it is a device or a pipe, not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)

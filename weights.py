@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from formats import WeightsError, read_oneflow_directory, read_torch
-from utils import atomic_path
+from utils import atomic_path, refuse_empty
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 
@@ -157,6 +157,9 @@ def main() -> None:
         "--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust"
     )
     args = parser.parse_args()
+    refuse_empty(parser, args)
+    if Path(args.output).suffix.lower() in TORCH_SUFFIXES:
+        parser.error(f"--output {args.output}: it would be taken for PyTorch's; end it in .safetensors")
     if not 0 <= args.share <= 1:
         parser.error(f"--share {args.share}: it must be from 0 to 1")
     try:

@@ -322,6 +322,16 @@ def test_to_hide_faces_the_whole_frame_is_looked_at_each_time(monkeypatch, view,
     assert intervals == wanted
 
 
+def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
+    sizes = []
+    camera_of([background(48, 64, seed) for seed in range(60)], monkeypatch)
+    monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow("....vvv" + "." * 3 + "q"))
+    monkeypatch.setattr(infer, "live_size", lambda runtime, size: (64, 0.3))
+    monkeypatch.setattr(infer.Segmenter, "set_size", lambda self, size: sizes.append(size))
+    assert run("--source", "0") == 0
+    assert sizes[0] == 64 and sizes[-1] == 224
+
+
 @pytest.mark.parametrize("source", ["sample", "in.png"])
 def test_a_snapshot_that_cannot_be_written_is_no_success(monkeypatch, source, capsys):
     write_image("in.png", background(48, 64))

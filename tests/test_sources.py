@@ -268,3 +268,26 @@ def test_a_video_behind_an_address_is_read_like_a_file():
     capture = FakeCapture(numbered(7), count=7)
     source = open_video("http://host/clip.mp4", opener=lambda *how: capture)
     assert not source.live and len(read_all(source)) == 7
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_telephones_video_is_turned_upright(degrees, tmp_path):
+    path = tmp_path / "a.mp4"
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:24, :32] = 255  # the corner tells how it was turned
+    video = VideoWriter(str(path), 25)
+    for _ in range(5):
+        video.write(frame)
+    video.close()
+    data = bytearray(path.read_bytes())
+    a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    matrix = [a << 16, b << 16, 0, -b << 16, a << 16, 0, 0, 0, 1 << 30]
+    start = data.index(b"tkhd") + 44
+    data[start : start + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in matrix)
+    path.write_bytes(data)
+    source = open_video(str(path))
+    image = source.read().image
+    source.close()
+    wanted = np.rot90(frame, -degrees // 90)
+    assert image.shape == wanted.shape
+    assert np.abs(image.astype(int) - wanted).mean() < 25

@@ -204,3 +204,16 @@ def test_a_phones_large_picture_is_read_without_a_word(tmp_path, monkeypatch, re
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
     with pytest.raises(utils.ImageError, match="more pixels than is safe"):
         utils.read_image(tmp_path / "large.png")
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="pipe: it is a device or a pipe"), utils.atomic_path(pipe) as path:
+        path.write_bytes(b"x")
+    assert pipe.is_fifo()
+
+
+def test_the_current_folder_is_no_file_to_write():
+    with pytest.raises(OSError, match="it is a folder"), utils.atomic_path(""):
+        pass

@@ -295,3 +295,11 @@ def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Pa
     result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
     assert result.returncode == 2 and "--share 2.0: it must be from 0 to 1" in result.stderr
     assert not (tmp_path / "both.safetensors").exists()
+
+
+@pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "end it in .safetensors")])
+def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights):
+    output = tmp_path / output if output else output
+    result = run("--weights", random_weights, "--output", output)
+    assert result.returncode == 2 and words in result.stderr
+    assert not any(tmp_path.iterdir())
