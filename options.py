@@ -144,6 +144,8 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
     if min(args.seed, args.workers, args.gentle_epochs) < 0:
         parser.error("--seed, --workers and --gentle-epochs must not be negative")
+    if args.seed >= 2**63:
+        parser.error(f"--seed {args.seed}: it must be below 2**63")
     if args.repeat:
         try:
             split_repeat(args.repeat)

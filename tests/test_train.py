@@ -317,6 +317,7 @@ def test_demo_needs_no_data(tmp_path):
         (["--batch-size", "400"], "--batch-size"),
         (["--epochs", "0"], "--epochs"),
         (["--seed", "-1"], "--seed"),
+        (["--seed", "9" * 25], "below 2**63"),
         (["--weights", ""], "--weights is empty"),
         (["--demo"], "goes without --data"),
         (["--weights", "a", "--backbone", "b"], "go without --backbone"),
