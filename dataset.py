@@ -189,9 +189,8 @@ def list_pictures(folder: Path) -> dict:
 
 def open_array(path: Path) -> np.ndarray:
     try:
-        return np.lib.format.open_memmap(
-            path, mode="r"
-        )  # np.load would take an .npz and a pickle for one too
+        # np.load would take an .npz for one too
+        return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:

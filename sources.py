@@ -75,24 +75,22 @@ def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) 
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_SECONDS * 1000]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_SECONDS * 1000]
         capture = opener(spec, cv2.CAP_FFMPEG, limits)
-        if not capture.isOpened():
-            capture.release()
-            raise SourceError(f"{spec} cannot be opened: check the address, and that its server runs")
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        # A stream that knows its length is a file at the other end: all of it is wanted, in order.
-        kind = VideoFile if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0 else Live
-        return kind(capture, spec, stride)
-    path = Path(spec)
-    if not path.exists():
-        raise SourceError(f"{spec}: there is no such file or folder")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{spec}: the file is empty")
-    capture = opener(str(path.absolute()))  # a relative name with a colon would be an address to FFmpeg
+        reason = "check the address, and that its server runs"
+    else:
+        path = Path(spec)
+        if not path.exists():
+            raise SourceError(f"{spec}: there is no such file or folder")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SourceError(f"{spec}: the file is empty")
+        capture = opener(str(path.absolute()))  # a relative name with a colon would be an address to FFmpeg
+        reason = "it is no video, of an unknown format, or cut off"
     if not capture.isOpened():
         capture.release()
-        raise SourceError(f"{spec} cannot be opened: it is no video, of an unknown format, or cut off")
+        raise SourceError(f"{spec} cannot be opened: {reason}")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a telephone's videos say which side is up; 4.11 leaves it
-    return VideoFile(capture, spec, stride)
+    # A stream that knows its length is a file at the other end: all of it is wanted, in order.
+    live = is_stream(spec) and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
+    return (Live if live else VideoFile)(capture, spec, stride)
 
 
 def _why_no_camera(index: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scenes import left_quarter
 
 import evaluate
 from dataset import open_dataset
@@ -136,10 +137,6 @@ def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
 
 @pytest.mark.parametrize("options, part", [((), 0.5), (("--flip",), 1.0)])
 def test_flip_looks_at_the_mirrored_image_too(options, part, tmp_path, red_is_face, monkeypatch, capsys):
-    def left_quarter(batch):
-        return np.where(np.arange(batch.shape[3]) < batch.shape[3] // 4, 3.0, -1.0) + 0 * batch[:, :1]
-
-    left_quarter.name = "stub"
     monkeypatch.setattr(evaluate, "open_runtime", lambda *choices: left_quarter)
     both_quarters = np.zeros((64, 64), np.uint8)
     both_quarters[:, :16] = both_quarters[:, 48:] = 255

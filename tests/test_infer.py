@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import background, draw_face, iou, red_runtime
+from scenes import background, draw_face, iou, left_quarter, red_runtime
 from test_player import FakeWindow
 from test_sources import FakeCapture, stream  # noqa: F401, a fixture
 
@@ -359,11 +359,6 @@ def test_ctrl_c_does_not_stop_the_finishing_of_a_recording(monkeypatch):
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):
             REAL_SIGNAL(number, before)
-
-
-def left_quarter(batch: np.ndarray) -> np.ndarray:
-    """A network that sees nothing but the place."""
-    return np.where(np.arange(batch.shape[3]) < batch.shape[3] // 4, 30, -10) + 0 * batch[:, :1]
 
 
 @pytest.mark.parametrize("options, both", [((), True), (("--no-flip",), False)])
