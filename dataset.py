@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from masks import DataError, label_values, read_mask
-from pictures import find_pictures, picture_files
+from media.pictures import find_pictures, picture_files
 from utils import IMAGE_SUFFIXES, MEAN, STD, ImageError, read_image
 
 

@@ -27,11 +27,12 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import DataError, open_dataset
-from metrics import score_mask, summarise
-from pictures import find_pictures
-from published import print_published, published_iou
-from runtimes import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime, with_flip
-from sheet import contact_sheet
+from media.pictures import find_pictures
+from runtimes.runtime import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime, with_flip
+from runtimes.weights import trained_size
+from training.metrics import score_mask, summarise
+from training.published import print_published, published_iou
+from training.sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
     STRIDE,
@@ -43,7 +44,6 @@ from utils import (
     refuse_empty,
     write_image,
 )
-from weights import trained_size
 
 Runtime = Callable[[np.ndarray], np.ndarray]  # (N, 3, H, W) float32 -> (N, 1, H, W) logits, see runtimes.py
 HEADINGS = {  # of the table, for the keys of a summary
@@ -190,7 +190,7 @@ def open_splits(args: argparse.Namespace) -> dict:
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; give your own with --data, or fetch the published one with "
-            "`python download.py data`"
+            "`python -m runtimes.download data`"
         )
     names = [
         name

@@ -27,22 +27,22 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from follow import CHECK_EVERY
-from infer_options import WEIGHTS, parse_arguments
-from pictures import find_pictures, is_pictures, name_outputs
-from pipeline import Pipeline, Result
-from player import Player, Stream
-from regions import Region
-from runtimes import RuntimeUnavailable, live_size, open_runtime, with_flip
-from sample import Sample
-from segmenter import Segmenter, segment_picture, to_mask
-from sources import Frame, SourceError, open_video
-from timing import Timing
+from faces.follow import CHECK_EVERY
+from faces.regions import Region
+from faces.segmenter import Segmenter, segment_picture, to_mask
+from faces.timing import Timing
+from media.options import WEIGHTS, parse_arguments
+from media.pictures import find_pictures, is_pictures, name_outputs
+from media.pipeline import Pipeline, Result
+from media.player import Player, Stream
+from media.sample import Sample
+from media.sources import Frame, SourceError, open_video
+from media.views import VIEWS, parse_color, parse_view, write_picture
+from media.window import Window, has_display
+from media.writers import VideoWriter, VirtualCamera
+from runtimes.runtime import RuntimeUnavailable, live_size, open_runtime, with_flip
+from runtimes.weights import trained_size
 from utils import ImageError, read_image
-from views import VIEWS, parse_color, parse_view, write_picture
-from weights import trained_size
-from window import Window, has_display
-from writers import VideoWriter, VirtualCamera
 
 SINGLE = Stream("picture", rate=1.0, live=False)
 
@@ -282,7 +282,7 @@ def open_source(args: argparse.Namespace, endless: bool):
 def open_network(args: argparse.Namespace):
     weights = args.weights
     if weights == "published":
-        from download import fetch_published
+        from runtimes.download import fetch_published
 
         weights = fetch_published("linknet")
     return open_runtime(weights, args.runtime, args.device, args.precision)

@@ -22,7 +22,7 @@ for argument in "$@"; do
 done
 
 if [ $help = yes ] && [ ! -e "$root/.venv/installed-infer" ]; then # nothing is downloaded to be read about
-    exec bash "$root/setup.sh" help infer
+    exec bash "$root/tools/setup.sh" help infer
 fi
-bash "$root/setup.sh" $packages
+bash "$root/tools/setup.sh" $packages
 exec "$root/.venv/bin/python" "$root/infer.py" "$@"

@@ -8,8 +8,8 @@ Efficient Semantic Segmentation", VCIP 2017, on ResNet34. Its 306 state-dict ent
 shapes of the published checkpoint.
 """
 
-from quiet import flow
 from resnet import ResNet34
+from runtimes.quiet import flow
 from utils import STRIDE
 
 nn, F = flow.nn, flow.nn.functional

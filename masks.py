@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from augment import FACE, NOT_JUDGED
-from utils import open_picture
+from utils import FACE, NOT_JUDGED, open_picture
 
 
 class DataError(ValueError):

@@ -11,7 +11,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 for argument in "$@"; do
     case $argument in
         -h | --help)
-            exec bash setup.sh help test
+            exec bash tools/setup.sh help test
             ;;
     esac
 done
@@ -21,7 +21,7 @@ if [ "${1:-}" = --slow ]; then
     selection='slow or not slow'
 fi
 
-bash setup.sh test
+bash tools/setup.sh test
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 if [ $# -gt 0 ]; then
@@ -31,7 +31,7 @@ fi
 # A process for each file: after hundreds of tests, OneFlow, OpenVINO and onnxruntime together in one process crash.
 trap 'exit 130' INT # pytest's own status then is 2, as for other failures
 failed=''
-for file in tests/test_*.py; do
+for file in tests/test_*.py tests/*/test_*.py; do
     status=0
     .venv/bin/python -m pytest -q -rs -m "$selection" "$file" || status=$?
     case $status in

@@ -20,13 +20,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from checkpoint import CheckpointError, read_checkpoint, without_prefix
 from dataset import DataError
-from entries import check_linknet34
-from hardware import DeviceError
-from options import given_options, parse_arguments
+from runtimes.entries import check_linknet34
+from runtimes.hardware import DeviceError
+from runtimes.weights import WeightsError
+from training.checkpoint import CheckpointError, read_checkpoint, without_prefix
+from training.options import given_options, parse_arguments
 from utils import ImageError
-from weights import WeightsError
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 STATE = {"options", "step", "epoch_sums", "best_iou", "log"}  # what a training cannot go on without
@@ -40,7 +40,7 @@ def main() -> None:
         else:
             check_output(Path(args.output))
             tensors, state = {}, None
-        from training import Training  # late: it takes seconds, and there may be no OneFlow here
+        from training.loop import Training  # late: it takes seconds, and there may be no OneFlow here
 
         training = Training(args, tensors, state)
         check_writable(Path(args.output))

@@ -26,16 +26,16 @@ for argument in "$@"; do
 done
 
 if [ $help = yes ] && [ ! -e "$root/.venv/installed-train" ]; then # nothing is downloaded to be read about
-    exec bash "$root/setup.sh" help train
+    exec bash "$root/tools/setup.sh" help train
 fi
-bash "$root/setup.sh" $packages
+bash "$root/tools/setup.sh" $packages
 if [ $data = missing ]; then
-    folder=$("$python" "$root/download.py" data)
+    folder=$("$python" "$root/runtimes/download.py" data)
     set -- --data "$folder" "$@"
 fi
 if [ $start = missing ]; then
     # On data of one's own the backbone is a help, not a condition; on the published data it is part of the result.
-    if folder=$("$python" "$root/download.py" backbone); then
+    if folder=$("$python" "$root/runtimes/download.py" backbone); then
         set -- --backbone "$folder" "$@"
     elif [ $data = given ]; then
         printf 'Training starts from random weights instead, which takes longer; --backbone none asks for that.\n' >&2
@@ -47,5 +47,5 @@ fi
 if [ "${NPROC:-1}" = 1 ] && [ "${NNODES:-1}" = 1 ]; then
     exec "$python" "$root/train.py" "$@"
 fi
-exec "$python" "$root/launch.py" --processes "${NPROC:-1}" --nodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}" \
+exec "$python" "$root/training/launch.py" --processes "${NPROC:-1}" --nodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}" \
     --address "${MASTER_ADDR:-127.0.0.1}" --port "${MASTER_PORT:-0}" "$root/train.py" "$@"

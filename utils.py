@@ -23,6 +23,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MEAN = np.array([123.68, 116.779, 103.939], np.float32)
 STD = np.array([58.393, 57.12, 57.375], np.float32)
 
+FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
+
 STRIDE = 32  # the network halves the sides five times
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")

@@ -5,12 +5,16 @@ The names and shapes are spelled out here, not taken from `linknet.py` or `weigh
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from stub_clone import Clone
+
+# Programs that tests start with `python -m` are found from any folder.
+os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
 
 
 def norm_entries(name: str, channels: int) -> dict:

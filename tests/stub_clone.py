@@ -11,8 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "basename", "cat", "chmod", "cp", "dirname", "flock", "mkdir", "mv", "rm", "sed", "uname")
-SCRIPTS = ("setup.sh", "train.sh", "infer.sh", "test.sh")
-REQUIREMENTS = tuple(f"requirements{name}.txt" for name in ("-infer", "", "-torch", "-test"))
+SCRIPTS = ("tools/setup.sh", "train.sh", "infer.sh", "test.sh")
+REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in ("infer", "torch", "test")))
 
 # An interpreter: it answers what the scripts ask, and writes down what they have it run.
 PYTHON_STUB = """#!/usr/bin/env bash
@@ -64,6 +64,7 @@ class Clone:
         for path in (self.root, self.stubs, self.home):
             path.mkdir()
         for name in (*SCRIPTS, *REQUIREMENTS):
+            (self.root / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         for tool in TOOLS:
             (self.stubs / tool).symlink_to(shutil.which(tool))

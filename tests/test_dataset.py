@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from dataset import DataError, FaceSegData, PairFolder, WithNoFace, open_dataset, readable_indices
-from demo import DemoFaces
 from masks import label_values, read_mask
+from training.demo import DemoFaces
 from utils import MEAN, STD, ImageError, write_image
 
 ROOT = Path(__file__).parent.parent

@@ -13,11 +13,11 @@ from scenes import left_quarter
 
 import evaluate
 from dataset import open_dataset
-from demo import DemoFaces
-from examples import PlainExamples
-from published import batch_iou, published_iou
-from sheet import contact_sheet
-from weights import write_weights
+from runtimes.weights import write_weights
+from training.demo import DemoFaces
+from training.examples import PlainExamples
+from training.published import batch_iou, published_iou
+from training.sheet import contact_sheet
 
 ROOT = Path(__file__).parent.parent
 KEYS = [
@@ -346,7 +346,7 @@ def test_impossible_options_are_refused(option):
 
 def test_published_protocol_uses_each_batchs_own_statistics(random_state, random_weights):
     from linknet import LinkNet34
-    from quiet import flow
+    from runtimes.quiet import flow
 
     faces = DemoFaces(17, size=32)
     network = LinkNet34()

@@ -18,9 +18,9 @@ from test_player import FakeWindow
 from test_sources import FakeCapture, stream  # noqa: F401, a fixture
 
 import infer
-import sources
+from media import sources
+from media.writers import VideoWriter
 from utils import read_image, write_image
-from writers import VideoWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_SIGNAL = signal.signal
@@ -221,7 +221,7 @@ def test_missing_weights_are_told(monkeypatch, capsys):
 
 
 def test_published_weights_are_fetched_on_request(monkeypatch):
-    import download
+    from runtimes import download
 
     monkeypatch.undo()
     opened = []

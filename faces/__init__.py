@@ -1,0 +1,1 @@
+"""From a frame to its mask. No files, no screen."""

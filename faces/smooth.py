@@ -1,0 +1,92 @@
+"""Temporal smoothing of masks that follows motion.
+
+    smooth = Smooth(0.5)
+    for image, region in ...:
+        probability = smooth(probability, image, region)
+
+A network that judges each frame alone lets the mask's edge flicker. Here each mask is blended with the one
+before, moved along by the optical flow between the two images (DIS: Kroeger et al., "Fast Optical Flow using
+Dense Inverse Search", ECCV 2016). Where the moved image does not match the new one (something was uncovered,
+moved too fast, or the light changed), the old mask has no weight, so that nothing trails behind.
+`measure.py` measures flicker by dtSSD, the measure of Erofeev et al., "Perceptually Motivated Benchmark for
+Video Matting", BMVC 2015.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from faces.regions import Region, between
+
+CHANGE = 10.0  # grey levels of difference at which the old mask's weight has fallen to 37%
+NEIGHBOURS = 5  # pixels over which the difference is averaged, so that camera noise does not count as change
+
+
+class Smooth:
+    """Remembers one mask and its image. One for each stream of frames."""
+
+    def __init__(self, strength: float):
+        """strength: 0 (off) to below 1: the weight of the mask before, where nothing changed."""
+        if not 0 <= strength < 1:
+            raise ValueError(f"the smoothing is {strength}; it must be from 0 to below 1")
+        self.strength = strength
+        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.flow.setFinestScale(1)  # the preset's 2 is too coarse for images as small as these
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the mask: the next one is passed on as it is."""
+        self.before = None  # (probability, half-size grey image, region)
+
+    def __call__(self, probability: np.ndarray, image: np.ndarray, region: Region) -> np.ndarray:
+        """The smoothed probability, HxW float32, 0..1.
+
+        probability: HxW float32. image: what the network saw, HxWx3 uint8 RGB. region: where in the frame
+        it lies; it may be another one, and of another size, than the one before.
+        """
+        if not self.strength:
+            return probability
+        height, width = probability.shape
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        grey = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        if self.before is not None:
+            old_mask, weight = self._moved(grey, region, (height, width))
+            old_mask -= probability
+            old_mask *= weight
+            probability = probability + old_mask
+        self.before = probability, grey, region
+        return probability
+
+    def _moved(
+        self, grey: np.ndarray, region: Region, size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The old mask moved to where its image is now, and its weight, both HxW float32 of `size`."""
+        mask, old_grey, old_region = self.before
+        if old_region != region or mask.shape != size:
+            matrix = between(old_region, mask.shape, region, size)
+            mask = _warp(mask, matrix, size)
+            matrix = between(old_region, old_grey.shape, region, grey.shape)
+            old_grey = _warp(old_grey, matrix, grey.shape)
+        flow = self.flow.calc(grey, old_grey, None)  # from a place now to the same thing's place before
+        places = _grid(*grey.shape) + flow
+        moved_grey = cv2.remap(old_grey, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        difference = cv2.absdiff(grey, moved_grey).astype(np.float32)
+        difference = cv2.blur(difference, (NEIGHBOURS, NEIGHBOURS))
+        weight = self.strength * np.exp(-((difference / CHANGE) ** 2))
+
+        height, width = size
+        places = cv2.resize(flow, (width, height)) * (width / grey.shape[1]) + _grid(height, width)
+        moved_mask = cv2.remap(mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return moved_mask, cv2.resize(weight, (width, height))
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Outside the old image there was nothing: 0."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=flags)
+
+
+def _grid(height: int, width: int) -> np.ndarray:
+    """HxWx2 float32: each pixel's own (x, y)."""
+    return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))

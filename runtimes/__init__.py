@@ -1,0 +1,1 @@
+"""Weights files and what runs them: OneFlow, OpenVINO, ONNX; precision; download."""

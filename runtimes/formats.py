@@ -1,0 +1,115 @@
+"""Reading weights that other programs wrote: OneFlow's directories and PyTorch's files.
+
+    from runtimes.formats import read_oneflow_directory, read_torch
+    state = read_oneflow_directory(Path("linknet_oneflow_model"), allow_pickle=False)  # {name: array}
+
+`weights.read_weights` chooses among them. All raise WeightsError for what they cannot read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+# What OneFlow's protobuf text calls the types; the numbers are those of its DataType enumeration.
+ONEFLOW_TYPES = {
+    **dict.fromkeys(("kFloat", "2"), "<f4"),
+    **dict.fromkeys(("kDouble", "3"), "<f8"),
+    **dict.fromkeys(("kInt32", "5"), "<i4"),
+    **dict.fromkeys(("kInt64", "6"), "<i8"),
+    **dict.fromkeys(("kFloat16", "9"), "<f2"),
+}
+
+
+class WeightsError(ValueError):
+    """A weights file or directory that cannot be read, or that holds another network's weights."""
+
+
+def read_torch(path: Path) -> dict[str, np.ndarray]:
+    """The state dict of a PyTorch file, read with `weights_only=True`: nothing in it is run."""
+    try:
+        import torch
+    except ImportError:
+        raise WeightsError(
+            f"{path} is a PyTorch file and torch is not installed: `pip install torch`, or convert it to "
+            "safetensors with weights.py where torch is"
+        ) from None
+    try:
+        content = torch.load(str(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for a broken or unsafe file
+        reason = str(error).strip().split("\n")[0]
+        raise WeightsError(f"{path} cannot be read as a PyTorch file of plain tensors: {reason}") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
+    return {
+        name: (value.float() if value.is_floating_point() else value).detach().numpy()
+        for name, value in content.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def read_oneflow_directory(path: Path, allow_pickle: bool) -> dict[str, np.ndarray]:
+    """The variables of a directory written by OneFlow, or of the one sub-folder of `path` that is such."""
+    if (path / "pickled_data").is_file():
+        return read_pickled_directory(path, allow_pickle)
+    variables = [folder for folder in sorted(path.iterdir()) if (folder / "out").is_file()]
+    if variables:
+        return {folder.name: read_variable(folder) for folder in variables}
+    inner = [
+        folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith((".", "__"))
+    ]
+    if len(inner) == 1:  # as unpacked from the published zip
+        return read_oneflow_directory(inner[0], allow_pickle)
+    raise WeightsError(
+        f"{path} holds no OneFlow weights: neither a file `pickled_data` nor folders with `meta` and `out`"
+    )
+
+
+def read_variable(folder: Path) -> np.ndarray:
+    """One variable of the old OneFlow directory: `meta` is protobuf text, `out` raw little-endian numbers."""
+    try:
+        meta = (folder / "meta").read_text()
+        data = (folder / "out").read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"the variable in {folder} cannot be read: {error}") from error
+    # the shape is written `dim: 64 dim: 3` or `dim: [64, 3]`
+    dims = re.findall(r"\bdim\s*:\s*(\[[\d\s,]*\]|\d+)", meta)
+    shape = tuple(int(number) for dim in dims for number in re.findall(r"\d+", dim))
+    kind = re.search(r"\bdata_type\s*:\s*(\w+)", meta)
+    if kind is None or kind[1] not in ONEFLOW_TYPES:
+        raise WeightsError(f"{folder / 'meta'} names no type of number known here: {meta.strip()[:200]!r}")
+    dtype = np.dtype(ONEFLOW_TYPES[kind[1]])
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if len(data) != expected:
+        raise WeightsError(
+            f"{folder / 'out'} has {len(data)} bytes where its shape {shape} needs {expected}: fetch it again"
+        )
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def read_pickled_directory(path: Path, allow_pickle: bool) -> dict[str, np.ndarray]:
+    """The state dict of a directory written by `flow.save`."""
+    if not allow_pickle:
+        raise WeightsError(
+            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. If you "
+            "trust it, read it with --allow-pickle, best once and for all: "
+            f"python -m runtimes.weights --allow-pickle --weights {path} --output NAME.safetensors"
+        )
+    try:
+        from runtimes.quiet import flow
+    except ImportError as error:
+        raise WeightsError(
+            f"{path} is a directory made by flow.save, which only OneFlow reads: {error}"
+        ) from error
+    try:
+        content = flow.load(str(path))
+    except Exception as error:  # an unpickler may raise anything
+        raise WeightsError(f"OneFlow cannot load {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
+    return {name: value.numpy() for name, value in content.items() if isinstance(value, flow.Tensor)}

@@ -1,0 +1,181 @@
+"""Reading and writing the network's weights, without OneFlow wherever the format allows it.
+
+    from runtimes.weights import read_weights, write_weights
+    state = read_weights("weights/linknet34.safetensors")  # {name: array}
+
+    # convert any readable format to one safetensors file
+    python -m runtimes.weights --weights linknet_oneflow_model --output linknet34.safetensors [--half]
+    # a fifth of one run's and four fifths of the next one's
+    python -m runtimes.weights --weights b.safetensors --mix a.safetensors --share 0.2 --output ab.safetensors
+
+Readable are: safetensors (float16, float32, float64; the weights alone or a training checkpoint), the old
+OneFlow directory of the published files (one folder a variable), the present OneFlow directory (`flow.save`;
+it holds a pickle, so only with `--allow-pickle`) and a PyTorch `.pth` (where torch is installed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from runtimes.formats import WeightsError, read_oneflow_directory, read_torch
+from utils import atomic_path, refuse_empty
+
+TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
+
+
+def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
+    """The state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
+
+    `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above. Of a training checkpoint
+    it gives the averaged weights (EMA) where there are any. Names are as stored, without a "module." in
+    front. `allow_pickle` lets OneFlow unpickle a directory made by `flow.save`, which can run any code.
+
+    Raises FileNotFoundError if there is nothing at `path`, WeightsError for everything that cannot be read.
+    """
+    path = existing_weights(path)
+    if path.is_dir():
+        state = read_oneflow_directory(path, allow_pickle)
+    elif path.suffix.lower() in TORCH_SUFFIXES:
+        state = read_torch(path)
+    else:
+        state = read_safetensors(path)
+    return normalise(state, path)
+
+
+def existing_weights(path: str | Path) -> Path:
+    """`path`, or FileNotFoundError with what to do."""
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
+            "or fetch the published ones with `python -m runtimes.download linknet`"
+        )
+    return Path(path)
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file; of a training checkpoint the weights only."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            names = list(file.keys())
+            for prefix in ("ema.", "model."):
+                weights = [name for name in names if name.startswith(prefix)]
+                if weights:
+                    return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a readable safetensors file ({error}); "
+            "it may be cut short: fetch it or write it again"
+        ) from error
+
+
+def trained_size(path: str | Path) -> int:
+    """The side, in pixels, of the examples that these weights were trained on: what they work best at.
+
+    256, the published size, where the file does not say.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+        if "training_state" in metadata:  # a checkpoint of train.py
+            return int(json.loads(metadata["training_state"])["options"]["size"])
+        return int(metadata.get("size", 256))
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError):
+        return 256  # another format; whether it can be read at all is for read_weights to say
+
+
+def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The same arrays as float32, with a scalar `num_batches_tracked` beside every running variance.
+
+    Older versions of OneFlow and PyTorch did not store that counter, or stored it with the shape (1,).
+    """
+    if not state:
+        raise WeightsError(f"{path} holds no arrays")
+    result = {}
+    for name, value in state.items():
+        name = name[len("module.") :] if name.startswith("module.") else name
+        if name.endswith("num_batches_tracked"):
+            if value.size != 1:
+                raise WeightsError(f"{name} in {path} has the shape {value.shape}; it must be one number")
+            result[name] = np.array(value.item(), np.int64)
+        else:
+            result[name] = value.astype(np.float32)
+            if name.endswith("running_var"):
+                result.setdefault(name.replace("running_var", "num_batches_tracked"), np.array(0, np.int64))
+    return result
+
+
+def write_weights(path: str | Path, state: dict, half: bool = False, metadata: dict | None = None) -> None:
+    """Writes {name: array} as a safetensors file, whole or not at all.
+
+    `half` stores floating numbers as float16 (half the size; the logits move by about 1e-3). `metadata`
+    is {str: str}. Raises WeightsError for a number too large for float16, OSError where `path` cannot be
+    written.
+    """
+    arrays = {}
+    for name, value in state.items():
+        array = np.array(value, order="C")
+        if half and array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
+            if not np.isfinite(array).all():
+                raise WeightsError(f"{name} has numbers that float16 cannot hold: write it without half")
+        arrays[name] = array
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(arrays, metadata))
+
+
+def mix_weights(state: dict, other: dict, share: float) -> dict:
+    """The weighted mean of two networks' weights: `share` of `other`, the rest of `state`.
+
+    Weights before and after a finetuning, so mixed, keep much of what each does better (Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022). Raises WeightsError for different networks.
+    """
+    if {name: value.shape for name, value in state.items()} != {k: v.shape for k, v in other.items()}:
+        raise WeightsError("the weights to be mixed are different networks'")
+    return {
+        name: (value + share * (other[name] - value)).astype(np.float32) if value.dtype.kind == "f" else value
+        for name, value in state.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Convert weights to one safetensors file.")
+    parser.add_argument("--weights", required=True, help="file or directory to read")
+    parser.add_argument("--output", required=True, help="safetensors file to write")
+    parser.add_argument("--mix", metavar="FILE", help="take the mean of --weights and of these")
+    parser.add_argument("--share", type=float, default=0.5, help="of --mix in the mean, 0..1 (%(default)s)")
+    parser.add_argument("--half", action="store_true", help="store as float16")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust"
+    )
+    args = parser.parse_args()
+    refuse_empty(parser, args)
+    if Path(args.output).suffix.lower() in TORCH_SUFFIXES:
+        parser.error(f"--output {args.output}: it would be taken for PyTorch's; end it in .safetensors")
+    if not 0 <= args.share <= 1:
+        parser.error(f"--share {args.share}: it must be from 0 to 1")
+    try:
+        state = read_weights(args.weights, args.allow_pickle)
+        if args.mix:
+            state = mix_weights(state, read_weights(args.mix, args.allow_pickle), args.share)
+        for path in filter(None, (args.weights, args.mix)):
+            if Path(args.output).exists() and Path(args.output).samefile(path):
+                raise WeightsError(f"{args.output} is an input: choose another --output")
+        write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
+    except (OSError, WeightsError) as error:
+        sys.exit(f"weights.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(f"{args.output}: {len(state)} entries")
+
+
+if __name__ == "__main__":
+    main()

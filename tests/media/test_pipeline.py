@@ -1,0 +1,189 @@
+"""Threads: order, newest frame, errors, the end: python -m pytest tests/media/test_pipeline.py"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from media import pipeline
+from media.pipeline import Channel, Closed, Pipeline
+from media.sources import Frame, SourceError
+
+
+class Numbers:
+    """A source of `count` frames, each with its number in it; None goes on for ever."""
+
+    name = "numbers"
+    rate = 30.0
+
+    def __init__(
+        self, count: int | None, live: bool = False, pause: float = 0.0, error: Exception | None = None
+    ):
+        self.count, self.live, self.pause, self.error = count, live, pause, error
+        self.index, self.closed = 0, False
+
+    def read(self) -> Frame | None:
+        time.sleep(self.pause)
+        if self.index == self.count:
+            if self.error is not None:
+                raise self.error
+            return None
+        self.index += 1
+        return Frame(np.full((2, 2, 3), self.index - 1, np.uint16), self.index - 1, time.perf_counter())
+
+    def frozen(self, now: float) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def take_all(results: Pipeline, pause: float = 0.0) -> list:
+    taken = []
+    while (result := results.take()) is not None:
+        taken.append(result)
+        time.sleep(pause)
+    return taken
+
+
+def threads_left() -> list:
+    return [thread for thread in threading.enumerate() if thread.name in ("_read", "_segment")]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    yield
+    assert threads_left() == []
+
+
+def test_every_frame_of_a_file_in_order_with_its_own_mask():
+    source = Numbers(50)
+    with Pipeline(source, lambda image: int(image[0, 0, 0]) * 10) as results:
+        taken = take_all(results, pause=0.001)
+    assert [result.frame.index for result in taken] == list(range(50))
+    assert [result.mask for result in taken] == [10 * index for index in range(50)]
+    assert source.closed
+
+
+def test_of_a_camera_the_newest_frame_counts():
+    def slow(image):
+        time.sleep(0.03)
+        return None
+
+    source = Numbers(None, live=True, pause=0.002)
+    with Pipeline(source, slow) as results:
+        taken = [results.take() for _ in range(10)]
+        behind = source.index - taken[-1].frame.index
+    indices = [result.frame.index for result in taken]
+    assert indices == sorted(set(indices)) and indices[-1] > 30  # many were dropped
+    assert behind < 60  # and what comes is not old
+    assert source.closed
+
+
+def test_a_file_does_not_run_ahead_of_who_takes():
+    source = Numbers(None)
+    with Pipeline(source, lambda image: None) as results:
+        results.take()
+        time.sleep(0.2)
+        assert source.index < 12
+
+
+def test_stages_overlap():
+    busy, together = [], []
+
+    def stage(name):
+        busy.append(name)
+        together.append(len(busy))
+        time.sleep(0.01)
+        busy.remove(name)
+
+    source = Numbers(20)
+    read = source.read
+    source.read = lambda: (stage("read"), read())[1]
+    with Pipeline(source, lambda image: stage("network")) as results:
+        while results.take() is not None:
+            stage("show")
+    assert max(together) == 3
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_source_that_fails_is_told_after_its_frames(live):
+    source = Numbers(5, live=live, pause=0.01, error=SourceError("camera 0 was unplugged"))
+    taken = []
+    with pytest.raises(SourceError, match="unplugged"), Pipeline(source, lambda image: None) as results:
+        while True:
+            taken.append(results.take())
+    assert taken[-1].frame.index == 4 and source.closed
+
+
+def test_a_network_that_fails_is_told():
+    def broken(image):
+        raise RuntimeError("no memory")
+
+    source = Numbers(None)
+    with pytest.raises(RuntimeError, match="no memory"), Pipeline(source, broken) as results:
+        results.take()
+    assert source.closed
+
+
+def test_the_end_may_come_at_any_time():
+    for count in (0, 1):
+        source = Numbers(None)
+        with Pipeline(source, lambda image: None) as results:
+            for _ in range(count):
+                results.take()
+        assert source.closed
+    source = Numbers(None)
+    with pytest.raises(KeyboardInterrupt), Pipeline(source, lambda image: None) as results:
+        results.take()
+        raise KeyboardInterrupt
+    assert source.closed
+
+
+def test_an_empty_source():
+    with Pipeline(Numbers(0), lambda image: None) as results:
+        assert results.take() is None
+
+
+def test_a_camera_that_hangs_does_not_hang_the_program(monkeypatch):
+    monkeypatch.setattr(pipeline, "SILENCE", 0.3)
+    awake = threading.Event()
+    source = Numbers(None, live=True)
+    source.read = lambda: awake.wait(30) and None
+    start = time.monotonic()
+    with pytest.raises(SourceError, match="no frame"), Pipeline(source, lambda image: None) as results:
+        results.take()
+    assert time.monotonic() - start < 10
+    awake.set()
+    for thread in results.threads:
+        thread.join()
+
+
+def test_while_nothing_comes_the_user_can_end_it():
+    awake = threading.Event()
+    source = Numbers(None, live=True)
+    source.read = lambda: awake.wait(30) and None
+    calls = []
+    with Pipeline(source, lambda image: None) as results:
+        assert results.take(idle=lambda: len(calls) > 2 or calls.append(1)) is None
+        awake.set()
+
+
+def test_channel():
+    channel = Channel(newest=True)
+    channel.put(1)
+    channel.put(2)
+    assert channel.take() == 2
+    with pytest.raises(TimeoutError):
+        channel.take(0.01)
+    channel.put(3)
+    channel.end(ValueError("broken"))
+    assert channel.take() == 3
+    with pytest.raises(ValueError, match="broken"):
+        channel.take()
+    channel.close()
+    with pytest.raises(Closed):
+        channel.put(4)

@@ -1,0 +1,163 @@
+"""What is shown: python -m pytest tests/media/test_views.py"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from scenes import background, draw_face
+
+from faces.regions import Region
+from faces.segmenter import Mask
+from media.views import VIEWS, coverage, parse_color, parse_view, to_bgr
+from utils import ImageError, write_image
+
+
+@pytest.fixture
+def scene() -> tuple[np.ndarray, Mask, np.ndarray]:
+    """A frame, its mask with soft edges, and the coverage that follows from it, HxW float64, 0..1."""
+    frame = background(120, 160)
+    truth = draw_face(frame, (90, 50), 30)
+    probability = cv2.GaussianBlur(truth.astype(np.uint8) * 255, (0, 0), 3)
+    left, top, width, height = cv2.boundingRect((probability > 12).astype(np.uint8))
+    mask = Mask(probability, Region(left, top, left + width, top + height))
+    covered = np.clip((probability / 255.0 - 0.5) / 0.2 + 0.5, 0, 1)
+    return frame, mask, covered
+
+
+def show(name: str, scene: tuple, threshold: float = 0.5, **options) -> np.ndarray:
+    return parse_view(name, **options)(scene[0].copy(), scene[1], threshold)
+
+
+def assert_close(picture: np.ndarray, wanted: np.ndarray, tolerance: float = 2.5) -> None:
+    assert picture.dtype == np.uint8 and picture.shape == wanted.shape
+    assert np.abs(picture.astype(float) - wanted).max() <= tolerance
+
+
+def test_overlay_is_a_blend_in_the_colour_and_leaves_the_rest_alone(scene):
+    frame, _mask, covered = scene
+    for color, alpha in (((0, 200, 120), 0.5), ((255, 0, 0), 1.0), ((9, 9, 9), 0.0)):
+        weight = (covered * alpha)[..., None]
+        wanted = frame * (1 - weight) + np.array(color[::-1]) * weight
+        picture = show("overlay", scene, color=color, alpha=alpha)
+        assert_close(picture, wanted)
+        np.testing.assert_array_equal(picture[covered == 0], frame[covered == 0])
+
+
+def test_overlay_draws_into_the_frame_it_is_given(scene):
+    frame, mask, _ = scene
+    assert parse_view("overlay")(frame, mask, 0.5) is frame
+
+
+def test_the_threshold_moves_the_edge(scene):
+    areas = [np.count_nonzero(show("mask", scene, threshold)) for threshold in (0.1, 0.5, 0.9)]
+    assert areas[0] > areas[1] > areas[2] > 0
+    np.testing.assert_array_equal(show("mask", scene) == 255, scene[1].probability > 127)
+
+
+def test_cutout_keeps_the_face_and_nothing_else(scene):
+    frame, _mask, covered = scene
+    picture = show("cutout", scene)
+    assert picture.shape == (120, 160, 4)
+    assert np.abs(picture[..., 3] - covered * 255).max() <= 1.01
+    np.testing.assert_array_equal(picture[covered > 0.01][:, :3], frame[covered > 0.01])
+    assert not picture[covered == 0].any()  # what is transparent is not hidden, it is gone
+    assert_close(to_bgr(picture), frame * covered[..., None])
+
+
+def test_background_colour_and_picture(scene, tmp_path):
+    frame, _mask, covered = scene
+    weight = covered[..., None]
+    assert_close(show("background:#ff8000", scene), frame * weight + np.array([0, 128, 255]) * (1 - weight))
+    picture = np.zeros((50, 200, 3), np.uint8)
+    picture[:, 100:] = (10, 200, 30)  # RGB, the right half
+    write_image(tmp_path / "back.png", picture)
+    shown = show(f"background:{tmp_path / 'back.png'}", scene)
+    assert (shown[5, 5] == 0).all() and (shown[115, 155] == (30, 200, 10)).all()
+    np.testing.assert_array_equal(shown[covered == 1], frame[covered == 1])
+
+
+def test_a_blurred_face_cannot_be_recognised_and_the_rest_is_untouched(scene):
+    frame, mask, covered = scene
+    left, top, right, bottom = mask.region
+    rng = np.random.default_rng(0)
+    frame[top:bottom, left:right] = rng.integers(0, 256, (bottom - top, right - left, 3))
+    blurred = show("blur-face", scene)
+    inside = cv2.erode((covered == 1).astype(np.uint8), np.ones((5, 5))).astype(bool)
+    assert blurred[inside].std() < 0.3 * frame[inside].std()
+    edge = (covered > 0) & (covered < 0.5)  # the mask is widened: its soft edge is blurred in full
+    assert np.abs(blurred[edge].astype(float) - frame[edge]).mean() > 20
+    far = cv2.dilate((covered > 0).astype(np.uint8), np.ones((31, 31))) == 0
+    np.testing.assert_array_equal(blurred[far], frame[far])
+
+
+def test_a_blurred_background_keeps_the_face_and_takes_none_of_its_colour(scene):
+    frame, mask, covered = scene
+    frame[covered == 0] = (90, 90, 90)
+    shown = show("blur-background", scene)
+    np.testing.assert_array_equal(shown[covered == 1], frame[covered == 1])
+    assert np.abs(shown[covered == 0].astype(int) - 90).max() < 40
+    sharp = background(120, 160)
+    sharp[::2] = 0
+    soft = parse_view("blur-background")(sharp.copy(), Mask(mask.probability * 0, Region(0, 0, 0, 0)), 0.5)
+    assert (
+        np.abs(np.diff(soft.astype(int), axis=0)).mean()
+        < 0.1 * np.abs(np.diff(sharp.astype(int), axis=0)).mean()
+    )
+
+
+def test_side_by_side(scene):
+    frame, _mask, _ = scene
+    shown = show("side-by-side", scene)
+    assert shown.shape == (120, 320, 3)
+    np.testing.assert_array_equal(shown[:, :160], frame)
+    np.testing.assert_array_equal(shown[:, 160:], show("overlay", scene))
+
+
+@pytest.mark.parametrize("name", [*VIEWS, "background:red"])
+@pytest.mark.parametrize("region", [(0, 0, 0, 0), (0, 0, 1, 1), (0, 0, 31, 17), (30, 16, 31, 17)])
+def test_no_mask_and_tiny_ones(name, region):
+    frame = background(17, 31)
+    probability = np.zeros((17, 31), np.uint8)
+    probability[region[1] : region[3], region[0] : region[2]] = 255
+    shown = parse_view(name)(frame.copy(), Mask(probability, Region(*region)), 0.5)
+    assert shown.shape[0] == 17 and to_bgr(shown).shape[2] == 3
+
+
+@pytest.mark.parametrize("shape", [(20, 600), (600, 20)])
+def test_a_long_thin_mask_is_blurred_too(shape):
+    frame = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    mask = Mask(np.full(shape, 255, np.uint8), Region(0, 0, shape[1], shape[0]))
+    assert parse_view("blur-face")(frame.copy(), mask, 0.5).std() < 0.3 * frame.std()
+
+
+def test_coverage_is_soft_only_at_the_edge(scene):
+    _, mask, covered = scene
+    left, top, right, bottom = mask.region
+    levels = coverage(mask, 0.5)
+    assert np.abs(levels - covered[top:bottom, left:right] * 255).max() <= 1.01
+    assert 0.05 < np.mean((levels > 0) & (levels < 255)) < 0.3
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.95])
+def test_what_is_certain_is_so_at_every_threshold(threshold):
+    probability = np.array([[0, 255]], np.uint8)
+    assert coverage(Mask(probability, Region(0, 0, 2, 1)), threshold).tolist() == [[0, 255]]
+
+
+def test_colours():
+    assert parse_color("0,200,120") == (0, 200, 120)
+    assert parse_color("#00c878") == (0, 200, 120)
+    assert parse_color("red") == (255, 0, 0)
+    for bad in ("reddish", "1,2", "300,0,0", ""):
+        with pytest.raises(ValueError, match="no colour"):
+            parse_color(bad)
+
+
+def test_unknown_views_and_backgrounds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no view 'overlay2'.*blur-face"):
+        parse_view("overlay2")
+    with pytest.raises(ImageError, match="nothing"):
+        parse_view(f"background:{tmp_path / 'nothing.png'}")
+    with pytest.raises(ValueError, match="alpha"):
+        parse_view("overlay", alpha=1.5)

@@ -1,0 +1,331 @@
+"""download.py against a server on the loopback that does everything a server can do wrong."""
+
+from __future__ import annotations
+
+import io
+import stat
+import subprocess
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from runtimes import download
+from runtimes.download import DownloadError, fetch, fetch_published, unpack
+
+ROOT = Path(__file__).parents[2]
+CONTENT = bytes(range(256)) * 4000  # 1 MB
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` and notes the Range of each request; the attributes are its faults."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.etag = '"one"'
+        self.ranges = True  # understands Range
+        self.says_length = True
+        self.statuses: list = []  # answered to the first requests
+        self.breaks_after: list = []  # bytes after which the first answers break off
+        self.kind = "application/zip"
+        self.wrong_part = False
+        self.requests: list = []
+        self.url = f"http://127.0.0.1:{self.server_port}/file.zip"
+
+    def handle_error(self, request, client_address):
+        """Say nothing of connections that the client has closed."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, content, begin = self.server, self.server.content, 0
+        server.requests.append(self.headers.get("Range"))
+        if server.statuses:
+            self.send_error(server.statuses.pop(0))
+            return
+        same = self.headers.get("If-Range") == server.etag
+        if server.ranges and same and self.headers.get("Range"):
+            begin = int(self.headers["Range"][len("bytes=") : -1])
+            self.send_response(206)
+            first = 0 if server.wrong_part else begin
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Type", server.kind)
+        if server.etag:
+            self.send_header("ETag", server.etag)
+        if server.says_length:
+            self.send_header("Content-Length", str(len(content) - begin))
+        self.end_headers()
+        end = server.breaks_after.pop(0) if server.breaks_after else len(content)
+        self.wfile.write(content[begin : max(end, begin)])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def make_zip(members: dict) -> bytes:
+    """A zip file of name -> content; a name may be a ZipInfo."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return data.getvalue()
+
+
+def left_over(folder: Path) -> list:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Fetching
+
+
+def test_whole_file(server: Server, tmp_path: Path):
+    path = fetch(server.url, tmp_path / "new folder" / "file.zip")
+    assert path.read_bytes() == CONTENT
+    assert left_over(path.parent) == ["file.zip"]
+
+
+def test_a_file_that_is_there_is_not_fetched(server: Server, tmp_path: Path):
+    (tmp_path / "file.zip").write_text("mine")
+    fetch(server.url, tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_text() == "mine"
+    assert server.requests == []
+
+
+def test_goes_on_after_a_break(server: Server, tmp_path: Path):
+    server.breaks_after = [300_000, 700_000]
+    path = fetch(server.url, tmp_path / "file.zip", wait=0)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=300000-", "bytes=700000-"]
+
+
+def test_goes_on_in_a_later_run(server: Server, tmp_path: Path):
+    server.breaks_after = [300_000, *[0] * download.ATTEMPTS]
+    with pytest.raises(DownloadError, match="broke off after 300000 of 1024000 bytes"):
+        fetch(server.url, tmp_path / "file.zip", wait=0)
+    assert not (tmp_path / "file.zip").exists()
+    server.requests, server.breaks_after = [], []
+    assert fetch(server.url, tmp_path / "file.zip").read_bytes() == CONTENT
+    assert server.requests == ["bytes=300000-"]
+    assert left_over(tmp_path) == ["file.zip"]
+
+
+def test_a_changed_file_begins_anew(server: Server, tmp_path: Path):
+    server.breaks_after = [300_000, *[0] * download.ATTEMPTS]
+    with pytest.raises(DownloadError):
+        fetch(server.url, tmp_path / "file.zip", wait=0)
+    server.content, server.etag, server.breaks_after = CONTENT[::-1], '"two"', []
+    assert fetch(server.url, tmp_path / "file.zip").read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "second_request"),
+    [({"ranges": False}, "bytes=300000-"), ({"etag": ""}, None), ({"etag": 'W/"weak"'}, None)],
+)
+def test_begins_anew_where_it_cannot_go_on(server: Server, tmp_path: Path, fault: dict, second_request):
+    vars(server).update(fault)
+    server.breaks_after = [300_000]
+    assert fetch(server.url, tmp_path / "file.zip", wait=0).read_bytes() == CONTENT
+    assert server.requests == [None, second_request]
+
+
+def test_without_a_stated_length(server: Server, tmp_path: Path):
+    server.says_length = False
+    assert fetch(server.url, tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path):
+    server.statuses = [503, 429]
+    assert fetch(server.url, tmp_path / "file.zip", wait=0).read_bytes() == CONTENT
+
+
+def test_a_part_that_the_server_does_not_know(server: Server, tmp_path: Path):
+    (tmp_path / "file.zip.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "file.zip.part.tag").write_text(server.etag)
+    server.statuses = [416]
+    assert fetch(server.url, tmp_path / "file.zip", wait=0).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"statuses": [404]}, "404"),
+        ({"statuses": [403]}, "403"),
+        ({"statuses": [503] * 9}, "503"),
+        ({"kind": "text/html; charset=utf-8"}, "web page"),
+        ({"breaks_after": [1000] * 9}, "broke off after 1000 of 1024000"),
+    ],
+)
+def test_the_message_says_what_and_where(server: Server, tmp_path: Path, fault: dict, reason: str):
+    vars(server).update(fault)
+    path = tmp_path / "file.zip"
+    with pytest.raises(DownloadError) as caught:
+        fetch(server.url, path, wait=0)
+    for text in (reason, server.url, str(path)):
+        assert text in str(caught.value)
+    assert not path.exists()
+
+
+def test_another_part_than_asked_for_is_refused(server: Server, tmp_path: Path):
+    server.breaks_after, server.wrong_part = [1000], True
+    with pytest.raises(DownloadError, match="another part"):
+        fetch(server.url, tmp_path / "file.zip", wait=0)
+
+
+def test_no_network(tmp_path: Path):
+    with Server() as closed:
+        url = closed.url
+    with pytest.raises(DownloadError, match="no connection"):
+        fetch(url, tmp_path / "file.zip", wait=0)
+
+
+def test_no_room_is_said_before_the_transfer(server: Server, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(DownloadError, match="the disk has 0 MB left"):
+        fetch(server.url, tmp_path / "file.zip", wait=0)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_fills_up(server: Server, tmp_path: Path):
+    (tmp_path / "file.zip.part").symlink_to("/dev/full")
+    with pytest.raises(DownloadError, match="the disk is full"):
+        fetch(server.url, tmp_path / "file.zip", wait=0)
+
+
+# Unpacking
+
+
+@pytest.mark.parametrize("prefix", ["", "faces/", "a/b/"])
+def test_unpack_skips_single_folders(tmp_path: Path, prefix: str):
+    members = {f"{prefix}one/meta": "1", f"{prefix}two": "2", "__MACOSX/._two": "x"}
+    (tmp_path / "file.zip").write_bytes(make_zip(members))
+    unpack(tmp_path / "file.zip", tmp_path / "out" / "faces")
+    assert (tmp_path / "out/faces/one/meta").read_text() == "1"
+    assert (tmp_path / "out/faces/two").read_text() == "2"
+    assert left_over(tmp_path / "out") == ["faces"]
+    assert stat.S_IMODE((tmp_path / "out/faces").stat().st_mode) & 0o555 == 0o555
+
+
+def link_member() -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo("link")
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+def damaged_zip() -> bytes:
+    """Whole to look at, but a byte of a member's data has changed."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as file:
+        file.writestr("good", b"g" * 1000)
+        file.writestr("bad", b"b" * 1000)
+    return data.getvalue().replace(b"b" * 1000, b"b" * 999 + b"x")
+
+
+@pytest.mark.parametrize(
+    ("archive", "reason"),
+    [
+        (make_zip({"good": "", "../evil": "x"}), "../evil would be written outside"),
+        (make_zip({"/evil": "x"}), "/evil would be written outside"),
+        (make_zip({"a\\..\\evil": "x"}), "evil would be written outside"),
+        (make_zip({"good": "", link_member(): "/etc"}), "link is a link"),
+        (damaged_zip(), "bad is damaged"),
+        (make_zip({"good": "x" * 9999})[:-30], "zip"),
+        (b"<html>no such file</html>", "zip"),
+        (b"", "zip"),
+        (make_zip({"good": "x"}), "it has no needed"),
+    ],
+)
+def test_unpack_refuses(tmp_path: Path, archive: bytes, reason: str):
+    (tmp_path / "file.zip").write_bytes(archive)
+    with pytest.raises(DownloadError) as caught:
+        unpack(tmp_path / "file.zip", tmp_path / "out", holds=("needed",))
+    assert reason in str(caught.value)
+    assert str(tmp_path / "file.zip") in str(caught.value)
+    assert left_over(tmp_path) == ["file.zip"]
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_absurd_size_is_refused(tmp_path: Path, monkeypatch):
+    (tmp_path / "file.zip").write_bytes(make_zip({"bomb": b"0" * 2_000_000}))
+    monkeypatch.setattr(download, "UNPACKED_LIMIT", 1_000_000)
+    with pytest.raises(DownloadError, match="unpacks to"):
+        unpack(tmp_path / "file.zip", tmp_path / "out")
+
+
+# The published files
+
+
+def test_published_data(server: Server, tmp_path: Path):
+    names = download.PUBLISHED["data"].holds
+    server.content = make_zip({f"faceseg_data/{name}": name for name in names})
+    folder = fetch_published("data", tmp_path, server.url)
+    assert folder == tmp_path / "faceseg_data"
+    assert left_over(folder) == sorted(names)
+    assert left_over(tmp_path / "downloads") == []  # the zip file is not kept
+    assert fetch_published("data", tmp_path, server.url) == folder
+    assert len(server.requests) == 1
+
+
+def test_a_folder_that_is_there_is_taken_unless_it_is_half_of_the_data(tmp_path: Path):
+    folder = tmp_path / "faceseg_data"
+    (folder / "train" / "images").mkdir(parents=True)
+    assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
+    for name in ("img_train.npy", "mask_train.npy", "img_test.npy"):
+        (folder / name).write_bytes(b"array")
+    with pytest.raises(DownloadError, match=r"faceseg_data has no mask_test\.npy: put it there, or remove"):
+        fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
+    (folder / "mask_test.npy").write_bytes(b"array")
+    assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
+
+
+def test_what_is_in_the_way_is_said_before_the_download(tmp_path: Path):
+    (tmp_path / "faceseg_data").symlink_to(tmp_path / "a disk that is not there")
+    with pytest.raises(DownloadError, match="faceseg_data is in the way"):
+        fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
+
+
+def test_published_zip_put_there_by_hand(tmp_path: Path):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/linknet_oneflow_model.zip").write_bytes(
+        make_zip({"model/bn/out": "", "model/x/out": ""})
+    )
+    folder = fetch_published("linknet", tmp_path)
+    assert left_over(folder) == ["bn", "x"]
+
+
+def test_addresses_are_the_published_ones():
+    assert set(download.PUBLISHED) == {"linknet", "backbone", "data"}
+    for published in download.PUBLISHED.values():
+        assert published.url.startswith("https://oneflow-")
+        assert published.url.endswith(".zip")
+
+
+def test_command_line(tmp_path: Path):
+    (tmp_path / "downloads").mkdir()
+    archive = tmp_path / "downloads/pretrained_resnet_oneflow_model.zip"
+    archive.write_bytes(make_zip({"a": "", "b": ""}))
+    command = [sys.executable, ROOT / "runtimes/download.py", "backbone", "--folder", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stdout.strip() == str(tmp_path / "downloads/pretrained_resnet_oneflow_model")
+
+    archive.write_bytes(b"no zip")
+    (tmp_path / "downloads/pretrained_resnet_oneflow_model").rename(tmp_path / "elsewhere")
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "cannot unpack" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,320 @@
+"""runtimes.py: the runtimes agree, the choice among them is the documented one, refusals say what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtimes import runtime as runtimes
+from runtimes.export import build_onnx
+from runtimes.runtime import (
+    RuntimeUnavailable,
+    choose_runtime,
+    import_openvino,
+    int8_path,
+    live_size,
+    open_runtime,
+    weights_digest,
+    with_flip,
+)
+from runtimes.weights import WeightsError, write_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def batch_of(*shape: int) -> np.ndarray:
+    return np.random.default_rng(8).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def openvino_f32(random_weights: Path) -> runtimes.OpenVinoRuntime:
+    return open_runtime(random_weights, "openvino", precision="f32")
+
+
+@pytest.fixture
+def weights(tmp_path: Path, random_weights: Path) -> Path:
+    """A copy of the weights that other files can be put beside."""
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(random_weights.read_bytes())
+    return path
+
+
+def write_int8(weights: Path, state: dict, digest: str) -> None:
+    """Stands in for the INT8 form, which only NNCF makes: the f32 network under its name."""
+    openvino = import_openvino()
+    model = openvino.Core().read_model(build_onnx(state).SerializeToString())
+    model.set_rt_info(digest, runtimes.DIGEST_KEY)
+    openvino.save_model(model, str(int8_path(weights)))
+
+
+def test_with_flip_is_the_mean_with_the_mirrored_image():
+    def runtime(batch):  # sees its place beside what is there
+        return batch[:, :1] + np.arange(64, dtype=np.float32)
+
+    batch = batch_of(2, 3, 32, 64)
+    assert np.allclose(with_flip(runtime)(batch), batch[:, :1] + 31.5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "milliseconds, size, wanted",
+    [(20, 224, 224), (39, 224, 224), (60, 224, 160), (80, 224, 128), (999, 224, 128), (999, 96, 96)],
+)
+def test_live_size_is_what_the_processor_can_do(milliseconds, size, wanted, monkeypatch):
+    now = [0.0, 5.0]  # the time, and what the first call takes
+
+    def runtime(batch):
+        assert batch.shape[:2] == (1, 3) and max(batch.shape[2:]) == size
+        now[0] += milliseconds / 1000 + now[1]
+        now[1] = 0.0
+
+    monkeypatch.setattr(runtimes.time, "perf_counter", lambda: now[0])
+    assert live_size(runtime, size) == (wanted, pytest.approx(milliseconds / 1000))
+
+
+def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: runtimes.OpenVinoRuntime) -> None:
+    pytest.importorskip("quiet", exc_type=ImportError)
+    oneflow = open_runtime(random_weights, "oneflow", "cpu")
+    assert (oneflow.name, openvino_f32.name) == ("OneFlow f32 on CPU", "OpenVINO f32 on CPU")
+    for shape in ((1, 3, 64, 96), (3, 3, 32, 32)):
+        batch = batch_of(*shape)
+        logits = [runtime(batch) for runtime in (oneflow, openvino_f32)]
+        assert all(array.dtype == np.float32 and array.shape == (shape[0], 1, *shape[2:]) for array in logits)
+        np.testing.assert_allclose(*logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("runtime", ["oneflow", "openvino"])
+def test_any_memory_layout_goes_in_and_the_output_is_ours_to_keep(random_weights: Path, runtime: str) -> None:
+    if runtime == "oneflow":
+        pytest.importorskip("quiet", exc_type=ImportError)
+    network = open_runtime(random_weights, runtime, "cpu", "f32")
+    batch = batch_of(1, 3, 64, 64)
+    first = network(batch)
+    kept = first.copy()
+    mirrored = batch[:, :, ::-1, ::-1]  # negative strides
+    mirrored_logits = network(mirrored)
+    np.testing.assert_array_equal(first, kept)  # not written over by the next batch
+    np.testing.assert_array_equal(mirrored_logits, network(np.ascontiguousarray(mirrored)))
+    batch.setflags(write=False)
+    np.testing.assert_array_equal(network(batch), kept)
+    first += 1  # writable
+
+
+def test_shapes_may_change_from_call_to_call(openvino_f32: runtimes.OpenVinoRuntime) -> None:
+    """What a batch gives does not depend on the shapes before it."""
+    batch = batch_of(2, 3, 32, 64)
+    first = openvino_f32(batch)
+    for shape in ((1, 3, 64, 32), (3, 3, 96, 64), (1, 3, 32, 32)):
+        openvino_f32(batch_of(*shape))
+    np.testing.assert_array_equal(openvino_f32(batch), first)
+    np.testing.assert_allclose(openvino_f32(batch[1:]), first[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        np.zeros((1, 3, 64, 65), np.float32),
+        np.zeros((1, 3, 48, 64), np.float32),
+        np.zeros((1, 1, 64, 64), np.float32),
+        np.zeros((0, 3, 64, 64), np.float32),
+        np.zeros((3, 64, 64), np.float32),
+        np.zeros((1, 3, 64, 64), np.uint8),
+        np.zeros((1, 3, 64, 64), np.float64),
+    ],
+)
+def test_other_inputs_are_refused(openvino_f32: runtimes.OpenVinoRuntime, batch: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"must be float32 \(N, 3, H, W\)"):
+        openvino_f32(batch)
+
+
+def test_other_threads_run_while_openvino_computes(openvino_f32: runtimes.OpenVinoRuntime) -> None:
+    """Capture and display share the process with the network: it must not hold Python's lock."""
+    batch = batch_of(4, 3, 256, 256)
+    openvino_f32(batch)
+    done = threading.Event()
+    ticks = []
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    start = time.perf_counter()
+    openvino_f32(batch)
+    end = time.perf_counter()
+    done.set()
+    thread.join()
+    assert sum(start < moment < end for moment in ticks) >= 3
+
+
+def test_int8_is_taken_if_it_belongs_to_the_weights(weights: Path, random_state: dict) -> None:
+    write_int8(weights, random_state, weights_digest(weights))
+    for precision in ("auto", "int8"):
+        network = open_runtime(weights, "openvino", precision=precision)
+        assert network.name == "OpenVINO int8 on CPU"
+    assert open_runtime(weights, "openvino", precision="f32").name == "OpenVINO f32 on CPU"
+    # both network sizes run, though the file is of one network with free sizes
+    assert network(batch_of(1, 3, 32, 64)).shape == (1, 1, 32, 64)
+    assert network(batch_of(2, 3, 64, 32)).shape == (2, 1, 64, 32)
+
+
+def test_int8_of_other_weights_is_not_used(weights: Path, random_state: dict) -> None:
+    write_int8(weights, random_state, weights_digest(weights))
+    write_weights(weights, {**random_state, "finalconv3.bias": np.array([5], np.float32)})  # trained on
+    with pytest.raises(RuntimeUnavailable, match=r"other weights .*export\.py --weights .* --int8"):
+        open_runtime(weights, "openvino", precision="int8")
+    network = open_runtime(weights, "openvino")
+    assert "INT8 not used" in network.name and "other weights" in network.name
+    assert network(batch_of(1, 3, 32, 32)).mean() > 3
+
+
+def test_int8_that_is_missing_or_broken(weights: Path, random_state: dict) -> None:
+    with pytest.raises(RuntimeUnavailable, match=r"there is no .*w-int8\.xml.*export\.py"):
+        open_runtime(weights, "openvino", precision="int8")
+    write_int8(weights, random_state, weights_digest(weights))
+    int8_path(weights).write_text("<net>")
+    with pytest.raises(RuntimeUnavailable, match="cannot be read"):
+        open_runtime(weights, "openvino", precision="int8")
+    write_int8(weights, random_state, weights_digest(weights))
+    int8_path(weights).with_suffix(".bin").write_bytes(b"short")
+    with pytest.raises(RuntimeUnavailable, match="cannot be read"):
+        open_runtime(weights, "openvino", precision="int8")
+    assert "INT8 not used" in open_runtime(weights, "openvino").name
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        open_runtime(weights, "openvino")
+
+
+@pytest.mark.parametrize(("amx", "precision"), [(True, "bf16"), (False, "f32")])
+def test_automatic_precision(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, amx: bool, precision: str
+) -> None:
+    monkeypatch.setattr(runtimes, "has_amx", lambda: amx)
+    assert open_runtime(weights, "openvino").name == f"OpenVINO {precision} on CPU"
+
+
+def test_digest_of_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "variable").mkdir()
+    (tmp_path / "variable" / "out").write_bytes(b"1234")
+    first = weights_digest(tmp_path)
+    (tmp_path / "variable" / "out").write_bytes(b"1235")
+    assert weights_digest(tmp_path) != first
+
+
+CHOICES = [
+    # installed, GPU, (runtime, device, precision) asked for, what is chosen
+    ("both", True, ("auto", "auto", "auto"), ("oneflow", "cuda")),
+    ("both", True, ("auto", "cpu", "auto"), ("openvino", "cpu")),
+    ("both", True, ("auto", "auto", "int8"), ("openvino", "cpu")),
+    ("both", True, ("openvino", "auto", "auto"), ("openvino", "cpu")),
+    ("both", True, ("oneflow", "cpu", "auto"), ("oneflow", "cpu")),
+    ("both", True, ("auto", "cuda", "auto"), ("oneflow", "cuda")),
+    ("both", False, ("auto", "auto", "auto"), ("openvino", "cpu")),
+    ("both", False, ("oneflow", "auto", "auto"), ("oneflow", "cpu")),
+    ("both", False, ("auto", "cuda", "auto"), "finds no CUDA device"),
+    ("both", False, ("openvino", "cuda", "auto"), "needs the runtime oneflow"),
+    ("openvino", False, ("auto", "auto", "auto"), ("openvino", "cpu")),
+    ("openvino", False, ("oneflow", "auto", "auto"), "OneFlow is not installed"),
+    ("oneflow", False, ("auto", "auto", "auto"), ("oneflow", "cpu")),
+    ("oneflow", False, ("openvino", "auto", "auto"), "OpenVINO is not installed"),
+    ("neither", False, ("auto", "auto", "auto"), "neither OpenVINO nor OneFlow"),
+]
+
+
+@pytest.mark.parametrize(("installed", "gpu", "asked", "chosen"), CHOICES)
+def test_choice(
+    monkeypatch: pytest.MonkeyPatch, installed: str, gpu: bool, asked: tuple, chosen: tuple | str
+) -> None:
+    monkeypatch.setattr(
+        runtimes.importlib.util, "find_spec", lambda name: installed in (name, "both") or None
+    )
+    monkeypatch.setattr(runtimes, "has_gpu_driver", lambda: gpu)
+    monkeypatch.setattr(runtimes, "cuda_available", lambda: gpu)
+    if isinstance(chosen, str):
+        with pytest.raises(RuntimeUnavailable, match=chosen):
+            choose_runtime(*asked)
+    else:
+        assert choose_runtime(*asked)[:2] == chosen
+
+
+def test_oneflow_instead_of_openvino_is_said(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:
+    pytest.importorskip("quiet", exc_type=ImportError)
+    monkeypatch.setattr(
+        runtimes.importlib.util, "find_spec", lambda name: True if name == "oneflow" else None
+    )
+    monkeypatch.setattr(runtimes, "has_gpu_driver", lambda: False)
+    assert (
+        open_runtime(random_weights, device="cpu").name
+        == "OneFlow f32 on CPU (slow: OpenVINO is not installed)"
+    )
+    with pytest.raises(RuntimeUnavailable, match="OneFlow runs in f32 only"):
+        open_runtime(random_weights, precision="bf16")
+
+
+def test_a_oneflow_that_does_not_load_is_explained(
+    monkeypatch: pytest.MonkeyPatch, random_weights: Path
+) -> None:
+    def broken() -> bool:
+        raise ImportError("OneFlow 0.9.0 cannot be used here (libcudnn.so.8)")
+
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(runtimes, "has_gpu_driver", lambda: True)
+    monkeypatch.setattr(runtimes, "cuda_available", broken)
+    name = open_runtime(random_weights).name  # on the CPU it works all the same
+    assert name.startswith("OpenVINO") and "the GPU is not used" in name and "libcudnn" in name
+    for asked in ({"runtime": "oneflow"}, {"device": "cuda"}):
+        with pytest.raises(RuntimeUnavailable, match="libcudnn"):
+            open_runtime(random_weights, **asked)
+
+
+def test_unusable_weights_and_choices(tmp_path: Path, random_weights: Path, random_state: dict) -> None:
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        open_runtime(tmp_path / "missing.safetensors")
+    del random_state["firstbn.bias"]
+    write_weights(tmp_path / "other.safetensors", random_state)
+    for runtime in ("openvino", "oneflow"):
+        with pytest.raises(WeightsError, match=r"firstbn\.bias"):
+            open_runtime(tmp_path / "other.safetensors", runtime)
+    with pytest.raises(ValueError, match="unknown choice 'tpu'"):
+        open_runtime(random_weights, device="tpu")
+
+
+def test_openvino_needs_no_oneflow_and_sends_no_telemetry(random_weights: Path) -> None:
+    code = f"""
+import json, sys
+sys.modules["oneflow"] = None
+import socket
+socket.socket.connect = lambda *_: print("connects")
+from runtimes.runtime import open_runtime
+import numpy as np
+open_runtime({str(random_weights)!r}, "auto", "cpu")(np.zeros((1, 3, 32, 32), np.float32))
+loaded = [name for name in sys.modules if name.startswith(("torch", "nncf", "openvino_telemetry"))]
+print(json.dumps([name for name in loaded if sys.modules[name] is not None]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == []
+
+
+def run_script(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "runtimes.runtime", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_script(random_weights: Path) -> None:
+    result = run_script("--weights", random_weights, "--runtime", "openvino", "--precision", "f32")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "OpenVINO f32 on CPU\n", "")
+    for arguments in (["--precision", "int8"], ["--weights", "nowhere"]):
+        result = run_script("--weights", random_weights, "--device", "cpu", *arguments)
+        assert result.returncode == 1
+        assert result.stderr.startswith("runtimes.py: ") and "Traceback" not in result.stderr

@@ -1,0 +1,305 @@
+"""weights.py, formats.py: all formats give the same arrays; broken, foreign, unsafe files are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from runtimes.entries import check_linknet34
+from runtimes.weights import WeightsError, read_weights, trained_size, write_weights
+from training.checkpoint import with_prefix, write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
+    "bn.running_var": np.array([1.5, 2.5], np.float32),
+    "bn.num_batches_tracked": np.array(7, np.int64),
+}
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].shape == array.shape, name
+        assert found[name].dtype == (np.int64 if name.endswith("num_batches_tracked") else np.float32), name
+        np.testing.assert_array_equal(found[name], array)
+
+
+def write_variable(folder: Path, array: np.ndarray, kind: str, one_line: bool = False) -> None:
+    """A variable as old versions of OneFlow wrote it: protobuf text and raw bytes."""
+    folder.mkdir(parents=True)
+    if one_line:
+        shape = f"dim: [{', '.join(map(str, array.shape))}]"
+    else:
+        shape = "\n".join(f"  dim: {side}" for side in array.shape)
+    (folder / "meta").write_text(f"shape {{\n{shape}\n}}\ndata_type: {kind}\n")
+    (folder / "out").write_bytes(array.tobytes())
+
+
+def write_old_directory(folder: Path, state: dict) -> None:
+    for name, array in state.items():
+        write_variable(folder / name, array, "kInt64" if array.dtype == np.int64 else "kFloat")
+    (folder / "snapshot_done").write_bytes(b"")
+
+
+def test_safetensors_round_trip(tmp_path: Path, random_state: dict) -> None:
+    write_weights(tmp_path / "w.safetensors", random_state, metadata={"made by": "a test"})
+    assert_same(read_weights(tmp_path / "w.safetensors"), random_state)
+    assert list(tmp_path.iterdir()) == [tmp_path / "w.safetensors"]  # no temporary file is left
+
+
+def test_half_is_half_the_size_and_keeps_the_counter(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", SMALL, half=True)
+    stored = load_file(tmp_path / "w.safetensors")
+    assert stored["conv.weight"].dtype == np.float16
+    assert stored["bn.num_batches_tracked"].dtype == np.int64
+    assert_same(read_weights(tmp_path / "w.safetensors"), SMALL)  # these numbers are exact in float16
+
+
+def test_half_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"big.*float16"):
+        write_weights(tmp_path / "w.safetensors", {"big": np.array([1e6], np.float32)}, half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_writing_keeps_the_order_of_a_transposed_array(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    write_weights(tmp_path / "w.safetensors", {"a": array})
+    np.testing.assert_array_equal(read_weights(tmp_path / "w.safetensors")["a"], array)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_weights(tmp_path / "w.safetensors", SMALL)
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"w\.safetensors: No space left"):
+        write_weights(tmp_path / "w.safetensors", {"other": np.zeros(1, np.float32)})
+    assert_same(read_weights(tmp_path / "w.safetensors"), SMALL)
+
+
+@pytest.mark.parametrize("prefix", ["ema.", "model."])
+def test_training_checkpoint(tmp_path: Path, prefix: str) -> None:
+    stored = {"optimizer.momentum": np.ones(3, np.float32)}
+    stored.update(
+        {
+            f"model.{name}": array if prefix == "model." else np.zeros_like(array)
+            for name, array in SMALL.items()
+        }
+    )
+    if prefix == "ema.":
+        stored.update({f"ema.{name}": array for name, array in SMALL.items()})
+    save_file(stored, tmp_path / "last.safetensors")
+    assert_same(read_weights(tmp_path / "last.safetensors"), SMALL)
+
+
+@pytest.mark.parametrize("nested", [0, 1, 2])
+def test_old_oneflow_directory(tmp_path: Path, random_state: dict, nested: int) -> None:
+    folder = tmp_path.joinpath(*["inner"] * nested)
+    write_old_directory(folder, random_state)
+    state = read_weights(tmp_path)
+    assert_same(state, random_state)
+    check_linknet34(state)
+
+
+def test_old_directory_number_types_and_spellings(tmp_path: Path) -> None:
+    write_variable(tmp_path / "half", np.array([1.5, -2], np.float16), "kFloat16", one_line=True)
+    write_variable(tmp_path / "double", np.array([[1.25]], np.float64), "kDouble")
+    write_variable(tmp_path / "number", np.array([3.0], np.float32), "2")
+    write_variable(tmp_path / "scalar", np.array(4.0, np.float32), "kFloat")
+    state = read_weights(tmp_path)
+    assert {name: array.tolist() for name, array in state.items()} == {
+        "half": [1.5, -2.0],
+        "double": [[1.25]],
+        "number": [3.0],
+        "scalar": 4.0,
+    }
+    assert all(array.dtype == np.float32 for array in state.values())
+
+
+def test_old_directory_with_a_short_file(tmp_path: Path) -> None:
+    write_old_directory(tmp_path, SMALL)
+    (tmp_path / "conv.weight" / "out").write_bytes(b"\0" * 95)
+    with pytest.raises(WeightsError, match=r"conv.weight.out has 95 bytes .* needs 96"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("meta", ["", "shape { dim: 2 } data_type: kOFRecord", "\xff\xfe"])
+def test_old_directory_with_a_broken_meta(tmp_path: Path, meta: str) -> None:
+    write_old_directory(tmp_path, SMALL)
+    (tmp_path / "bn.running_var" / "meta").write_bytes(meta.encode("latin-1"))
+    with pytest.raises(WeightsError, match=r"bn\.running_var"):
+        read_weights(tmp_path)
+
+
+def test_old_directory_without_meta(tmp_path: Path) -> None:
+    write_old_directory(tmp_path, SMALL)
+    (tmp_path / "conv.weight" / "meta").unlink()
+    with pytest.raises(WeightsError, match=r"conv\.weight"):
+        read_weights(tmp_path)
+
+
+def test_counter_is_added_and_its_shape_mended(tmp_path: Path) -> None:
+    write_old_directory(tmp_path / "without", {"bn.running_var": SMALL["bn.running_var"]})
+    assert read_weights(tmp_path / "without")["bn.num_batches_tracked"] == 0
+    for counter in (np.array([7], np.int64), np.array([7], np.float32)):
+        save_file({**SMALL, "bn.num_batches_tracked": counter}, tmp_path / "with.safetensors")
+        assert_same(read_weights(tmp_path / "with.safetensors"), SMALL)
+
+
+def test_present_oneflow_directory_needs_permission(tmp_path: Path) -> None:
+    flow = pytest.importorskip("quiet", exc_type=ImportError).flow
+    flow.save({name: flow.tensor(array) for name, array in SMALL.items()}, str(tmp_path / "zip" / "saved"))
+    for path in (tmp_path / "zip" / "saved", tmp_path / "zip"):
+        with pytest.raises(WeightsError, match=r"pickle.*--allow-pickle"):
+            read_weights(path)
+        assert_same(read_weights(path, allow_pickle=True), SMALL)
+
+
+def test_a_malicious_pickle_does_not_run(tmp_path: Path) -> None:
+    """This pickle makes a file when it is read."""
+    harm = tmp_path / "harm"
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "pickled_data").write_bytes(f"cos\nsystem\n(S'touch {harm}'\ntR.".encode())
+    with pytest.raises(WeightsError, match="pickle"):
+        read_weights(folder)
+    assert not harm.exists()
+
+
+def test_broken_present_directory(tmp_path: Path) -> None:
+    pytest.importorskip("quiet", exc_type=ImportError)
+    (tmp_path / "pickled_data").write_bytes(b"broken")
+    with pytest.raises(WeightsError, match="OneFlow cannot load"):
+        read_weights(tmp_path, allow_pickle=True)
+
+
+@pytest.mark.parametrize("nest", [None, "state_dict", "model"])
+def test_pytorch_file(tmp_path: Path, nest: str | None) -> None:
+    torch = pytest.importorskip("torch")
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in SMALL.items()}
+    torch.save(state if nest is None else {nest: state, "epoch": 3}, tmp_path / "w.pth")
+    assert_same(read_weights(tmp_path / "w.pth"), SMALL)
+
+
+def test_pytorch_file_with_code_in_it(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Harm:
+        def __reduce__(self) -> tuple:
+            return os.system, (f"touch {tmp_path / 'harm'}",)
+
+    torch.save({"state_dict": Harm()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"w\.pth"):
+        read_weights(tmp_path / "w.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_pytorch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "w.pth").write_bytes(b"anything")
+    with pytest.raises(WeightsError, match="torch is not installed"):
+        read_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"<html>not found</html>", b"\xff" * 100, "cut"])
+def test_broken_safetensors_file(tmp_path: Path, random_weights: Path, content: bytes | str) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(random_weights.read_bytes()[:1_000_000] if content == "cut" else content)
+    with pytest.raises(WeightsError, match=r"bad\.safetensors"):
+        read_weights(path)
+
+
+def test_paths_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*missing\.safetensors.*download"):
+        read_weights(tmp_path / "missing.safetensors")
+    with pytest.raises(WeightsError, match="holds no OneFlow weights"):
+        read_weights(tmp_path)
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(WeightsError, match="holds no arrays"):
+        read_weights(tmp_path / "empty.safetensors")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "runtimes.weights", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_script_converts(tmp_path: Path) -> None:
+    write_old_directory(tmp_path / "old dir", SMALL)
+    result = run("--weights", tmp_path / "old dir", "--output", tmp_path / "new" / "w.safetensors")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert_same(read_weights(tmp_path / "new" / "w.safetensors"), SMALL)
+    shutil.rmtree(tmp_path / "old dir")
+    result = run("--weights", tmp_path / "old dir", "--output", tmp_path / "w.safetensors")
+    assert result.returncode == 1
+    assert "no weights at" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    shutil.copy(random_weights, weights)
+    (tmp_path / "link").symlink_to(weights)
+    before = weights.read_bytes()
+    for source, output in (("--weights", weights), ("--weights", tmp_path / "link"), ("--mix", weights)):
+        arguments = ("--weights", random_weights) if source == "--mix" else ()
+        result = run(*arguments, source, weights, "--output", output, "--half")
+        assert result.returncode == 1
+        assert f"{output} is an input: choose another --output" in result.stderr
+    assert weights.read_bytes() == before
+
+
+def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, random_weights):
+    write_checkpoint(
+        tmp_path / "c.safetensors", with_prefix("ema.", random_state), {"options": {"size": 128}}
+    )
+    assert trained_size(tmp_path / "c.safetensors") == 128
+    arguments = ["--weights", tmp_path / "c.safetensors", "--output", tmp_path / "w.safetensors", "--half"]
+    subprocess.run([sys.executable, "-m", "runtimes.weights", *arguments], check=True, timeout=60)
+    assert trained_size(tmp_path / "w.safetensors") == 128
+    assert trained_size(random_weights) == 256
+    assert trained_size(tmp_path / "nothing") == 256
+
+
+def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path) -> None:
+    other = {
+        name: value + 1 if value.dtype.kind == "f" else value + 5 for name, value in random_state.items()
+    }
+    write_weights(tmp_path / "other.safetensors", other)
+    result = run(
+        *("--weights", random_weights, "--mix", tmp_path / "other.safetensors", "--share", 0.25),
+        *("--output", tmp_path / "both.safetensors"),
+    )
+    assert result.returncode == 0, result.stderr
+    both = read_weights(tmp_path / "both.safetensors")
+    for name, value in random_state.items():
+        wanted = value + 0.25 if value.dtype.kind == "f" else value  # the counters stay
+        np.testing.assert_allclose(both[name], wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path) -> None:
+    write_weights(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)})
+    arguments = ("--weights", random_weights, "--mix", tmp_path / "other.safetensors")
+    result = run(*arguments, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 1 and "different networks" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 2 and "--share 2.0: it must be from 0 to 1" in result.stderr
+    assert not (tmp_path / "both.safetensors").exists()
+
+
+@pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "end it in .safetensors")])
+def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights):
+    output = tmp_path / output if output else output
+    result = run("--weights", random_weights, "--output", output)
+    assert result.returncode == 2 and words in result.stderr
+    assert not any(tmp_path.iterdir())

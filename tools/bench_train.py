@@ -1,0 +1,87 @@
+"""How fast the training's parts are on this machine: the loader alone beside the training step.
+
+    python -m tools.bench_train --data faceseg_data --size 256
+    python -m tools.bench_train --demo --size 128 --workers 0 1 2 4
+
+The loader must be faster than the step, or the network waits for pictures. The options are those of train.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import numpy as np
+
+try:
+    from runtimes.quiet import flow
+except ImportError as problem:
+    sys.exit(f"bench_train.py: {problem}")
+
+from runtimes.hardware import DeviceError
+from train import plain_message
+from training.loop import Training
+from training.options import parse_arguments
+
+WAYS = {
+    "eager": {"kernels": "oneflow", "graph": False, "no_amp": True},
+    "graph": {"kernels": "oneflow", "graph": True, "no_amp": True},
+    "PyTorch's kernels": {"kernels": "torch", "graph": False, "no_amp": True},
+    "PyTorch's kernels, mixed precision": {"kernels": "torch", "graph": False, "no_amp": False},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Time the loader alone and the training step, images per second."
+    )
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to try")
+    parser.add_argument("--steps", type=int, default=5, help="steps to time after one to warm up")
+    own, passed_on = parser.parse_known_args()
+    args = parse_arguments(passed_on)
+    try:
+        measure(args, own.workers, own.steps)
+    except (DeviceError, OSError, ValueError) as error:
+        sys.exit(f"bench_train.py: {plain_message(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def measure(args: argparse.Namespace, workers: list, steps: int) -> None:
+    training = Training(args, {}, None)
+    for args.workers in workers:
+        rate = loader_rate(training, steps)
+        print(f"loader alone, {args.workers} workers: {rate:.1f} images/s", flush=True)
+    for name, ways in WAYS.items():
+        try:
+            rate = step_rate(argparse.Namespace(**{**vars(args), **ways}), steps)
+        except (DeviceError, ImportError) as problem:
+            print(f"step, {name}: left out, {problem}", flush=True)
+            continue
+        print(f"step, {name}: {rate:.1f} images/s", flush=True)
+
+
+def loader_rate(training: Training, steps: int) -> float:
+    count = steps * max(1, training.args.workers) * training.args.batch_size
+    items = [item % len(training.examples) for item in range(count)]
+    start = time.perf_counter()
+    for _ in training.loader(training.examples, items):
+        pass
+    return count / (time.perf_counter() - start)
+
+
+def step_rate(args: argparse.Namespace, steps: int) -> float:
+    training = Training(args, {}, None)
+    image = np.zeros((args.batch_size, 3, args.size, args.size), np.float32)
+    mask = flow.zeros(args.batch_size, 1, args.size, args.size).to(flow.uint8).to(training.device)
+    image = flow.tensor(image).to(training.device)
+    training.step(image, mask)[0].numpy()
+    start = time.perf_counter()
+    for _ in range(steps):
+        training.step(image, mask)[0].numpy()
+    return steps * args.batch_size / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

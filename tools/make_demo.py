@@ -1,0 +1,68 @@
+"""The animated picture of the README: the portrait in motion, with the mask that the network finds.
+
+python -m tools.make_demo --output docs/demo.webp
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+from PIL import Image
+
+from faces.segmenter import Segmenter
+from media.options import WEIGHTS
+from media.sample import FRAMES, RATE, Sample
+from media.views import parse_view
+from runtimes.runtime import DEVICES, RuntimeUnavailable, open_runtime
+from runtimes.weights import trained_size
+from utils import atomic_path
+
+EVERY = 4  # of the sample's frames
+WIDTH = 400
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the README's animated picture.")
+    parser.add_argument("--weights", default=str(WEIGHTS))
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--output", default="docs/demo.webp", help="an animated .webp or .gif")
+    args = parser.parse_args()
+    if Path(args.output).suffix.lower() not in (".webp", ".gif"):
+        parser.error(f"--output {args.output}: it must end in .webp or .gif")
+    try:
+        pictures = draw(args.weights, args.device)
+        with atomic_path(args.output) as temporary:
+            pictures[0].save(
+                temporary,
+                save_all=True,
+                append_images=pictures[1:],
+                duration=round(1000 * EVERY / RATE),
+                loop=0,
+                quality=50,
+            )
+    except (OSError, RuntimeUnavailable, ValueError) as error:
+        sys.exit(f"make_demo.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def draw(weights: str, device: str) -> list:
+    """Every fourth frame of the sample, as PIL pictures."""
+    segmenter = Segmenter(open_runtime(weights, device=device), trained_size(weights), smooth=0.7)
+    view = parse_view("overlay")
+    sample, pictures = Sample(), []
+    for index in range(FRAMES):
+        frame = sample.read().image  # HWC uint8 BGR
+        mask = segmenter(frame)
+        if index % EVERY == 0:
+            shown = cv2.cvtColor(view(frame, mask, 0.5), cv2.COLOR_BGR2RGB)
+            height = WIDTH * shown.shape[0] // shown.shape[1]
+            pictures.append(Image.fromarray(cv2.resize(shown, (WIDTH, height), interpolation=cv2.INTER_AREA)))
+    return pictures
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""What following and smoothing gain, measured on photos with known masks.
+
+    python -m tools.measure --data DIR [--weights W] [--photos 60] [--clips 8]
+
+DIR is what `evaluate.py --data` takes; its test part is used. Two tables are printed:
+
+Small faces: each photo is pasted, small, into a 1280x720 frame. IoU with the network on the whole frame
+alone, following (the sixth frame of a still camera), and by itself as one picture.
+
+Smoothing: photos move along the path of the sample clip, with camera noise. IoU; dtSSD, the flicker measure
+of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015 (root mean square of the
+difference between the mask's and the truth's change from frame to frame, times 100, less is better); and how
+many frames the mask lags behind the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import cv2
+import numpy as np
+
+from dataset import DataError, open_dataset
+from faces.segmenter import Segmenter, segment_picture
+from media.options import WEIGHTS
+from media.sample import path
+from runtimes.runtime import RuntimeUnavailable, open_runtime, with_flip
+from runtimes.weights import trained_size
+from training.augment import resize_mask
+from utils import FACE, NOT_JUDGED
+
+FRAME = (720, 1280)  # (height, width)
+SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
+SHRINK = 1.7  # the path's zoom is made for a portrait in which the face is smaller than in these photos
+NOISE = 5.0  # grey levels, standard deviation of the camera's noise
+STRENGTHS = (0.0, 0.5, 0.7, 0.85)
+LENGTH = 60  # frames of a clip
+SPEED = 2  # steps of the path from one frame to the next: twice as fast as the sample
+
+
+def paste_photo(
+    image: np.ndarray, mask: np.ndarray, side: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A 1280x720 frame with the photo somewhere in it, and its mask.
+
+    image: HWC uint8 BGR. mask: HxW uint8, 0, 128 (not judged) or 255. side: of the pasted photo, the longer
+    one. Around it there are soft spots of about the colour of the photo's background.
+    """
+    height, width = FRAME
+    spots = rng.normal(image[mask == 0].mean(axis=0), 30, (9, 16, 3))
+    frame = cv2.resize(
+        np.clip(spots, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    scale = side / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small_mask = resize_mask(mask, small.shape[1::-1])
+    top, left = rng.integers(height - small.shape[0]), rng.integers(width - small.shape[1])
+    place = (slice(top, top + small.shape[0]), slice(left, left + small.shape[1]))
+    truth = np.zeros(FRAME, np.uint8)
+    frame[place], truth[place] = small, small_mask
+    return frame, truth
+
+
+def add_noise(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.normal(0, NOISE, frame.shape).astype(np.float32)
+    return np.clip(frame + noise, 0, 255).astype(np.uint8)
+
+
+def iou(probability: np.ndarray, truth: np.ndarray) -> float:
+    """probability: HxW, face above one half of its range. truth: 0, 128 (not judged), 255."""
+    half = 127 if probability.dtype == np.uint8 else 0.5
+    judged = truth != NOT_JUDGED
+    found, wanted = (probability > half) & judged, truth == FACE
+    return np.count_nonzero(found & wanted) / max(1, np.count_nonzero(found | wanted))
+
+
+def small_faces(runtime, size: int, pairs: list, side: int) -> list[float]:
+    """Mean IoU of the whole frame alone, of following, and of a single picture."""
+    rng = np.random.default_rng(side)
+    scores = []
+    for image, mask in pairs:
+        frame, truth = paste_photo(image, mask, side, rng)
+        whole = Segmenter(runtime, size, follow=False)(frame).probability
+        follow = Segmenter(runtime, size)
+        for _ in range(6):
+            followed = follow(add_noise(frame, rng)).probability
+        picture = segment_picture(with_flip(runtime), frame, size)  # as infer.py does
+        scores.append([iou(whole, truth), iou(followed, truth), iou(picture, truth)])
+    return np.mean(scores, axis=0).tolist()
+
+
+def make_clip(
+    image: np.ndarray, mask: np.ndarray, speed: int, rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Frames of 640x480 in which the photo moves (with speed 0 it does not), and their masks."""
+    side = SHRINK * min(image.shape[:2])
+    ys, xs = np.nonzero(mask == FACE)
+    face = (xs.mean() / side, ys.mean() / side)
+    frames, truths = [], []
+    for index in range(LENGTH):
+        matrix = path(speed * index, side, face=face)
+        frame = cv2.warpAffine(image, matrix, (640, 480), borderMode=cv2.BORDER_REPLICATE)
+        frames.append(add_noise(frame, rng))
+        truths.append(cv2.warpAffine(mask, matrix, (640, 480), flags=cv2.INTER_NEAREST))
+    return frames, truths
+
+
+def flicker(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
+    """dtSSD times 100. masks: HxW uint8 probabilities."""
+    changes = []
+    for index in range(1, len(masks)):
+        judged = (truths[index] != NOT_JUDGED) & (truths[index - 1] != NOT_JUDGED)
+        change = (masks[index].astype(np.float32) - masks[index - 1]) / 255
+        wanted = (truths[index] == FACE).astype(np.float32) - (truths[index - 1] == FACE)
+        changes.append(np.sqrt(np.mean((change - wanted)[judged] ** 2)))
+    return 100 * float(np.mean(changes))
+
+
+def lag(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
+    """The delay of the truth, in frames, at which the masks fit it best: the top of a parabola."""
+    delays = np.arange(-2, 4)
+    fits = [
+        np.mean([iou(masks[index], truths[index - delay]) for index in range(3, len(masks) - 2)])
+        for delay in delays
+    ]
+    best = int(np.clip(np.argmax(fits), 1, len(fits) - 2))
+    before, top, after = fits[best - 1 : best + 2]
+    return float(delays[best] + 0.5 * (before - after) / (before - 2 * top + after))
+
+
+def smoothing(runtime, size: int, pairs: list, strength: float) -> list[float]:
+    """Mean IoU, dtSSD and lag of clips in which these photos move, and dtSSD where they do not."""
+    rng = np.random.default_rng(0)
+    scores = []
+    for image, mask in pairs:
+        frames, truths = make_clip(image, mask, SPEED, rng)
+        masks = masks_of(frames, runtime, size, strength)
+        fit = np.mean([iou(found, truth) for found, truth in zip(masks, truths)])
+        still, still_truths = make_clip(image, mask, 0, rng)
+        still_flicker = flicker(masks_of(still, runtime, size, strength), still_truths)
+        scores.append([fit, flicker(masks, truths), lag(masks, truths), still_flicker])
+    return np.mean(scores, axis=0).tolist()
+
+
+def masks_of(frames: list[np.ndarray], runtime, size: int, strength: float) -> list[np.ndarray]:
+    segmenter = Segmenter(runtime, size, smooth=strength)
+    return [segmenter(frame).probability for frame in frames]
+
+
+def evenly(pairs, count: int) -> list:
+    """So many of the pairs, spread over all of them, as (BGR image, mask); DataError if none shows a face."""
+    chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+    loaded = [pairs[int(index)] for index in chosen]
+    found = [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()]
+    if not found:
+        raise DataError(
+            "no face in any of the masks that were looked at: choose more with --photos and --clips"
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure what following and smoothing gain.")
+    parser.add_argument("--data", required=True, help="as for evaluate.py")
+    parser.add_argument("--weights", default=str(WEIGHTS), help="default: the repository's")
+    parser.add_argument("--photos", type=int, default=60, help="for the small faces (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=8, help="for the smoothing (default: %(default)s)")
+    args = parser.parse_args()
+    if args.photos < 1 or args.clips < 1:
+        parser.error("--photos and --clips must be at least 1")
+    try:
+        runtime, size = open_runtime(args.weights), trained_size(args.weights)
+        pairs = open_dataset(args.data, "test")
+        print(f"{runtime.name}, {args.weights}\n")
+        print(
+            f"{'photo in 1280x720':<20} {'whole frame':>12} {'following':>12} {'one picture':>12}   (IoU, %)"
+        )
+        photos = evenly(pairs, args.photos)
+        for side in SIDES:
+            scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, photos, side))
+            print(f"{side:>4} pixels          {scores}", flush=True)
+        print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
+        clips = evenly(pairs, args.clips)
+        for strength in STRENGTHS:
+            fit, change, delay, still = smoothing(runtime, size, clips, strength)
+            print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
+    except (OSError, ValueError, RuntimeUnavailable) as error:
+        sys.exit(f"measure.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From pictures to weights: examples, augmentation, step, loss, loop, checkpoints, processes, metrics."""

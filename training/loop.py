@@ -1,0 +1,287 @@
+"""A training run: epochs of steps, validation, checkpoints, and an orderly stop.
+
+    from training.loop import Training
+    status = Training(parse_arguments(), {}, None).run()
+
+train.py is its command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset import DataError, WithNoFace, open_dataset, readable_indices
+from linknet import LinkNet34
+from runtimes.entries import backbone_to_encoder, check_linknet34
+from runtimes.hardware import DeviceError
+from runtimes.quiet import flow
+from runtimes.weights import read_weights
+from training.checkpoint import CheckpointError, with_prefix, without_prefix, write_checkpoint
+from training.curves import plot_curves, write_log
+from training.demo import DemoFaces
+from training.examples import PlainExamples, TrainExamples, repeat_group, split_by_person
+from training.losses import image_iou
+from training.options import split_repeat
+from training.processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
+from training.steps import make_step
+
+
+class Training:
+    """A run: the network, its moving average, the data, and `state`, the plain numbers of the checkpoint."""
+
+    def __init__(self, args: argparse.Namespace, tensors: dict, state: dict | None):
+        self.args = args
+        # First of all: of several processes none may leave alone, as the others would wait for it.
+        self.stop = StopRequest()
+        self.stop.listen()
+        self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
+        self.device = choose_device(args.device)
+        if args.kernels == "torch" and self.device.type != "cpu":
+            raise DeviceError("--kernels torch computes on the CPU, and here is a GPU: add --device cpu")
+        self.output = Path(args.output)
+
+        pairs, train_indices, val_indices = open_pairs(args)
+        self.examples = TrainExamples(pairs, train_indices, args.size, args.seed)
+        self.validation = PlainExamples(pairs, val_indices[self.rank :: self.world], args.size)
+        self.epoch_steps = len(self.examples) // (args.batch_size * self.world)
+        if self.epoch_steps == 0:
+            raise DataError(
+                f"{len(self.examples)} training pictures do not fill a batch of {args.batch_size} in each of "
+                f"{self.world} processes; use a smaller --batch-size"
+            )
+        self.total_steps = self.epoch_steps * args.epochs
+
+        flow.manual_seed(args.seed)
+        if state is None:
+            self.model = start_model(args)
+        else:
+            self.model = new_model(args)
+            load_arrays(self.model, without_prefix("model.", tensors))
+        self.model.to(self.device)
+        # The exponential moving average of the weights (EMA) is what is validated and used afterwards.
+        self.average = copy.deepcopy(self.model)
+        self.step = make_step(self.model, args, self.total_steps, self.device, self.world)
+        if state is None:
+            state = {"step": 0, "epoch_sums": [0.0, 0.0, 0.0], "best_iou": -1.0, "log": []}
+        else:
+            for name, value in self.constants().items():
+                if state.get(name, value) != value:
+                    raise CheckpointError(
+                        f"{args.resume} was written with {name} {state[name]}, here it is {value}: "
+                        "resume with the same data, NPROC and --device, or start anew with --weights"
+                    )
+            load_arrays(self.average, without_prefix("ema.", tensors))
+            self.step.load_state_arrays(without_prefix("optimizer.", tensors), state["step"])
+        self.average.eval()
+        self.state = {**state, **self.constants(), "options": vars(args)}
+
+    def constants(self) -> dict:
+        """What must not change between the parts of a resumed run."""
+        return {
+            "number of processes": self.world,
+            "number of steps in an epoch": self.epoch_steps,
+            "kind of step": type(self.step).__name__,
+            "number of training pictures": len(self.examples),
+            # With other pictures others would be held out, and training would leak into validation.
+            "checksum of the pictures' names": zlib.crc32("\n".join(self.examples.pairs.names).encode()),
+        }
+
+    def run(self) -> int:
+        """Train to the end, or until a stop is asked for; give the exit status."""
+        if self.rank == 0:
+            print(
+                f"{len(self.examples)} training pictures at {self.args.size}x{self.args.size}, "
+                f"{self.args.epochs} epochs of {self.epoch_steps} steps, "
+                f"batch {self.args.batch_size} x {self.world} on {self.device.type}",
+                flush=True,
+            )
+        while len(self.state["log"]) < self.args.epochs:
+            if not self.train_epoch():
+                self.save("last.safetensors")
+                if self.rank == 0:
+                    print(f"stopped; go on with --resume {self.output / 'last.safetensors'}", flush=True)
+                return 128 + self.stop.signal
+            self.finish_epoch()
+        if self.rank == 0:
+            print(f"done: the weights are in {self.output / 'best.safetensors'}", flush=True)
+        return 0
+
+    def train_epoch(self) -> bool:
+        """Do the epoch's steps that are not done yet; False if a stop was asked for."""
+        state, args = self.state, self.args
+        epoch = len(state["log"])
+        first_step = state["step"] - epoch * self.epoch_steps
+        batches = self.load_epoch(epoch, first_step)
+        progress = tqdm(
+            batches,
+            desc=f"epoch {epoch + 1}/{args.epochs}",
+            initial=first_step,
+            total=self.epoch_steps,
+            disable=self.rank > 0,
+        )
+        started = saved = time.monotonic()
+        done = 0
+        for image, mask in progress:
+            lr = self.step.schedule.get_last_lr()[0]
+            mask = mask.to(self.device)
+            loss, logits = self.step(image.to(self.device), mask)
+            update_average(
+                self.average, self.model, min(args.ema, (1 + state["step"]) / (10 + state["step"]))
+            )
+
+            loss, iou = float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())
+            if not math.isfinite(loss):
+                raise DataError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
+            loss, iou = (v / self.world for v in sum_over_processes([loss, iou], self.device))
+            done += args.batch_size * self.world
+            rate = done / (time.monotonic() - started)
+            state["step"] += 1
+            state["epoch_sums"] = [a + b for a, b in zip(state["epoch_sums"], (loss, iou, 1.0))]
+            progress.set_postfix(loss=f"{loss:.3f}", iou=f"{iou:.3f}", lr=f"{lr:.1e}", images_s=f"{rate:.1f}")
+            if self.stop.made(self.device):
+                progress.close()
+                return False
+            if time.monotonic() - saved > args.save_minutes * 60:
+                self.save("last.safetensors")
+                saved = time.monotonic()
+        return True
+
+    def load_epoch(self, epoch: int, first_step: int):
+        """Iterate over this process's part of an epoch's batches, from `first_step` on."""
+        args = self.args
+        self.examples.set_epoch(epoch, gentle=epoch >= args.epochs - args.gentle_epochs)
+        count = self.epoch_steps * self.world * args.batch_size
+        batches = self.examples.order()[:count].reshape(self.epoch_steps, self.world, args.batch_size)
+        items = batches[first_step:, self.rank].ravel().tolist()
+        return self.loader(self.examples, items) if items else []
+
+    def loader(self, examples, items: list):
+        return flow.utils.data.DataLoader(
+            examples,
+            batch_size=self.args.batch_size,
+            sampler=items,
+            num_workers=self.args.workers,
+            worker_init_fn=leave_signals_to_parent,
+        )
+
+    def finish_epoch(self) -> None:
+        """Validate, add a line to the log, and write the checkpoints."""
+        state = self.state
+        val_iou = self.validate()
+        loss, iou, steps = state["epoch_sums"]
+        row = {
+            "epoch": len(state["log"]) + 1,
+            "step": state["step"],
+            "lr": self.step.schedule.get_last_lr()[0],
+            "loss": loss / steps,
+            "train_iou": iou / steps,
+            "val_iou": val_iou,
+        }
+        state["log"].append(row)
+        state["epoch_sums"] = [0.0, 0.0, 0.0]
+        # Without validation pictures the newest weights are the best that is known.
+        better = val_iou > state["best_iou"] or math.isnan(val_iou)
+        better |= not (self.output / "best.safetensors").exists()  # resumed in a folder of its own
+        state["best_iou"] = val_iou if val_iou > state["best_iou"] else state["best_iou"]
+        if better:  # first: `last` says that it is there
+            self.save("best.safetensors")
+        self.save("last.safetensors")
+        if self.rank == 0:
+            write_log(self.output / "log.csv", state["log"])
+            plot_curves(self.output / "log.csv", self.output / "curves.png")
+            print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+    def validate(self) -> float:
+        """Mean per-image IoU of the averaged weights over all validation pictures; NaN if there are none."""
+        if self.world > 1:
+            for buffer in self.average.buffers():  # each process averaged its own batches' statistics
+                flow.comm.broadcast(buffer, 0)
+        total, count = 0.0, 0
+        with flow.no_grad():
+            for image, mask in self.loader(self.validation, list(range(len(self.validation)))):
+                iou = image_iou(self.average(image.to(self.device)), mask.to(self.device))
+                total += float(iou.sum().numpy())
+                count += image.shape[0]
+        total, count = sum_over_processes([total, count], self.device)
+        return total / count if count else math.nan
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint; of several processes the first does."""
+        if self.rank > 0:
+            return
+        tensors = {
+            **with_prefix("model.", to_arrays(self.model)),
+            **with_prefix("ema.", to_arrays(self.average)),
+            **with_prefix("optimizer.", self.step.state_arrays()),
+        }
+        write_checkpoint(self.output / name, tensors, self.state)
+
+
+def open_pairs(args: argparse.Namespace) -> tuple:
+    """Open the data: (pairs, training indices, validation indices)."""
+    if args.demo:
+        pairs = DemoFaces(count=180, size=args.size, seed=args.seed)
+    else:
+        pairs = open_dataset(args.data, "train", args.skip_bad)
+    train_indices, val_indices = split_by_person(pairs.names, args.val)
+    if args.no_face:
+        count = len(pairs)
+        pairs = WithNoFace(pairs, args.no_face)
+        train_indices = np.append(train_indices, np.arange(count, len(pairs)))
+    if args.skip_bad:
+        good, messages = readable_indices(pairs)
+        print("\n".join([*messages, f"{len(messages)} bad pictures left out"]), file=sys.stderr)
+        train_indices, val_indices = np.intersect1d(train_indices, good), np.intersect1d(val_indices, good)
+    if args.repeat:
+        train_indices = repeat_group(train_indices, pairs.names, *split_repeat(args.repeat))
+    return pairs, train_indices, val_indices
+
+
+def start_model(args: argparse.Namespace) -> LinkNet34:
+    """A network with random weights, with those of a backbone, or with --weights."""
+    model = new_model(args)
+    if args.weights:
+        arrays = read_weights(args.weights, args.allow_pickle)
+        check_linknet34(arrays)
+        load_arrays(model, arrays)
+    elif args.backbone not in (None, "none"):
+        encoder = backbone_to_encoder(read_weights(args.backbone, args.allow_pickle))
+        load_arrays(model, {**to_arrays(model), **encoder})
+    return model
+
+
+def new_model(args: argparse.Namespace) -> LinkNet34:
+    """A network with random weights, computed by what --kernels names."""
+    if args.kernels == "oneflow":
+        return LinkNet34()
+    from training.torch_kernels import TorchLinkNet34  # late: PyTorch need not be installed
+
+    return TorchLinkNet34(mixed_precision=not args.no_amp)
+
+
+def update_average(average: LinkNet34, model: LinkNet34, decay: float) -> None:
+    with flow.no_grad():
+        old, new = average.state_dict(), model.state_dict()
+        for name, tensor in old.items():
+            if tensor.dtype == flow.float32:
+                tensor.mul_(decay).add_(new[name] * (1 - decay))
+            else:
+                tensor.copy_(new[name])  # batch norm's counters
+
+
+def load_arrays(model: LinkNet34, arrays: dict) -> None:
+    model.load_state_dict({name: flow.tensor(array) for name, array in arrays.items()})
+
+
+def to_arrays(model: LinkNet34) -> dict:
+    """Give the state dict as NumPy arrays with memory of their own."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,50 @@
+"""The training loss: binary cross-entropy plus soft Jaccard, over the judged pixels of each image.
+
+    from training.losses import segmentation_loss
+    loss = segmentation_loss(logits, mask, jaccard_weight=1.0)
+
+The published training took the Jaccard index over the whole batch. Here both terms are taken image by image
+and then averaged: the mean per-image IoU is what is reported, and several processes that each see a part of
+the batch average to the same gradient as one process that sees all of it.
+"""
+
+from __future__ import annotations
+
+from runtimes.quiet import flow
+from utils import NOT_JUDGED
+
+F = flow.nn.functional
+
+
+def segmentation_loss(logits: flow.Tensor, mask: flow.Tensor, jaccard_weight: float = 1.0) -> flow.Tensor:
+    """Give the scalar loss.
+
+    logits: (N, 1, H, W) float. mask: (N, 1, H, W) uint8, 0 = background, 255 = face, 128 = not judged, which
+    counts for nothing. The Jaccard term is -log(soft IoU), as in Iglovikov and Shvets, "TernausNet", 2018.
+    """
+    judged = (mask != NOT_JUDGED).float()
+    face = (mask > NOT_JUDGED).float()
+    # log(1 + exp(x)) - x * face, in the form that cannot overflow
+    per_pixel = F.relu(logits) - logits * face + flow.log1p(flow.exp(-flow.abs(logits)))
+    cross_entropy = per_image(per_pixel * judged) / per_image(judged).clamp(min=1.0)
+    probability = flow.sigmoid(logits) * judged
+    intersection = per_image(probability * face)
+    union = per_image(probability) + per_image(face) - intersection
+    # One pixel more in both keeps an image without a face finite.
+    jaccard = -flow.log((intersection + 1) / (union + 1))
+    return (cross_entropy + jaccard_weight * jaccard).mean()
+
+
+def image_iou(logits: flow.Tensor, mask: flow.Tensor) -> flow.Tensor:
+    """Give the IoU of each image, (N,), of logits above 0 with the mask; shapes and values as above."""
+    judged = (mask != NOT_JUDGED).float()
+    face = (mask > NOT_JUDGED).float()
+    found = (logits > 0).float() * judged
+    intersection = per_image(found * face)
+    union = per_image(found) + per_image(face) - intersection
+    # Nothing there and nothing found is right.
+    return flow.where(union > 0, intersection / union.clamp(min=1.0), flow.ones_like(union))
+
+
+def per_image(x: flow.Tensor) -> flow.Tensor:
+    return x.sum(dim=(1, 2, 3))

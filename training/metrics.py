@@ -1,0 +1,121 @@
+"""How well a mask fits: IoU, Dice, precision, recall and boundary IoU of images, and their summary.
+
+    from training.metrics import score_mask, summarise
+    score = score_mask(logits > 0, mask)  # one image
+    summary = summarise([score, ...], threshold=0.5, size=256, seconds=12.3)
+
+`found` is what the network found, HxW bool; `mask` is the truth, HxW uint8 with 0 = background, 255 = face
+and 128 = not judged. What was found in pixels of 128 changes no figure. All figures are in 0..1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from utils import FACE, NOT_JUDGED
+
+BAND = 0.02  # width of the boundary's band, as a part of the image's diagonal
+
+
+class Score(NamedTuple):
+    """The figures of one image; `intersection` and `union` are in pixels."""
+
+    iou: float
+    dice: float
+    precision: float
+    recall: float
+    boundary_iou: float
+    intersection: int
+    union: int
+
+
+def score_mask(found: np.ndarray, mask: np.ndarray) -> Score:
+    """Compare one image's found mask with the true one, see above.
+
+    Where there is no face and none was found every figure is 1; where only one of both is empty, 0.
+    Raises ValueError if the arrays are not of these kinds or differ in size.
+    """
+    if found.shape != mask.shape or mask.ndim != 2 or found.dtype != bool or mask.dtype != np.uint8:
+        raise ValueError(
+            f"found must be HxW bool and mask HxW uint8 of one size; they are {found.shape} {found.dtype} "
+            f"and {mask.shape} {mask.dtype}"
+        )
+    face, found_judged = mask == FACE, found & (mask != NOT_JUDGED)
+    intersection = int(np.count_nonzero(face & found_judged))
+    face_pixels, found_pixels = int(np.count_nonzero(face)), int(np.count_nonzero(found_judged))
+    union = face_pixels + found_pixels - intersection
+    if union == 0:
+        return Score(1.0, 1.0, 1.0, 1.0, 1.0, 0, 0)
+    return Score(
+        iou=intersection / union,
+        dice=2 * intersection / (face_pixels + found_pixels),
+        precision=intersection / max(found_pixels, 1),
+        recall=intersection / max(face_pixels, 1),
+        boundary_iou=boundary_iou(found, mask),
+        intersection=intersection,
+        union=union,
+    )
+
+
+def boundary_iou(found: np.ndarray, mask: np.ndarray) -> float:
+    """IoU of the two masks' bands along their edges, 0..1; arrays as in `score_mask`.
+
+    After Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021: a
+    mask's band is the mask minus its erosion by d = 2% of the image's diagonal, at least one pixel, with a
+    square of side 2d + 1. What lies outside the image is background, as in the authors' program.
+
+    Pixels of 128 need a rule that the paper does not have: where a face borders on them nobody knows its
+    edge, so that edge is not judged. A pixel is in a band only if a judged background pixel, or the outside
+    of the image, is within d. A face pixel with pixels of 128 but no such pixel within d may or may not
+    belong to the true band, and is not counted. Where no edge is judged at all, the figure is 1.
+    """
+    judged, face = mask != NOT_JUDGED, mask == FACE
+    reach = max(round(BAND * float(np.hypot(*mask.shape))), 1)
+    true_band = face & near(judged & ~face, reach, outside=True)
+    found_band = found & near(judged & ~found, reach, outside=True)
+    unclear = face & ~true_band & near(~judged, reach, outside=False)
+    counted = judged & ~unclear
+    union = np.count_nonzero((true_band | found_band) & counted)
+    return float(np.count_nonzero(true_band & found_band & counted) / union) if union else 1.0
+
+
+def near(region: np.ndarray, reach: int, outside: bool) -> np.ndarray:
+    """The pixels with a pixel of `region` (HxW bool) at most `reach` rows and columns away.
+
+    outside: whether what lies outside the image belongs to the region.
+    """
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    grown = cv2.dilate(
+        region.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=int(outside)
+    )
+    return grown.astype(bool)
+
+
+def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict:
+    """The figures of a set of images: means over the images, except for `iou_all`.
+
+    `iou_p10` is the 10th percentile of the images' IoU: nine in ten are better. `iou_all` is the IoU over
+    the pixels of all images taken together. threshold (a probability), size (longest side of the network's
+    input) and seconds (that it took) are put down as they are. Raises ValueError if there are no scores.
+    """
+    if not scores:
+        raise ValueError("there are no images to summarise")
+    table = np.array(scores, float)
+    means = dict(zip(Score._fields, table.mean(axis=0)))
+    union = sum(score.union for score in scores)
+    return {
+        "images": len(scores),
+        "iou_mean": float(means["iou"]),
+        "iou_p10": float(np.percentile([score.iou for score in scores], 10)),
+        "iou_all": sum(score.intersection for score in scores) / union if union else 1.0,
+        "dice": float(means["dice"]),
+        "precision": float(means["precision"]),
+        "recall": float(means["recall"]),
+        "boundary_iou": float(means["boundary_iou"]),
+        "threshold": threshold,
+        "size": size,
+        "seconds": seconds,
+    }

@@ -1,0 +1,76 @@
+"""What the processes of one training share: the device, sums over all of them, and the wish to stop.
+
+Started by `python -m oneflow.distributed.launch`, each process has a rank and they have a world size; started
+alone, a process is rank 0 of 1, and nothing here communicates.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from runtimes.hardware import DeviceError
+from runtimes.quiet import flow
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def choose_device(wanted: str) -> flow.device:
+    """Give this process's device for `auto`, `cpu` or `cuda`; raises DeviceError without a usable GPU."""
+    # OneFlow aborts the process, past any Python error, when a missing GPU is used: ask first.
+    has_gpu = wanted != "cpu" and flow.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
+        raise DeviceError("OneFlow finds no usable NVIDIA GPU; check the driver or use --device cpu")
+    if not has_gpu:
+        return flow.device("cpu")
+    if flow.env.get_local_rank() >= flow.cuda.device_count():
+        raise DeviceError(
+            f"there are more processes than GPUs, of which OneFlow finds {flow.cuda.device_count()}: "
+            "lower NPROC or use --device cpu"
+        )
+    return flow.device("cuda", flow.env.get_local_rank())
+
+
+def sum_over_processes(values: list, device: flow.device) -> list:
+    """Add up each of the numbers over all processes; every process gets the sums."""
+    if flow.env.get_world_size() == 1:
+        return list(values)
+    tensor = flow.tensor(values, dtype=flow.float64, device=device)
+    flow.comm.all_reduce(tensor)
+    return tensor.numpy().tolist()
+
+
+class StopRequest:
+    """Ctrl-C, SIGTERM or a terminal that closes, in any of the processes.
+
+    From `listen` on it is remembered until the step is done.
+
+    `signal` is its number, 0 before. A second one ends the process at once; files are written atomically.
+    """
+
+    def __init__(self):
+        self.signal = 0
+
+    def listen(self) -> None:
+        for number in STOP_SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self.remember)
+
+    def remember(self, number: int, frame) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def made(self, device: flow.device) -> bool:
+        """Whether any process was asked to stop; all processes must call it, and all get the same answer."""
+        if sum_over_processes([float(self.signal > 0)], device)[0] == 0:
+            return False
+        self.signal = self.signal or signal.SIGTERM
+        return True
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """For loader processes: signals to the whole group reach them too, but the training decides when to stop.
+
+    They end when the training tells them to, or is gone.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

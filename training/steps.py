@@ -1,0 +1,130 @@
+"""One optimisation step of the training, in OneFlow's two ways: eager, or compiled as an nn.Graph.
+
+    step = EagerStep(model, optimizer, schedule, jaccard_weight=1.0)
+    loss, logits = step(image, mask)
+
+Both have the same methods. The eager one runs everywhere and in several processes; the graph one is for one
+GPU, where it is OneFlow's documented way to mixed precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from linknet import LinkNet34
+from runtimes.quiet import flow
+from training.losses import segmentation_loss
+
+
+def make_optimizer(model: LinkNet34, name: str, lr: float, weight_decay: float, clip: float):
+    """AdamW or SGD; the gradient of each group is clipped; biases and batch norm are not decayed."""
+    parameters = list(model.parameters())
+    clipping = {"clip_grad_max_norm": clip, "clip_grad_norm_type": 2.0}
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay, **clipping},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **clipping},
+    ]
+    if name == "sgd":
+        return flow.optim.SGD(groups, lr=lr, momentum=0.9)
+    return flow.optim.AdamW(groups, lr=lr)
+
+
+def make_schedule(optimizer, total_steps: int, warmup: int):
+    """A linear rise over `warmup` steps onto a cosine that falls to 1% with the last of `total_steps`."""
+    warmup = max(min(warmup, total_steps // 10), 1)
+    cosine = flow.optim.lr_scheduler.CosineDecayLR(optimizer, decay_steps=total_steps, alpha=0.01)
+    return flow.optim.lr_scheduler.WarmUpLR(
+        cosine, warmup_factor=1 / warmup, warmup_iters=warmup, warmup_method="linear"
+    )
+
+
+def make_step(model: LinkNet34, args: argparse.Namespace, total_steps: int, device: flow.device, world: int):
+    """Choose the compiled step for a single GPU, the eager one otherwise. args: of options.py."""
+    mixed_precision = device.type == "cuda" and not args.no_amp
+    network = flow.nn.parallel.DistributedDataParallel(model) if world > 1 else model
+    optimizer = make_optimizer(model, args.optimizer, args.lr, args.weight_decay, args.clip)
+    schedule = make_schedule(optimizer, total_steps, args.warmup)
+    if world == 1 and (args.graph or mixed_precision):
+        return GraphStep(model, optimizer, schedule, args.jaccard_weight, mixed_precision)
+    return EagerStep(network, optimizer, schedule, args.jaccard_weight)
+
+
+class EagerStep:
+    """Forward, backward, clipping and update, one operation after the other.
+
+    `network` is the model, or the model wrapped for several processes.
+    """
+
+    def __init__(self, network, optimizer, schedule, jaccard_weight: float):
+        self.network, self.optimizer, self.schedule = network, optimizer, schedule
+        self.jaccard_weight = jaccard_weight
+
+    def __call__(self, image: flow.Tensor, mask: flow.Tensor) -> tuple:
+        """image (N, 3, H, W) float32, mask (N, 1, H, W) uint8 -> (scalar loss, (N, 1, H, W) logits)."""
+        logits = self.network(image)
+        loss = segmentation_loss(logits, mask, self.jaccard_weight)
+        loss.backward()
+        self.optimizer.clip_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        return loss.detach(), logits.detach()
+
+    def state_arrays(self) -> dict:
+        """The optimizer's state as {name: array}."""
+        state = self.optimizer.state_dict()["state"]
+        return {
+            f"{index}.{name}": tensor.cpu().numpy().copy()
+            for index, values in state.items()
+            if index != "step"
+            for name, tensor in values.items()
+        }
+
+    def load_state_arrays(self, arrays: dict, steps_done: int) -> None:
+        saved = self.optimizer.state_dict()
+        for key, array in arrays.items():
+            index, name = key.split(".")
+            saved["state"].setdefault(int(index), {})[name] = flow.tensor(array)
+        saved["state"]["step"] = steps_done
+        self.optimizer.load_state_dict(saved)
+        for _ in range(steps_done):
+            self.schedule.step()
+
+
+class GraphStep:
+    """The same step compiled once, on CUDA optionally in mixed precision (float16 with a loss scale)."""
+
+    def __init__(self, model: LinkNet34, optimizer, schedule, jaccard_weight: float, mixed_precision: bool):
+        self.graph = TrainGraph(model, optimizer, schedule, jaccard_weight, mixed_precision)
+        self.schedule = schedule
+
+    def __call__(self, image: flow.Tensor, mask: flow.Tensor) -> tuple:
+        loss, logits = self.graph(image, mask)
+        self.schedule.step()  # the graph has a schedule of its own: this one is for what is shown
+        return loss, logits
+
+    def state_arrays(self) -> dict:
+        state = self.graph.state_dict()
+        return {name: value.cpu().numpy().copy() for name, value in state.items() if name != "model"}
+
+    def load_state_arrays(self, arrays: dict, steps_done: int) -> None:
+        self.graph.load_state_dict({name: flow.tensor(array) for name, array in arrays.items()})
+        for _ in range(steps_done):
+            self.schedule.step()
+
+
+class TrainGraph(flow.nn.Graph):
+    def __init__(self, model, optimizer, schedule, jaccard_weight: float, mixed_precision: bool):
+        super().__init__()
+        self.model = model
+        self.jaccard_weight = jaccard_weight
+        self.add_optimizer(optimizer, lr_sch=schedule)
+        if mixed_precision:
+            self.config.enable_amp(True)
+            self.set_grad_scaler(flow.amp.GradScaler())
+
+    def build(self, image: flow.Tensor, mask: flow.Tensor) -> tuple:
+        logits = self.model(image)
+        loss = segmentation_loss(logits, mask, self.jaccard_weight)
+        loss.backward()
+        return loss, logits

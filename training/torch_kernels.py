@@ -1,0 +1,86 @@
+"""LinkNet34 computed by PyTorch's kernels, for training on a CPU: the same network, several times as fast.
+
+    from training.torch_kernels import TorchLinkNet34
+    logits = TorchLinkNet34()(images)  # OneFlow's tensors in and out, and OneFlow's gradients
+
+OneFlow's convolutions on a CPU copy every input once for each place in the kernel; PyTorch's (oneDNN) do not.
+Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's, so what is trained in one way can be
+evaluated, used and trained further in the other.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError(
+        f"--kernels torch needs PyTorch ({error}): `bash tools/setup.sh torch` installs it"
+    ) from error
+
+from linknet import LinkNet34
+from runtimes.hardware import has_bf16
+from runtimes.quiet import flow
+from runtimes.torch_network import network
+
+
+class TorchLinkNet34(LinkNet34):
+    """LinkNet34 whose forward and backward PyTorch computes on the CPU; `forward` as in linknet.LinkNet34.
+
+    With `mixed_precision`, training computes convolutions in bfloat16 where the processor has instructions
+    for it; evaluation mode is float32 always.
+    """
+
+    def __init__(self, mixed_precision: bool = True):
+        super().__init__()
+        self.mixed_precision = mixed_precision and has_bf16()
+
+    def forward(self, x: flow.Tensor) -> flow.Tensor:
+        self.check_shape(x)
+        names, parameters = zip(*self.named_parameters())
+        buffers = dict(self.named_buffers())
+        learning = flow.is_grad_enabled()
+
+        class Computed(flow.autograd.Function):
+            @staticmethod
+            def forward(context, image, *values):
+                tensors = {name: to_torch(value) for name, value in zip(names, values)}
+                statistics = {name: to_torch(value).clone() for name, value in buffers.items()}
+                for tensor in tensors.values():
+                    tensor.requires_grad_(learning)
+                with torch.set_grad_enabled(learning), self.precision():
+                    logits = network({**tensors, **statistics}, to_torch(image), self.training).float()
+                if self.training:
+                    for name, buffer in buffers.items():
+                        if name.endswith("num_batches_tracked"):
+                            buffer.add_(1)
+                        else:
+                            buffer.copy_(flow.from_numpy(statistics[name].numpy()))
+                context.graph = logits, list(tensors.values())
+                return to_oneflow(logits.detach())
+
+            @staticmethod
+            def backward(context, gradient):
+                logits, tensors = context.graph
+                context.graph = None  # its memory is free with the end of this step
+                gradients = torch.autograd.grad(logits, tensors, to_torch(gradient))
+                return (None, *(to_oneflow(g) for g in gradients))
+
+        return Computed.apply(x, *parameters)
+
+    def precision(self):
+        mixed = self.training and self.mixed_precision
+        return torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext()
+
+
+def to_torch(tensor: flow.Tensor) -> torch.Tensor:
+    """Images and kernels come in the channels-last order of memory, in which oneDNN is faster; what is in
+    that order already shares its memory with OneFlow's tensor.
+    """
+    shared = torch.from_numpy(tensor.detach().numpy())
+    return shared.contiguous(memory_format=torch.channels_last) if shared.ndim == 4 else shared
+
+
+def to_oneflow(tensor: torch.Tensor) -> flow.Tensor:
+    return flow.from_numpy(tensor.contiguous().numpy())
