@@ -31,6 +31,7 @@ fi
 # A process for each file: after hundreds of tests, OneFlow, OpenVINO and onnxruntime together in one process crash.
 trap 'exit 130' INT # pytest's own status then is 2, as for other failures
 failed=''
+shopt -s nullglob
 for file in tests/test_*.py tests/*/test_*.py; do
     status=0
     .venv/bin/python -m pytest -q -rs -m "$selection" "$file" || status=$?

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "basename", "cat", "chmod", "cp", "dirname", "flock", "mkdir", "mv", "rm", "sed", "uname")
 SCRIPTS = ("tools/setup.sh", "train.sh", "infer.sh", "test.sh")
-REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in ("infer", "torch", "test")))
+REQUIREMENTS = tuple(f"requirements{name}.txt" for name in ("/infer", "", "/torch", "/test"))
 
 # An interpreter: it answers what the scripts ask, and writes down what they have it run.
 PYTHON_STUB = """#!/usr/bin/env bash

@@ -59,10 +59,10 @@ def test_without_grep_nothing_is_lost(tmp_path: Path):
 
 
 def test_a_failed_import_says_what_to_do(tmp_path: Path):
-    code = "try:\n    import quiet\nexcept ImportError as error:\n    print(error)"
+    code = "try:\n    import runtimes.quiet\nexcept ImportError as error:\n    print(error)"
     result = run_python(code, tmp_path, then="raise ImportError('libcudnn.so.8')")
     assert "libcudnn.so.8" in result.stdout
-    assert "bash setup.sh train" in result.stdout
+    assert "bash tools/setup.sh train" in result.stdout
 
 
 def test_ctrl_c_stays_pythons(tmp_path: Path):
@@ -104,7 +104,7 @@ def test_several_processes_on_a_cpu_spin_no_thread(tmp_path: Path):
 
 @pytest.mark.parametrize("wish", ["0", "1"])
 def test_oneflow_multiplies_with_mkl_unless_told_not_to(wish: str):
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("runtimes.quiet", exc_type=ImportError)
     code = (
         "from runtimes.quiet import flow\n"
         "product = flow.matmul(flow.ones(8, 8), flow.ones(8, 8)).numpy()\n"

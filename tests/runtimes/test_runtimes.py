@@ -79,7 +79,7 @@ def test_live_size_is_what_the_processor_can_do(milliseconds, size, wanted, monk
 
 
 def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: runtimes.OpenVinoRuntime) -> None:
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("runtimes.quiet", exc_type=ImportError)
     oneflow = open_runtime(random_weights, "oneflow", "cpu")
     assert (oneflow.name, openvino_f32.name) == ("OneFlow f32 on CPU", "OpenVINO f32 on CPU")
     for shape in ((1, 3, 64, 96), (3, 3, 32, 32)):
@@ -92,7 +92,7 @@ def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: runtimes
 @pytest.mark.parametrize("runtime", ["oneflow", "openvino"])
 def test_any_memory_layout_goes_in_and_the_output_is_ours_to_keep(random_weights: Path, runtime: str) -> None:
     if runtime == "oneflow":
-        pytest.importorskip("quiet", exc_type=ImportError)
+        pytest.importorskip("runtimes.quiet", exc_type=ImportError)
     network = open_runtime(random_weights, runtime, "cpu", "f32")
     batch = batch_of(1, 3, 64, 64)
     first = network(batch)
@@ -169,7 +169,7 @@ def test_int8_is_taken_if_it_belongs_to_the_weights(weights: Path, random_state:
 def test_int8_of_other_weights_is_not_used(weights: Path, random_state: dict) -> None:
     write_int8(weights, random_state, weights_digest(weights))
     write_weights(weights, {**random_state, "finalconv3.bias": np.array([5], np.float32)})  # trained on
-    with pytest.raises(RuntimeUnavailable, match=r"other weights .*export\.py --weights .* --int8"):
+    with pytest.raises(RuntimeUnavailable, match=r"other weights .*export --weights .* --int8"):
         open_runtime(weights, "openvino", precision="int8")
     network = open_runtime(weights, "openvino")
     assert "INT8 not used" in network.name and "other weights" in network.name
@@ -177,7 +177,7 @@ def test_int8_of_other_weights_is_not_used(weights: Path, random_state: dict) ->
 
 
 def test_int8_that_is_missing_or_broken(weights: Path, random_state: dict) -> None:
-    with pytest.raises(RuntimeUnavailable, match=r"there is no .*w-int8\.xml.*export\.py"):
+    with pytest.raises(RuntimeUnavailable, match=r"there is no .*w-int8\.xml.*export"):
         open_runtime(weights, "openvino", precision="int8")
     write_int8(weights, random_state, weights_digest(weights))
     int8_path(weights).write_text("<net>")
@@ -246,7 +246,7 @@ def test_choice(
 
 
 def test_oneflow_instead_of_openvino_is_said(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("runtimes.quiet", exc_type=ImportError)
     monkeypatch.setattr(
         runtimes.importlib.util, "find_spec", lambda name: True if name == "oneflow" else None
     )

@@ -157,7 +157,7 @@ def test_counter_is_added_and_its_shape_mended(tmp_path: Path) -> None:
 
 
 def test_present_oneflow_directory_needs_permission(tmp_path: Path) -> None:
-    flow = pytest.importorskip("quiet", exc_type=ImportError).flow
+    flow = pytest.importorskip("runtimes.quiet", exc_type=ImportError).flow
     flow.save({name: flow.tensor(array) for name, array in SMALL.items()}, str(tmp_path / "zip" / "saved"))
     for path in (tmp_path / "zip" / "saved", tmp_path / "zip"):
         with pytest.raises(WeightsError, match=r"pickle.*--allow-pickle"):
@@ -177,7 +177,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path: Path) -> None:
 
 
 def test_broken_present_directory(tmp_path: Path) -> None:
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("runtimes.quiet", exc_type=ImportError)
     (tmp_path / "pickled_data").write_bytes(b"broken")
     with pytest.raises(WeightsError, match="OneFlow cannot load"):
         read_weights(tmp_path, allow_pickle=True)

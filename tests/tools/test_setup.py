@@ -160,7 +160,7 @@ def test_nothing_is_done_twice(clone: Clone):
     clone.add_python("3.10")
     for packages, file in zip(("infer", "train", "torch", "test"), REQUIREMENTS):
         assert clone.run("tools/setup.sh", packages).returncode == 0
-        assert installs(clone.log()) == [file]
+        assert installs(clone.log()) == [file.rpartition("/")[2]]
         result = clone.run("tools/setup.sh", packages)
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
         assert clone.log() == []
@@ -179,7 +179,7 @@ def test_a_larger_set_serves_for_the_smaller(clone: Clone, larger: str):
 @pytest.mark.parametrize("changed", REQUIREMENTS)
 def test_changed_requirements_are_installed(clone: Clone, changed: str):
     clone.add_python("3.10")
-    packages = "torch" if changed == "torch.txt" else "test"
+    packages = "torch" if changed == "requirements/torch.txt" else "test"
     clone.run("tools/setup.sh", packages)
     clone.log()
     with open(clone.root / changed, "a") as file:
