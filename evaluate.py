@@ -27,7 +27,6 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import DataError, open_dataset
-from media.pictures import find_pictures
 from runtimes.runtime import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime, with_flip
 from runtimes.weights import trained_size
 from training.metrics import score_mask, summarise
@@ -38,6 +37,7 @@ from utils import (
     STRIDE,
     ImageError,
     atomic_path,
+    find_pictures,
     fit_size,
     preprocess,
     read_image,

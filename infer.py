@@ -32,7 +32,7 @@ from faces.regions import Region
 from faces.segmenter import Segmenter, segment_picture, to_mask
 from faces.timing import Timing
 from media.options import WEIGHTS, parse_arguments
-from media.pictures import find_pictures, is_pictures, name_outputs
+from media.pictures import is_pictures, name_outputs
 from media.pipeline import Pipeline, Result
 from media.player import Player, Stream
 from media.sample import Sample
@@ -42,7 +42,7 @@ from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
 from runtimes.runtime import RuntimeUnavailable, live_size, open_runtime, with_flip
 from runtimes.weights import trained_size
-from utils import ImageError, read_image
+from utils import ImageError, find_pictures, read_image
 
 SINGLE = Stream("picture", rate=1.0, live=False)
 

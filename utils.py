@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import os
 import warnings
 from pathlib import Path
@@ -75,6 +76,33 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Logits to probabilities, float32, without overflow."""
     # Beyond +-30 float32 gives exactly 1 or a vanishing probability, so that clipping changes nothing.
     return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -30, 30)))
+
+
+def find_pictures(spec: str) -> list[Path]:
+    """Return the picture files that a file, folder or pattern names, sorted. Raises FileNotFoundError."""
+    path = Path(spec)
+    if path.is_dir():
+        found = picture_files(path)
+    elif path.exists() or not glob.has_magic(spec):
+        found = [path]
+    else:
+        found = map(Path, glob.iglob(spec, recursive=True))
+    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
+    if not pictures or not (len(pictures) > 1 or pictures[0].exists()):
+        what = ", ".join(IMAGE_SUFFIXES)
+        raise FileNotFoundError(
+            f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file"
+        )
+    return pictures
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """What is named as a picture in a folder, sorted, without hidden files (macOS keeps ._photo.jpg)."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Pictures as a source: one file, a folder, or a pattern; and the names of what is written for them.
 
-paths = find_pictures("photos/*.jpg")
+paths = utils.find_pictures("photos/*.jpg")
 outputs = name_outputs(paths, "photos/*.jpg", "masks", suffix=".png")
 """
 
@@ -21,33 +21,6 @@ def is_pictures(spec: str) -> bool:
     if path.exists():
         return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     return "://" not in spec and (glob.has_magic(spec) or path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def find_pictures(spec: str) -> list[Path]:
-    """The picture files meant, sorted by name. Raises FileNotFoundError if there are none."""
-    path = Path(spec)
-    if path.is_dir():
-        found = picture_files(path)
-    elif path.exists() or not glob.has_magic(spec):
-        found = [path]
-    else:
-        found = map(Path, glob.iglob(spec, recursive=True))
-    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
-    if not pictures or not (len(pictures) > 1 or pictures[0].exists()):
-        what = ", ".join(IMAGE_SUFFIXES)
-        raise FileNotFoundError(
-            f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file"
-        )
-    return pictures
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """What is named as a picture in a folder, sorted, without hidden files (macOS keeps ._photo.jpg)."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
 
 
 def name_outputs(

@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset import DataError, FaceSegData, PairFolder, WithNoFace, open_dataset, readable_indices
-from masks import label_values, read_mask
+from dataset import (
+    DataError,
+    FaceSegData,
+    PairFolder,
+    WithNoFace,
+    label_values,
+    open_dataset,
+    read_mask,
+    readable_indices,
+)
 from training.demo import DemoFaces
 from utils import MEAN, STD, ImageError, write_image
 

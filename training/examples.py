@@ -15,7 +15,7 @@ import re
 
 import numpy as np
 
-from masks import DataError
+from dataset import DataError
 from training.augment import augment, resize_mask
 from utils import preprocess
 

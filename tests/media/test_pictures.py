@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.pictures import find_pictures, is_pictures, name_outputs
-from utils import write_image
+from media.pictures import is_pictures, name_outputs
+from utils import find_pictures, write_image
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataset import read_mask
 from infer import segment
-from masks import read_mask
 from media.options import WEIGHTS
 from runtimes.entries import check_linknet34
 from runtimes.weights import read_weights, trained_size

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from masks import DataError
+from dataset import DataError
 from training.augment import augment
 from training.demo import DemoFaces
 from training.examples import PlainExamples, TrainExamples, repeat_group, split_by_person
