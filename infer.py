@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from faces.follow import CHECK_EVERY
-from faces.regions import Region
+from faces.mask import Region
 from faces.segmenter import Segmenter, segment_picture, to_mask
 from faces.timing import Timing
 from media.options import WEIGHTS, parse_arguments

@@ -13,8 +13,9 @@ fit into the crop; where it would be no closer than the whole frame, the whole f
 
 from __future__ import annotations
 
+from faces.mask import Region
 from faces.parts import Face
-from faces.regions import Region, around, shift_inside, whole_frame
+from faces.regions import around, shift_inside, whole_frame
 from utils import fit_size
 
 CHECK_EVERY = 15  # frames between looks at the whole frame

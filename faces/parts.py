@@ -16,7 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from faces.regions import Region
+from faces.mask import Region
 
 FACE_LEVEL = 0.5  # probability above which a pixel belongs to a face
 SPECK = 0.04  # a spot smaller than this part of the largest one is no face

@@ -11,49 +11,14 @@ A region may reach beyond the frame: there the frame's edge is repeated, so that
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from faces.mask import Region
 from utils import STRIDE, fit_size, resize
 
 SQUASH = 0.03  # so much change of the aspect ratio nobody sees: not worth padding
-
-
-class Region(NamedTuple):
-    """A rectangle in a frame's pixels; right and bottom are outside. Parts of it may lie beyond the frame."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
-
-    def inside(self, height: int, width: int) -> Region:
-        """The part of it within a frame of this size; empty (of no width or height) where there is none."""
-        left, right = (min(max(x, 0), width) for x in (self.left, self.right))
-        top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
-        return Region(left, top, right, bottom)
-
-    def union(self, other: Region) -> Region:
-        return Region(
-            min(self.left, other.left),
-            min(self.top, other.top),
-            max(self.right, other.right),
-            max(self.bottom, other.bottom),
-        )
 
 
 def around(centre: tuple[float, float], width: float, height: float) -> Region:

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from faces.follow import Follow, crop_about, is_closer
+from faces.mask import Mask, Region
 from faces.parts import FACE_LEVEL, Face, confirms, find_faces, iou, keep
-from faces.regions import Region, paste, take, whole_frame
+from faces.regions import paste, take, whole_frame
 from faces.smooth import Smooth
 from faces.timing import Timing
 from utils import preprocess, sigmoid
@@ -28,19 +29,6 @@ VALID = 30  # frames for which the verdict on what looks like a face from afar s
 LOOKS = 2  # closer looks for such verdicts in one frame, at most
 FINER = 2  # times the network's size: how a frame is looked at in which no face is seen
 FULL = 0.65  # of a crop: no face fills more of a crop that was made for it
-
-
-class Mask(NamedTuple):
-    """The probability of face, HxW uint8 (255 is certain), and the region outside which there is none."""
-
-    probability: np.ndarray
-    region: Region
-
-    def share(self, threshold: float) -> float:
-        """The part of the frame that is face, 0..1."""
-        left, top, right, bottom = self.region
-        inside = self.probability[top:bottom, left:right] > threshold * 255
-        return np.count_nonzero(inside) / self.probability.size
 
 
 class Verdict(NamedTuple):

@@ -17,7 +17,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from faces.regions import Region, between
+from faces.mask import Region
+from faces.regions import between
 
 CHANGE = 10.0  # grey levels of difference at which the old mask's weight has fallen to 37%
 NEIGHBOURS = 5  # pixels over which the difference is averaged, so that camera noise does not count as change

@@ -17,7 +17,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
-from faces.segmenter import Mask
+from faces.mask import Mask
 from faces.timing import Timing
 from media.sources import Frame, SourceError
 

@@ -7,8 +7,9 @@ import pytest
 from scenes import background, draw_face, iou, red_runtime
 
 from faces.follow import Follow, crop_about, is_closer
+from faces.mask import Region
 from faces.parts import find_faces
-from faces.regions import Region, take, whole_frame
+from faces.regions import take, whole_frame
 from faces.segmenter import Segmenter, segment_picture
 
 SHAPE = (720, 1280, 3)

@@ -9,8 +9,8 @@ import scenes
 from scenes import background, draw_face, red_runtime
 
 from faces.follow import crop_about
+from faces.mask import Region
 from faces.parts import confirms, find_faces, iou, keep, solidity
-from faces.regions import Region
 from faces.segmenter import Segmenter, segment_picture
 
 REGION, SIZE = Region(0, 0, 256, 192), (192, 256)

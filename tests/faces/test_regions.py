@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.regions import Region, around, between, paste, shift_inside, take, whole_frame
+from faces.mask import Region
+from faces.regions import around, between, paste, shift_inside, take, whole_frame
 
 SIZES = [
     (480, 640),

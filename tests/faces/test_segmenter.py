@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scenes import background, draw_face, iou, red_runtime
 
-from faces.regions import Region
-from faces.segmenter import Mask, Segmenter, segment_picture, to_mask
+from faces.mask import Mask, Region
+from faces.segmenter import Segmenter, segment_picture, to_mask
 from faces.timing import Timing
 
 

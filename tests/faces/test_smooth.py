@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scenes import background
 
-from faces.regions import Region
+from faces.mask import Region
 from faces.smooth import Smooth
 
 REGION = Region(0, 0, 256, 192)

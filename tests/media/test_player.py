@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scenes import background, draw_face, red_runtime
 
-from faces.regions import Region
-from faces.segmenter import Mask, Segmenter
+from faces.mask import Mask, Region
+from faces.segmenter import Segmenter
 from media import player as player_module
 from media.pipeline import Result
 from media.player import Player, Stream

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scenes import background, draw_face
 
-from faces.regions import Region
-from faces.segmenter import Mask
+from faces.mask import Mask, Region
 from media.views import VIEWS, coverage, parse_color, parse_view, to_bgr
 from utils import ImageError, write_image
 
