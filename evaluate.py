@@ -22,15 +22,21 @@ import time
 from pathlib import Path
 from typing import Callable
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from dataset import DataError, open_dataset
-from runtimes.runtime import DEVICES, PRECISIONS, RUNTIMES, RuntimeUnavailable, open_runtime, with_flip
-from runtimes.weights import trained_size
+from runtimes.choose import (
+    DEVICES,
+    PRECISIONS,
+    RUNTIMES,
+    RuntimeUnavailable,
+    find_logits,
+    open_runtime,
+    with_flip,
+)
+from runtimes.weights import default_weights, trained_size
 from training.metrics import score_mask, summarise
-from training.published import print_published, published_iou
 from training.sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
@@ -38,14 +44,11 @@ from utils import (
     ImageError,
     atomic_path,
     find_pictures,
-    fit_size,
-    preprocess,
     read_image,
     refuse_empty,
     write_image,
 )
 
-Runtime = Callable[[np.ndarray], np.ndarray]  # (N, 3, H, W) float32 -> (N, 1, H, W) logits, see runtimes.py
 HEADINGS = {  # of the table, for the keys of a summary
     "iou_mean": "IoU",
     "iou_p10": "10th pct",
@@ -55,13 +58,20 @@ HEADINGS = {  # of the table, for the keys of a summary
     "recall": "recall",
     "boundary_iou": "boundary",
 }
+PUBLISHED = {  # mean IoU in percent as (train, test), measured by their authors on their own data
+    "published, OneFlow (on their own data)": (95.006, 94.425),
+    "published, PyTorch (on their own data)": (92.815, 92.689),
+}
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how well a LinkNet34 finds faces.")
     add = parser.add_argument
-    weights = "weights/linknet34.safetensors"
-    add("--weights", default=weights, help="weights, or a checkpoint of train.py (default: %(default)s)")
+    add(
+        "--weights",
+        default=default_weights(),
+        help="or a checkpoint of train.py (default: %(default)s)",
+    )
     add("--data", default="faceseg_data", help="a data folder, as for train.py (default: %(default)s)")
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
@@ -74,12 +84,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--flip", action="store_true", help="average the logits of each image and of its mirror image")
     add("--limit", type=int, metavar="N", help="only N images of each split, evenly spread over it")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
-    add(
-        "--seed-protocol",
-        action="store_true",
-        help="measure the IoU also as the published figures were (slow; needs OneFlow): square images in "
-        "batches of 16, the network left in training mode, so that each batch's own statistics are used",
-    )
     add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
     add("--device", choices=DEVICES, default="auto", help="and where (default: %(default)s)")
     add(
@@ -91,7 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     refuse_empty(parser, args)
     if args.no_face:
-        for name in ("split", "groups", "worst", "limit", "seed_protocol"):
+        for name in ("split", "groups", "worst", "limit"):
             if getattr(args, name):
                 parser.error(f"--no-face goes without --{name.replace('_', '-')}")
     if args.size is None:
@@ -145,10 +149,6 @@ def evaluate(args: argparse.Namespace) -> None:
         write_json(args.json, summaries if len(summaries) > 1 else next(iter(summaries.values())))
     if args.worst:
         write_worst(find, splits, scores, args)
-    if args.seed_protocol:  # last: it needs more than the rest, OneFlow and 16 images
-        for name, pairs in splits.items():
-            iou = published_iou(args.weights, pairs, list(scores[name]), args.size, args.device)
-            print(f"\n{name}: IoU {100 * iou:.3f} measured as the published figures were")
 
 
 def evaluate_no_face(args: argparse.Namespace) -> None:
@@ -209,18 +209,6 @@ def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     return lambda image: find_logits(find, image, args.size) > level
 
 
-def network_input(image: np.ndarray, size: int) -> np.ndarray:
-    """HWC uint8 RGB -> (1, 3, H, W) float32, normalised, `size` pixels on the longest side."""
-    return preprocess(image, fit_size(*image.shape[:2], size))[None]
-
-
-def find_logits(runtime: Runtime, image: np.ndarray, size: int) -> np.ndarray:
-    """Logits (HxW float32) at the image's own size; image: HWC uint8 RGB."""
-    height, width = image.shape[:2]
-    logits = runtime(network_input(image, size))[0, 0]
-    return cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
 def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
     """Score the images of a split: {index: Score}. Raises DataError or ImageError for a bad one."""
     count = min(args.limit or len(pairs), len(pairs))
@@ -267,6 +255,16 @@ def print_table(rows: list) -> None:
     for name, summary in rows:
         figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
         print(f"{name:<12} {summary['images']:7} {figures}")
+
+
+def print_published(train: float, test: float) -> None:
+    """Print the mean IoU of our own evaluation, in percent, beside the published results.
+
+    The published program evaluated a network left in training mode: batch norm used each batch's statistics.
+    """
+    print(f"\n{'mean IoU':<40} {'train':>8} {'test':>8}")
+    for name, results in {"these weights on this data": (train, test), **PUBLISHED}.items():
+        print(f"{name:<40} {results[0]:8.3f} {results[1]:8.3f}")
 
 
 def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:

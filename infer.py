@@ -31,7 +31,7 @@ from faces.follow import CHECK_EVERY
 from faces.mask import Region
 from faces.segmenter import Segmenter, segment_picture, to_mask
 from faces.timing import Timing
-from media.options import WEIGHTS, parse_arguments
+from media.options import parse_arguments
 from media.pictures import is_pictures, name_outputs
 from media.pipeline import Pipeline, Result
 from media.player import Player, Stream
@@ -40,8 +40,8 @@ from media.sources import Frame, SourceError, open_video
 from media.views import VIEWS, parse_color, parse_view, write_picture
 from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
-from runtimes.runtime import RuntimeUnavailable, live_size, open_runtime, with_flip
-from runtimes.weights import trained_size
+from runtimes.choose import RuntimeUnavailable, live_size, open_runtime, with_flip
+from runtimes.weights import default_weights, trained_size
 from utils import ImageError, find_pictures, read_image
 
 SINGLE = Stream("picture", rate=1.0, live=False)
@@ -49,7 +49,7 @@ SINGLE = Stream("picture", rate=1.0, live=False)
 
 def segment(
     image: np.ndarray,
-    weights: str = str(WEIGHTS),
+    weights: str = default_weights(),
     size: int | None = None,
     runtime: str = "auto",
     device: str = "auto",

@@ -8,50 +8,11 @@ Efficient Semantic Segmentation", VCIP 2017, on ResNet34. Its 306 state-dict ent
 shapes of the published checkpoint.
 """
 
+from quiet import flow
 from resnet import ResNet34
-from runtimes.quiet import flow
-from utils import STRIDE
+from utils import check_shape
 
-nn, F = flow.nn, flow.nn.functional
-
-
-def add_bias(x: flow.Tensor, bias: flow.Tensor) -> flow.Tensor:
-    # OneFlow's CPU kernel for a convolution's own bias is ten times slower than this broadcast sum.
-    return x + bias.view(1, -1, 1, 1)
-
-
-class Conv2d(nn.Conv2d):
-    """nn.Conv2d, its bias added in the way that is fast on a CPU."""
-
-    def forward(self, x: flow.Tensor) -> flow.Tensor:
-        return add_bias(F.conv2d(x, self.weight, None, self.stride, self.padding), self.bias)
-
-
-class NarrowConv2d(nn.Conv2d):
-    """nn.Conv2d with stride 1 in the way that is fast on a CPU for few output channels.
-
-    OneFlow first copies every input channel once for each place in the kernel. Here each place in the kernel
-    is a 1x1 convolution instead, and only the few channels that come out of it are shifted and added.
-    """
-
-    def forward(self, x: flow.Tensor) -> flow.Tensor:
-        out, rows, columns = self.out_channels, *self.kernel_size
-        places = [(i, j) for i in range(rows) for j in range(columns)]
-        weight = self.weight.permute(2, 3, 0, 1).reshape(len(places) * out, self.in_channels, 1, 1)
-        top, left = self.padding
-        x = F.pad(F.conv2d(x, weight), (left, left, top, top))
-        height, width = x.shape[2] - rows + 1, x.shape[3] - columns + 1
-        shifted = [
-            x[:, k * out : (k + 1) * out, i : i + height, j : j + width] for k, (i, j) in enumerate(places)
-        ]
-        return add_bias(sum(shifted[1:], shifted[0]), self.bias)
-
-
-class ConvTranspose2d(nn.ConvTranspose2d):
-    """nn.ConvTranspose2d, its bias added in the way that is fast on a CPU."""
-
-    def forward(self, x: flow.Tensor) -> flow.Tensor:
-        return add_bias(F.conv_transpose2d(x, self.weight, None, self.stride, self.padding), self.bias)
+nn = flow.nn
 
 
 class DecoderBlock(nn.Module):
@@ -63,11 +24,11 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         middle = in_channels // 4
-        self.conv1 = Conv2d(in_channels, middle, 1)
+        self.conv1 = nn.Conv2d(in_channels, middle, 1)
         self.norm1 = nn.BatchNorm2d(middle)
-        self.deconv2 = ConvTranspose2d(middle, middle, 4, stride=2, padding=1)
+        self.deconv2 = nn.ConvTranspose2d(middle, middle, 4, stride=2, padding=1)
         self.norm2 = nn.BatchNorm2d(middle)
-        self.conv3 = Conv2d(middle, out_channels, 1)
+        self.conv3 = nn.Conv2d(middle, out_channels, 1)
         self.norm3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
@@ -103,22 +64,14 @@ class LinkNet34(nn.Module):
         self.decoder3 = DecoderBlock(256, 128)
         self.decoder2 = DecoderBlock(128, 64)
         self.decoder1 = DecoderBlock(64, 64)
-        self.finaldeconv1 = ConvTranspose2d(64, 32, 3, stride=2)
+        self.finaldeconv1 = nn.ConvTranspose2d(64, 32, 3, stride=2)
         self.finalrelu1 = nn.ReLU(inplace=True)
-        self.finalconv2 = Conv2d(32, 32, 3)
+        self.finalconv2 = nn.Conv2d(32, 32, 3)
         self.finalrelu2 = nn.ReLU(inplace=True)
-        self.finalconv3 = NarrowConv2d(32, num_classes, 2, padding=1)
-
-    def check_shape(self, x: flow.Tensor) -> None:
-        """Raises ValueError unless x is (N, 3, H, W) with H and W multiples of 32."""
-        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % STRIDE or x.shape[3] % STRIDE:
-            raise ValueError(
-                f"the input's shape is {tuple(x.shape)}; it must be (N, 3, H, W), "
-                f"H and W multiples of {STRIDE}"
-            )
+        self.finalconv3 = nn.Conv2d(32, num_classes, 2, padding=1)
 
     def forward(self, x: flow.Tensor) -> flow.Tensor:
-        self.check_shape(x)
+        check_shape(x.shape)
         x = self.firstmaxpool(self.firstrelu(self.firstbn(self.firstconv(x))))
         e1 = self.encoder1(x)  # 64 channels, H/4
         e2 = self.encoder2(e1)  # 128, H/8

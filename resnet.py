@@ -7,7 +7,7 @@ The names of its parameters are those of every published ResNet34 (`conv1 bn1 la
 backbone checkpoint loads once its classifier `fc` has been dropped.
 """
 
-from runtimes.quiet import flow
+from quiet import flow
 
 nn = flow.nn
 

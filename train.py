@@ -21,8 +21,8 @@ import tempfile
 from pathlib import Path
 
 from dataset import DataError
-from runtimes.entries import check_linknet34
 from runtimes.hardware import DeviceError
+from runtimes.network import check_linknet34
 from runtimes.weights import WeightsError
 from training.checkpoint import CheckpointError, read_checkpoint, without_prefix
 from training.options import given_options, parse_arguments

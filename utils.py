@@ -61,6 +61,14 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def check_shape(shape: tuple) -> None:
+    """Raise ValueError unless this is the shape of what the network takes: (N, 3, H, W), multiples of 32."""
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape or shape[2] % STRIDE or shape[3] % STRIDE:
+        raise ValueError(
+            f"the input's shape is {tuple(shape)}; it must be (N, 3, H, W), H and W multiples of {STRIDE}"
+        )
+
+
 def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     """The (height, width) nearest to this aspect ratio that the network takes.
 

@@ -6,15 +6,12 @@ args = parse_arguments(["--source", "clip.mp4", "--output", "out.mp4"])
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from faces.parts import FACE_LEVEL
 from media.views import VIEWS
-from runtimes.runtime import DEVICES, PRECISIONS, RUNTIMES
-from runtimes.weights import trained_size
+from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES
+from runtimes.weights import default_weights, trained_size
 from utils import STRIDE, refuse_empty
-
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "linknet34.safetensors"
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,7 +32,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
     add("--alpha", type=float, default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
     add("--threshold", type=float, default=0.5, help="probability at the face's edge (default: %(default)s)")
-    add("--weights", default=str(WEIGHTS), help="weights file, or 'published' (default: the repository's)")
+    add(
+        "--weights",
+        default=default_weights(),
+        help="a file, or 'published' (default: the repository's)",
+    )
     add(
         "--size",
         type=int,

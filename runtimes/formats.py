@@ -1,7 +1,7 @@
 """Reading weights that other programs wrote: OneFlow's directories and PyTorch's files.
 
     from runtimes.formats import read_oneflow_directory, read_torch
-    state = read_oneflow_directory(Path("linknet_oneflow_model"), allow_pickle=False)  # {name: array}
+    state = read_oneflow_directory(Path("linknet_oneflow_model"))  # {name: array}
 
 `weights.read_weights` chooses among them. All raise WeightsError for what they cannot read.
 """
@@ -28,13 +28,13 @@ class WeightsError(ValueError):
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """The state dict of a PyTorch file, read with `weights_only=True`: nothing in it is run."""
+    """Return the state dict of a PyTorch file, read with `weights_only=True`: nothing in it is run."""
     try:
         import torch
     except ImportError:
         raise WeightsError(
             f"{path} is a PyTorch file and torch is not installed: `pip install torch`, or convert it to "
-            "safetensors with weights.py where torch is"
+            "safetensors with `python -m tools.convert` where torch is"
         ) from None
     try:
         content = torch.load(str(path), map_location="cpu", weights_only=True)
@@ -53,10 +53,13 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def read_oneflow_directory(path: Path, allow_pickle: bool) -> dict[str, np.ndarray]:
-    """The variables of a directory written by OneFlow, or of the one sub-folder of `path` that is such."""
+def read_oneflow_directory(path: Path) -> dict[str, np.ndarray]:
+    """Return the variables of a directory written by OneFlow, or of its one sub-folder that is such."""
     if (path / "pickled_data").is_file():
-        return read_pickled_directory(path, allow_pickle)
+        raise WeightsError(
+            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. If you "
+            f"trust it: python -m tools.convert --allow-pickle --weights {path} --output NAME.safetensors"
+        )
     variables = [folder for folder in sorted(path.iterdir()) if (folder / "out").is_file()]
     if variables:
         return {folder.name: read_variable(folder) for folder in variables}
@@ -64,14 +67,14 @@ def read_oneflow_directory(path: Path, allow_pickle: bool) -> dict[str, np.ndarr
         folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith((".", "__"))
     ]
     if len(inner) == 1:  # as unpacked from the published zip
-        return read_oneflow_directory(inner[0], allow_pickle)
+        return read_oneflow_directory(inner[0])
     raise WeightsError(
         f"{path} holds no OneFlow weights: neither a file `pickled_data` nor folders with `meta` and `out`"
     )
 
 
 def read_variable(folder: Path) -> np.ndarray:
-    """One variable of the old OneFlow directory: `meta` is protobuf text, `out` raw little-endian numbers."""
+    """Return one variable: its folder holds `meta`, protobuf text, and `out`, raw little-endian numbers."""
     try:
         meta = (folder / "meta").read_text()
         data = (folder / "out").read_bytes()
@@ -90,26 +93,3 @@ def read_variable(folder: Path) -> np.ndarray:
             f"{folder / 'out'} has {len(data)} bytes where its shape {shape} needs {expected}: fetch it again"
         )
     return np.frombuffer(data, dtype).reshape(shape)
-
-
-def read_pickled_directory(path: Path, allow_pickle: bool) -> dict[str, np.ndarray]:
-    """The state dict of a directory written by `flow.save`."""
-    if not allow_pickle:
-        raise WeightsError(
-            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. If you "
-            "trust it, read it with --allow-pickle, best once and for all: "
-            f"python -m runtimes.weights --allow-pickle --weights {path} --output NAME.safetensors"
-        )
-    try:
-        from runtimes.quiet import flow
-    except ImportError as error:
-        raise WeightsError(
-            f"{path} is a directory made by flow.save, which only OneFlow reads: {error}"
-        ) from error
-    try:
-        content = flow.load(str(path))
-    except Exception as error:  # an unpickler may raise anything
-        raise WeightsError(f"OneFlow cannot load {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
-    return {name: value.numpy() for name, value in content.items() if isinstance(value, flow.Tensor)}

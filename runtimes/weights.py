@@ -3,21 +3,14 @@
     from runtimes.weights import read_weights, write_weights
     state = read_weights("weights/linknet34.safetensors")  # {name: array}
 
-    # convert any readable format to one safetensors file
-    python -m runtimes.weights --weights linknet_oneflow_model --output linknet34.safetensors [--half]
-    # a fifth of one run's and four fifths of the next one's
-    python -m runtimes.weights --weights b.safetensors --mix a.safetensors --share 0.2 --output ab.safetensors
-
 Readable are: safetensors (float16, float32, float64; the weights alone or a training checkpoint), the old
-OneFlow directory of the published files (one folder a variable), the present OneFlow directory (`flow.save`;
-it holds a pickle, so only with `--allow-pickle`) and a PyTorch `.pth` (where torch is installed).
+OneFlow directory of the published files (one folder a variable) and a PyTorch `.pth` (where there is torch).
+`python -m tools.convert` makes safetensors of them, and of the directories that `flow.save` writes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,23 +18,28 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from runtimes.formats import WeightsError, read_oneflow_directory, read_torch
-from utils import atomic_path, refuse_empty
+from utils import atomic_path
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 
 
-def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
-    """The state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
+def default_weights() -> str:
+    """Return the path of the weights in this repository, from whichever folder a program is run."""
+    return str(Path(__file__).resolve().parent.parent / "weights" / "linknet34.safetensors")
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Return the state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
 
     `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above. Of a training checkpoint
     it gives the averaged weights (EMA) where there are any. Names are as stored, without a "module." in
-    front. `allow_pickle` lets OneFlow unpickle a directory made by `flow.save`, which can run any code.
+    front.
 
     Raises FileNotFoundError if there is nothing at `path`, WeightsError for everything that cannot be read.
     """
     path = existing_weights(path)
     if path.is_dir():
-        state = read_oneflow_directory(path, allow_pickle)
+        state = read_oneflow_directory(path)
     elif path.suffix.lower() in TORCH_SUFFIXES:
         state = read_torch(path)
     else:
@@ -50,7 +48,7 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, np.n
 
 
 def existing_weights(path: str | Path) -> Path:
-    """`path`, or FileNotFoundError with what to do."""
+    """Return `path`. Raises FileNotFoundError that says what to do if there is nothing."""
     if not Path(path).exists():
         raise FileNotFoundError(
             f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
@@ -60,7 +58,7 @@ def existing_weights(path: str | Path) -> Path:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file; of a training checkpoint the weights only."""
+    """Return the arrays of a safetensors file; of a training checkpoint the weights only."""
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = list(file.keys())
@@ -77,7 +75,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def trained_size(path: str | Path) -> int:
-    """The side, in pixels, of the examples that these weights were trained on: what they work best at.
+    """Return the side, in pixels, of the examples that these weights were trained on, where they work best.
 
     256, the published size, where the file does not say.
     """
@@ -92,7 +90,7 @@ def trained_size(path: str | Path) -> int:
 
 
 def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The same arrays as float32, with a scalar `num_batches_tracked` beside every running variance.
+    """Return the same arrays as float32, with a scalar `num_batches_tracked` beside every running variance.
 
     Older versions of OneFlow and PyTorch did not store that counter, or stored it with the shape (1,).
     """
@@ -113,7 +111,7 @@ def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
 
 
 def write_weights(path: str | Path, state: dict, half: bool = False, metadata: dict | None = None) -> None:
-    """Writes {name: array} as a safetensors file, whole or not at all.
+    """Write {name: array} as a safetensors file, whole or not at all.
 
     `half` stores floating numbers as float16 (half the size; the logits move by about 1e-3). `metadata`
     is {str: str}. Raises WeightsError for a number too large for float16, OSError where `path` cannot be
@@ -130,52 +128,3 @@ def write_weights(path: str | Path, state: dict, half: bool = False, metadata: d
         arrays[name] = array
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(arrays, metadata))
-
-
-def mix_weights(state: dict, other: dict, share: float) -> dict:
-    """The weighted mean of two networks' weights: `share` of `other`, the rest of `state`.
-
-    Weights before and after a finetuning, so mixed, keep much of what each does better (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022). Raises WeightsError for different networks.
-    """
-    if {name: value.shape for name, value in state.items()} != {k: v.shape for k, v in other.items()}:
-        raise WeightsError("the weights to be mixed are different networks'")
-    return {
-        name: (value + share * (other[name] - value)).astype(np.float32) if value.dtype.kind == "f" else value
-        for name, value in state.items()
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Convert weights to one safetensors file.")
-    parser.add_argument("--weights", required=True, help="file or directory to read")
-    parser.add_argument("--output", required=True, help="safetensors file to write")
-    parser.add_argument("--mix", metavar="FILE", help="take the mean of --weights and of these")
-    parser.add_argument("--share", type=float, default=0.5, help="of --mix in the mean, 0..1 (%(default)s)")
-    parser.add_argument("--half", action="store_true", help="store as float16")
-    parser.add_argument(
-        "--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust"
-    )
-    args = parser.parse_args()
-    refuse_empty(parser, args)
-    if Path(args.output).suffix.lower() in TORCH_SUFFIXES:
-        parser.error(f"--output {args.output}: it would be taken for PyTorch's; end it in .safetensors")
-    if not 0 <= args.share <= 1:
-        parser.error(f"--share {args.share}: it must be from 0 to 1")
-    try:
-        state = read_weights(args.weights, args.allow_pickle)
-        if args.mix:
-            state = mix_weights(state, read_weights(args.mix, args.allow_pickle), args.share)
-        for path in filter(None, (args.weights, args.mix)):
-            if Path(args.output).exists() and Path(args.output).samefile(path):
-                raise WeightsError(f"{args.output} is an input: choose another --output")
-        write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
-    except (OSError, WeightsError) as error:
-        sys.exit(f"weights.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    print(f"{args.output}: {len(state)} entries")
-
-
-if __name__ == "__main__":
-    main()

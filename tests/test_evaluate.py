@@ -1,7 +1,6 @@
 """The evaluation end to end: its figures for known masks, its files, every data layout, and its errors."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,9 @@ from scenes import left_quarter
 
 import evaluate
 from dataset import open_dataset
+from runtimes.choose import find_logits
 from runtimes.weights import write_weights
 from training.demo import DemoFaces
-from training.examples import PlainExamples
-from training.published import batch_iou, published_iou
 from training.sheet import contact_sheet
 
 ROOT = Path(__file__).parent.parent
@@ -129,7 +127,7 @@ def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
 
     left = np.zeros((150, 300), bool)
     left[:, :150] = True
-    logits = evaluate.find_logits(runtime, red_where(left), 128)
+    logits = find_logits(runtime, red_where(left), 128)
     assert seen == [(1, 3, 64, 128)]
     assert logits.shape == (150, 300)
     assert np.array_equal(logits > 0, left)
@@ -335,48 +333,10 @@ def test_unwritable_file_is_an_error(data, random_weights, tmp_path):
             ("--worst", "3", "--no-face", "."),
             ("--limit", "3", "--no-face", "."),
         ),
-        *(("--split", "test", "--no-face", "."), ("--seed-protocol", "--no-face", ".")),
+        *(("--split", "test", "--no-face", ".")),
     ],
 )
 def test_impossible_options_are_refused(option):
     result = run(*option)
     assert result.returncode == 2
     assert option[0] in result.stderr.splitlines()[-1]
-
-
-def test_published_protocol_uses_each_batchs_own_statistics(random_state, random_weights):
-    from linknet import LinkNet34
-    from runtimes.quiet import flow
-
-    faces = DemoFaces(17, size=32)
-    network = LinkNet34()
-    network.load_state_dict({name: flow.tensor(array) for name, array in random_state.items()})
-    examples = PlainExamples(faces, np.arange(17), 32)
-    images, masks = zip(*(examples[index] for index in range(16)))  # the 17th does not fill a batch
-    with flow.no_grad():
-        logits = network.train()(flow.tensor(np.stack(images))).numpy()
-    expected = [
-        (found & (mask == 255)).sum() / (found | (mask == 255)).sum()
-        for found, mask in zip(logits > 0, masks)
-    ]
-    iou = published_iou(random_weights, faces, range(17), 32, "cpu")
-    assert iou == pytest.approx(np.mean(expected), abs=1e-6)
-
-
-def test_published_protocol_is_printed(random_weights, tmp_path):
-    faces = DemoFaces(16, size=32)
-    write_pairs(tmp_path, {f"a_{i}": faces[i] for i in range(16)})
-    arguments = ("--weights", random_weights, "--data", tmp_path, "--size", 32, "--seed-protocol")
-    result = run(*arguments)
-    assert result.returncode == 0, result.stderr
-    assert re.search(r"^all: IoU \d+\.\d{3} measured as the published figures were$", result.stdout, re.M)
-    too_few = run(*arguments, "--limit", 5)
-    assert too_few.returncode == 1
-    assert "batches of 16" in too_few.stderr
-    assert "Traceback" not in too_few.stderr
-
-
-def test_batch_iou_leaves_out_unjudged_pixels():
-    masks = np.array([[255, 255, 0, 128], [0, 0, 255, 0]], np.uint8).reshape(2, 1, 2, 2)
-    found = np.array([[1, 0, 0, 1], [0, 1, 1, 0]], bool).reshape(2, 1, 2, 2)
-    assert batch_iou(found, masks) == pytest.approx(0.5, abs=1e-5)

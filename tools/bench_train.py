@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 try:
-    from runtimes.quiet import flow
+    from quiet import flow
 except ImportError as problem:
     sys.exit(f"bench_train.py: {problem}")
 

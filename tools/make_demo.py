@@ -13,11 +13,10 @@ import cv2
 from PIL import Image
 
 from faces.segmenter import Segmenter
-from media.options import WEIGHTS
 from media.sample import FRAMES, RATE, Sample
 from media.views import parse_view
-from runtimes.runtime import DEVICES, RuntimeUnavailable, open_runtime
-from runtimes.weights import trained_size
+from runtimes.choose import DEVICES, RuntimeUnavailable, open_runtime
+from runtimes.weights import default_weights, trained_size
 from utils import atomic_path
 
 EVERY = 4  # of the sample's frames
@@ -26,7 +25,7 @@ WIDTH = 400
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the README's animated picture.")
-    parser.add_argument("--weights", default=str(WEIGHTS))
+    parser.add_argument("--weights", default=default_weights())
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--output", default="docs/demo.webp", help="an animated .webp or .gif")
     args = parser.parse_args()

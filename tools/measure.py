@@ -23,10 +23,9 @@ import numpy as np
 
 from dataset import DataError, open_dataset
 from faces.segmenter import Segmenter, segment_picture
-from media.options import WEIGHTS
 from media.sample import path
-from runtimes.runtime import RuntimeUnavailable, open_runtime, with_flip
-from runtimes.weights import trained_size
+from runtimes.choose import RuntimeUnavailable, open_runtime, with_flip
+from runtimes.weights import default_weights, trained_size
 from training.augment import resize_mask
 from utils import FACE, NOT_JUDGED
 
@@ -163,7 +162,7 @@ def evenly(pairs, count: int) -> list:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what following and smoothing gain.")
     parser.add_argument("--data", required=True, help="as for evaluate.py")
-    parser.add_argument("--weights", default=str(WEIGHTS), help="default: the repository's")
+    parser.add_argument("--weights", default=default_weights(), help="default: the repository's")
     parser.add_argument("--photos", type=int, default=60, help="for the small faces (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=8, help="for the smoothing (default: %(default)s)")
     args = parser.parse_args()

@@ -185,7 +185,7 @@ check_imports() {
     said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}" \
         'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0 libsm6).'
     if [ "$set" != infer ]; then
-        said=$(cd "$root" && "$venv/bin/python" -c 'import runtimes.quiet' 2>&1) || fail "${said##*$'\n'}"
+        said=$(cd "$root" && "$venv/bin/python" -c 'import quiet' 2>&1) || fail "${said##*$'\n'}"
     fi
 }
 

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from dataset import DataError, WithNoFace, open_dataset, readable_indices
 from linknet import LinkNet34
-from runtimes.entries import backbone_to_encoder, check_linknet34
+from quiet import flow
 from runtimes.hardware import DeviceError
-from runtimes.quiet import flow
+from runtimes.network import backbone_to_encoder, check_linknet34
 from runtimes.weights import read_weights
 from training.checkpoint import CheckpointError, with_prefix, without_prefix, write_checkpoint
 from training.curves import plot_curves, write_log
@@ -250,11 +250,11 @@ def start_model(args: argparse.Namespace) -> LinkNet34:
     """A network with random weights, with those of a backbone, or with --weights."""
     model = new_model(args)
     if args.weights:
-        arrays = read_weights(args.weights, args.allow_pickle)
+        arrays = read_weights(args.weights)
         check_linknet34(arrays)
         load_arrays(model, arrays)
     elif args.backbone not in (None, "none"):
-        encoder = backbone_to_encoder(read_weights(args.backbone, args.allow_pickle))
+        encoder = backbone_to_encoder(read_weights(args.backbone))
         load_arrays(model, {**to_arrays(model), **encoder})
     return model
 

@@ -34,11 +34,6 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave out unreadable pictures and odd masks instead of stopping",
     )
-    add(
-        "--allow-pickle",
-        action="store_true",
-        help="let OneFlow unpickle --weights or --backbone: only files you trust",
-    )
     # the recipe
     add("--size", type=int, default=256, help="side of the training examples, a multiple of 32")
     add("--epochs", type=int, default=40)

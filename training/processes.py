@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import signal
 
+from quiet import flow
 from runtimes.hardware import DeviceError
-from runtimes.quiet import flow
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from linknet import LinkNet34
-from runtimes.quiet import flow
+from quiet import flow
 from training.losses import segmentation_loss
 
 

@@ -20,9 +20,11 @@ except ImportError as error:
     ) from error
 
 from linknet import LinkNet34
+from quiet import flow
 from runtimes.hardware import has_bf16
-from runtimes.quiet import flow
-from runtimes.torch_network import network
+from runtimes.network import linknet34
+from runtimes.torch import TorchOps
+from utils import check_shape
 
 
 class TorchLinkNet34(LinkNet34):
@@ -37,7 +39,7 @@ class TorchLinkNet34(LinkNet34):
         self.mixed_precision = mixed_precision and has_bf16()
 
     def forward(self, x: flow.Tensor) -> flow.Tensor:
-        self.check_shape(x)
+        check_shape(x.shape)
         names, parameters = zip(*self.named_parameters())
         buffers = dict(self.named_buffers())
         learning = flow.is_grad_enabled()
@@ -50,7 +52,8 @@ class TorchLinkNet34(LinkNet34):
                 for tensor in tensors.values():
                     tensor.requires_grad_(learning)
                 with torch.set_grad_enabled(learning), self.precision():
-                    logits = network({**tensors, **statistics}, to_torch(image), self.training).float()
+                    ops = TorchOps({**tensors, **statistics}, self.training)
+                    logits = linknet34(ops, to_torch(image)).float()
                 if self.training:
                     for name, buffer in buffers.items():
                         if name.endswith("num_batches_tracked"):

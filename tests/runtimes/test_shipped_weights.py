@@ -7,11 +7,11 @@ import pytest
 
 from dataset import read_mask
 from infer import segment
-from media.options import WEIGHTS
-from runtimes.entries import check_linknet34
-from runtimes.weights import read_weights, trained_size
+from runtimes.network import check_linknet34
+from runtimes.weights import default_weights, read_weights, trained_size
 from utils import read_image
 
+WEIGHTS = Path(default_weights())
 ASSETS = Path(__file__).parents[2] / "docs"
 HEAD = (slice(0, 256), slice(100, 356))  # of the portrait
 HEAD_IOU = 0.959  # measured in f32 when the weights were put here

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from runtimes.entries import check_linknet34
-from runtimes.weights import WeightsError, read_weights, trained_size, write_weights
+from runtimes.network import check_linknet34
+from runtimes.weights import WeightsError, default_weights, read_weights, trained_size, write_weights
 from training.checkpoint import with_prefix, write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,31 +154,15 @@ def test_counter_is_added_and_its_shape_mended(tmp_path: Path) -> None:
         assert_same(read_weights(tmp_path / "with.safetensors"), SMALL)
 
 
-def test_present_oneflow_directory_needs_permission(tmp_path: Path) -> None:
-    flow = pytest.importorskip("runtimes.quiet", exc_type=ImportError).flow
-    flow.save({name: flow.tensor(array) for name, array in SMALL.items()}, str(tmp_path / "zip" / "saved"))
-    for path in (tmp_path / "zip" / "saved", tmp_path / "zip"):
-        with pytest.raises(WeightsError, match=r"pickle.*--allow-pickle"):
-            read_weights(path)
-        assert_same(read_weights(path, allow_pickle=True), SMALL)
-
-
 def test_a_malicious_pickle_does_not_run(tmp_path: Path) -> None:
     """This pickle makes a file when it is read."""
     harm = tmp_path / "harm"
     folder = tmp_path / "saved"
     folder.mkdir()
     (folder / "pickled_data").write_bytes(f"cos\nsystem\n(S'touch {harm}'\ntR.".encode())
-    with pytest.raises(WeightsError, match="pickle"):
+    with pytest.raises(WeightsError, match=r"holds a pickle.*tools\.convert --allow-pickle"):
         read_weights(folder)
     assert not harm.exists()
-
-
-def test_broken_present_directory(tmp_path: Path) -> None:
-    pytest.importorskip("runtimes.quiet", exc_type=ImportError)
-    (tmp_path / "pickled_data").write_bytes(b"broken")
-    with pytest.raises(WeightsError, match="OneFlow cannot load"):
-        read_weights(tmp_path, allow_pickle=True)
 
 
 @pytest.mark.parametrize("nest", [None, "state_dict", "model"])
@@ -229,77 +211,16 @@ def test_paths_without_weights(tmp_path: Path) -> None:
         read_weights(tmp_path / "empty.safetensors")
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "runtimes.weights", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
-def test_script_converts(tmp_path: Path) -> None:
-    write_old_directory(tmp_path / "old dir", SMALL)
-    result = run("--weights", tmp_path / "old dir", "--output", tmp_path / "new" / "w.safetensors")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert_same(read_weights(tmp_path / "new" / "w.safetensors"), SMALL)
-    shutil.rmtree(tmp_path / "old dir")
-    result = run("--weights", tmp_path / "old dir", "--output", tmp_path / "w.safetensors")
-    assert result.returncode == 1
-    assert "no weights at" in result.stderr and "Traceback" not in result.stderr
-
-
-def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path) -> None:
-    weights = tmp_path / "w.safetensors"
-    shutil.copy(random_weights, weights)
-    (tmp_path / "link").symlink_to(weights)
-    before = weights.read_bytes()
-    for source, output in (("--weights", weights), ("--weights", tmp_path / "link"), ("--mix", weights)):
-        arguments = ("--weights", random_weights) if source == "--mix" else ()
-        result = run(*arguments, source, weights, "--output", output, "--half")
-        assert result.returncode == 1
-        assert f"{output} is an input: choose another --output" in result.stderr
-    assert weights.read_bytes() == before
-
-
 def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, random_weights):
-    write_checkpoint(
-        tmp_path / "c.safetensors", with_prefix("ema.", random_state), {"options": {"size": 128}}
-    )
+    state = {"options": {"size": 128}}
+    write_checkpoint(tmp_path / "c.safetensors", with_prefix("ema.", random_state), state)
+    write_weights(tmp_path / "w.safetensors", SMALL, metadata={"size": "192"})
     assert trained_size(tmp_path / "c.safetensors") == 128
-    arguments = ["--weights", tmp_path / "c.safetensors", "--output", tmp_path / "w.safetensors", "--half"]
-    subprocess.run([sys.executable, "-m", "runtimes.weights", *arguments], check=True, timeout=60)
-    assert trained_size(tmp_path / "w.safetensors") == 128
+    assert trained_size(tmp_path / "w.safetensors") == 192
     assert trained_size(random_weights) == 256
     assert trained_size(tmp_path / "nothing") == 256
 
 
-def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path) -> None:
-    other = {
-        name: value + 1 if value.dtype.kind == "f" else value + 5 for name, value in random_state.items()
-    }
-    write_weights(tmp_path / "other.safetensors", other)
-    result = run(
-        *("--weights", random_weights, "--mix", tmp_path / "other.safetensors", "--share", 0.25),
-        *("--output", tmp_path / "both.safetensors"),
-    )
-    assert result.returncode == 0, result.stderr
-    both = read_weights(tmp_path / "both.safetensors")
-    for name, value in random_state.items():
-        wanted = value + 0.25 if value.dtype.kind == "f" else value  # the counters stay
-        np.testing.assert_allclose(both[name], wanted, rtol=1e-6, atol=1e-6)
-
-
-def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path) -> None:
-    write_weights(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)})
-    arguments = ("--weights", random_weights, "--mix", tmp_path / "other.safetensors")
-    result = run(*arguments, "--output", tmp_path / "both.safetensors")
-    assert result.returncode == 1 and "different networks" in result.stderr
-    assert "Traceback" not in result.stderr
-    result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
-    assert result.returncode == 2 and "--share 2.0: it must be from 0 to 1" in result.stderr
-    assert not (tmp_path / "both.safetensors").exists()
-
-
-@pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "end it in .safetensors")])
-def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights):
-    output = tmp_path / output if output else output
-    result = run("--weights", random_weights, "--output", output)
-    assert result.returncode == 2 and words in result.stderr
-    assert not any(tmp_path.iterdir())
+def test_default_weights_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_weights(default_weights())

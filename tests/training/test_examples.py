@@ -96,7 +96,7 @@ def test_every_epoch_is_shuffled_and_whole(examples):
 
 
 def test_examples_are_the_same_for_any_number_of_workers(examples):
-    from runtimes.quiet import flow
+    from quiet import flow
 
     batches = []
     for workers in (0, 1, 2):

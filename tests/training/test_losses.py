@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtimes.quiet import flow
+from quiet import flow
 from training.losses import image_iou, segmentation_loss
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linknet import LinkNet34
-from runtimes.quiet import flow
+from quiet import flow
 from training.steps import EagerStep, GraphStep, make_optimizer, make_schedule
 
 

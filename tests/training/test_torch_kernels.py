@@ -16,8 +16,9 @@ torch = pytest.importorskip("torch")
 
 import train  # noqa: E402
 from linknet import LinkNet34  # noqa: E402
-from runtimes.quiet import flow  # noqa: E402
-from runtimes.torch_network import network  # noqa: E402
+from quiet import flow  # noqa: E402
+from runtimes.network import linknet34  # noqa: E402
+from runtimes.torch import TorchOps  # noqa: E402
 from runtimes.weights import read_weights  # noqa: E402
 from training import loop as training  # noqa: E402
 from training import torch_kernels  # noqa: E402
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def trained_state() -> dict:
     """The shipped weights: through random ones gradients grow, and their rounding with them."""
-    return read_weights(ROOT / "weights" / "linknet34.safetensors", allow_pickle=False)
+    return read_weights(ROOT / "weights" / "linknet34.safetensors")
 
 
 def load(model: LinkNet34, state: dict) -> LinkNet34:
@@ -64,7 +65,7 @@ def true_gradients(trained_state: dict) -> dict:
     names = [name for name, _ in LinkNet34().named_parameters()]
     parameters = [state[name].requires_grad_() for name in names]
     images, weights = (torch.from_numpy(array.astype(np.float64)) for array in batch())
-    loss = (network(state, images, training=True) * weights).sum()
+    loss = (linknet34(TorchOps(state, training=True), images) * weights).sum()
     return {name: g.numpy() for name, g in zip(names, torch.autograd.grad(loss, parameters))}
 
 

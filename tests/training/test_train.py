@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 
 import train
 from dataset import DataError
-from runtimes.entries import check_linknet34
+from quiet import flow
 from runtimes.hardware import DeviceError
-from runtimes.quiet import flow
+from runtimes.network import check_linknet34
 from runtimes.weights import WeightsError, read_weights
 from training import loop as module
 from training.checkpoint import read_checkpoint, write_checkpoint
@@ -220,7 +220,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "import numpy as np\n"
         "import training as module\n"
         "from training.options import parse_arguments\n"
-        "from runtimes.quiet import flow\n"
+        "from quiet import flow\n"
         "rng = np.random.default_rng(0)\n"
         "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
         "mask = rng.choice([0, 128, 255], (4, 1, 32, 32)).astype(np.uint8)\n"

@@ -1,12 +1,12 @@
-"""entries.py: the table of names and shapes is right, and what does not fit it is named."""
+"""The names and shapes of the network are right, and what does not fit them is named."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from runtimes.entries import backbone_to_encoder, check_linknet34, linknet34_shapes
 from runtimes.formats import WeightsError
+from runtimes.network import backbone_to_encoder, check_linknet34, linknet34_shapes
 
 
 def test_table_of_entries(random_state: dict) -> None:
@@ -27,6 +27,8 @@ def test_check_names_what_is_wrong(random_state: dict) -> None:
     assert "1 not part of it (head.weight)" in faults({"head.weight": np.zeros(1)})
     assert "finalconv3.bias (2,) instead of (1,)" in faults({"finalconv3.bias": np.zeros(2)})
     assert "not finite: finalconv3.bias" in faults({"finalconv3.bias": np.array([np.nan])})
+    variance = random_state["decoder1.norm2.running_var"] - 2
+    assert "negative variances: decoder1.norm2" in faults({"decoder1.norm2.running_var": variance})
 
 
 def resnet34(random_state: dict) -> dict:

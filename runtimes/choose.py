@@ -1,0 +1,144 @@
+"""The choice of what runs the network: OneFlow on a GPU, OpenVINO on a CPU, behind one small interface.
+
+    from runtimes.choose import open_runtime
+    runtime = open_runtime("weights/linknet34.safetensors")
+    logits = runtime(batch)  # (N, 3, H, W) float32 -> (N, 1, H, W) float32
+    print(runtime.name)  # "OpenVINO int8 on CPU"
+
+    with_flip(runtime)(batch)  # the mean with the mirror image, in twice the time
+
+Each runtime is imported only where it is chosen: on a CPU neither OneFlow nor PyTorch has to be installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+
+from runtimes.hardware import has_gpu_driver
+from runtimes.weights import existing_weights
+from utils import STRIDE, fit_size, preprocess
+
+# (N, 3, H, W) float32 RGB as utils.preprocess makes it, H and W multiples of 32 -> (N, 1, H, W) float32
+# logits; ValueError for another array. What open_runtime returns has a `name` too, that says what runs.
+Runtime = Callable[[np.ndarray], np.ndarray]
+RUNTIMES = ("auto", "openvino", "oneflow")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "f32", "bf16", "int8")
+LIVE_SECONDS = 0.04  # for the network, of a camera's picture
+LIVE_SMALLEST = 128  # below it faces lose their shape: at 96 five points of IoU, at 128 one and a half
+
+
+class RuntimeUnavailable(RuntimeError):
+    """The runtime, device or precision that was asked for does not work here."""
+
+
+def open_runtime(
+    weights: str | Path, runtime: str = "auto", device: str = "auto", precision: str = "auto"
+) -> Runtime:
+    """Return the network of `weights` (see weights.read_weights); its `name` says what runs.
+
+    runtime: "auto" is OneFlow where it sees a CUDA device, else OpenVINO, else OneFlow on the CPU.
+    device: "auto", "cpu" or "cuda". precision: "auto" is, in OpenVINO, the INT8 form beside the weights if
+    it was made from them, else bf16 on a processor with the hardware for it (AMX), else f32.
+
+    Raises RuntimeUnavailable (a RuntimeError) for a choice that does not work here, WeightsError or
+    FileNotFoundError for weights that cannot be used, ValueError for an unknown choice.
+    """
+    for value, choices in ((runtime, RUNTIMES), (device, DEVICES), (precision, PRECISIONS)):
+        if value not in choices:
+            raise ValueError(f"unknown choice {value!r}: it must be one of {', '.join(choices)}")
+    weights = existing_weights(weights)
+    try:
+        runtime, device, remark = choose_runtime(runtime, device, precision)
+        if runtime == "openvino":
+            from runtimes.openvino import open_openvino
+
+            network = open_openvino(weights, precision)
+        else:
+            if precision not in ("auto", "f32"):
+                raise RuntimeUnavailable(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
+            from runtimes.oneflow import OneFlowRuntime
+
+            network = OneFlowRuntime(weights, device)
+    except (ImportError, RuntimeError) as error:  # installed, but it does not load or does not do it
+        raise RuntimeUnavailable(str(error)) from error
+    network.name += remark
+    return network
+
+
+def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str, str]:
+    """Return ("oneflow" or "openvino", "cpu" or "cuda", a remark for the name)."""
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    has_oneflow = importlib.util.find_spec("oneflow") is not None
+    if runtime == "openvino" and not has_openvino:
+        raise RuntimeUnavailable("OpenVINO is not installed: pip install -r requirements/infer.txt")
+    if runtime == "openvino" and device == "cuda":
+        raise RuntimeUnavailable("OpenVINO runs on the CPU here: the device cuda needs the runtime oneflow")
+    if runtime == "oneflow" or device == "cuda":
+        if not has_oneflow:
+            raise RuntimeUnavailable("OneFlow is not installed: `bash tools/setup.sh train` does it")
+        if device == "cuda" and not sees_gpu():
+            raise RuntimeUnavailable("OneFlow finds no CUDA device here: use the device cpu or auto")
+        return "oneflow", "cuda" if device != "cpu" and sees_gpu() else "cpu", ""
+    remark = ""
+    if runtime == device == "auto" and precision in ("auto", "f32") and has_oneflow and has_gpu_driver():
+        try:
+            if sees_gpu():
+                return "oneflow", "cuda", ""
+            remark = " (the GPU is not used: OneFlow finds none that its CUDA 11 can use)"
+        except ImportError as error:
+            if not has_openvino:
+                raise
+            remark = f" (the GPU is not used: {error})"
+    if has_openvino:
+        return "openvino", "cpu", remark
+    if has_oneflow:
+        return "oneflow", "cpu", f"{remark} (slow: OpenVINO is not installed)"
+    raise RuntimeUnavailable(
+        "neither OpenVINO nor OneFlow is installed: pip install -r requirements/infer.txt"
+    )
+
+
+def sees_gpu() -> bool:
+    from runtimes.oneflow import cuda_available  # late: it imports OneFlow
+
+    return cuda_available()
+
+
+def with_flip(runtime: Runtime) -> Runtime:
+    """Return a runtime that gives the mean of an image's logits and its mirror image's."""
+    return lambda batch: (runtime(batch) + runtime(batch[..., ::-1])[..., ::-1]) / 2
+
+
+def find_logits(runtime: Runtime, image: np.ndarray, size: int) -> np.ndarray:
+    """Return the logits, HxW float32, of an image, HWC uint8 RGB, at its own size.
+
+    size: of the network's input, in pixels on the longest side.
+    """
+    height, width = image.shape[:2]
+    logits = runtime(preprocess(image, fit_size(height, width, size))[None])[0, 0]
+    return cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def live_size(runtime: Runtime, size: int) -> tuple[int, float]:
+    """Return the longest side for live pictures here, and the seconds that one of `size` takes.
+
+    The largest multiple of 32, from LIVE_SMALLEST to `size`, at which the network is expected to take
+    LIVE_SECONDS at most: its time goes with the number of pixels.
+    """
+    batch = np.zeros((1, 3, *fit_size(3, 4, size)), np.float32)
+    runtime(batch)  # the first call takes longer
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        runtime(batch)
+        times.append(time.perf_counter() - start)
+    took = min(times)
+    fast = int(size * min(1.0, LIVE_SECONDS / took) ** 0.5) // STRIDE * STRIDE
+    return max(fast, min(LIVE_SMALLEST, size)), took

@@ -1,0 +1,158 @@
+"""LinkNet34 as one walk over its layers, for everything but OneFlow's own modules.
+
+    from runtimes.network import check_linknet34, linknet34, linknet34_shapes
+    logits = linknet34(ops, images)
+
+`ops` is an object with the layers as methods: `Shapes` here lists the names and shapes of the state dict,
+`onnx.OnnxOps` builds a graph, `torch.TorchOps` computes. linknet.py is the same network in OneFlow's modules.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from runtimes.formats import WeightsError
+from utils import check_shape
+
+ENCODER = ((3, 64), (4, 128), (6, 256), (3, 512))  # of each stage the basic blocks and the channels
+
+
+def linknet34(ops, x):
+    """Return what `ops` makes of LinkNet34's input x: (N, 3, H, W), H and W multiples of 32 -> (N, 1, H, W).
+
+    ops.conv(x, name, channels, kernel, stride, padding, bias) is a convolution to so many channels;
+    ops.deconv(x, name, channels, kernel, padding) a transposed one of stride 2 with bias; ops.norm(x, name) a
+    batch norm; ops.relu(x); ops.add(x, y); ops.pool(x) the largest of 3x3 with stride 2 and padding 1.
+    """
+
+    def basic_block(x, name, channels, stride):
+        y = ops.relu(ops.norm(ops.conv(x, f"{name}.conv1", channels, 3, stride, padding=1), f"{name}.bn1"))
+        y = ops.norm(ops.conv(y, f"{name}.conv2", channels, 3, padding=1), f"{name}.bn2")
+        if stride == 2:  # the channels change there too
+            x = ops.norm(ops.conv(x, f"{name}.downsample.0", channels, 1, stride), f"{name}.downsample.1")
+        return ops.relu(ops.add(y, x))
+
+    def decoder_block(x, name, channels, out):
+        middle = channels // 4
+        x = ops.relu(ops.norm(ops.conv(x, f"{name}.conv1", middle, 1, bias=True), f"{name}.norm1"))
+        x = ops.relu(ops.norm(ops.deconv(x, f"{name}.deconv2", middle, 4, padding=1), f"{name}.norm2"))
+        return ops.relu(ops.norm(ops.conv(x, f"{name}.conv3", out, 1, bias=True), f"{name}.norm3"))
+
+    x = ops.relu(ops.norm(ops.conv(x, "firstconv", 64, 7, stride=2, padding=3), "firstbn"))
+    x = ops.pool(x)
+    maps = []
+    for stage, (blocks, channels) in enumerate(ENCODER, start=1):
+        for block in range(blocks):
+            x = basic_block(
+                x, f"encoder{stage}.{block}", channels, stride=2 if stage > 1 and block == 0 else 1
+            )
+        maps.append(x)
+    x = ops.add(decoder_block(x, "decoder4", 512, 256), maps[2])
+    x = ops.add(decoder_block(x, "decoder3", 256, 128), maps[1])
+    x = ops.add(decoder_block(x, "decoder2", 128, 64), maps[0])
+    x = decoder_block(x, "decoder1", 64, 64)
+    x = ops.relu(ops.deconv(x, "finaldeconv1", 32, 3))  # 32 channels, H + 1
+    x = ops.relu(ops.conv(x, "finalconv2", 32, 3, bias=True))  # H - 1
+    return ops.conv(x, "finalconv3", 1, 2, padding=1, bias=True)
+
+
+class Shapes:
+    """Lists the entries of the state dict in `found`; what stands for a tensor is its number of channels."""
+
+    def __init__(self):
+        self.found: dict[str, tuple[int, ...]] = {}
+
+    def conv(self, x, name, channels, kernel, stride=1, padding=0, bias=False):
+        self.found[f"{name}.weight"] = (channels, x, kernel, kernel)
+        if bias:
+            self.found[f"{name}.bias"] = (channels,)
+        return channels
+
+    def deconv(self, x, name, channels, kernel, padding=0):
+        self.found[f"{name}.weight"] = (x, channels, kernel, kernel)
+        self.found[f"{name}.bias"] = (channels,)
+        return channels
+
+    def norm(self, x, name):
+        for entry in ("weight", "bias", "running_mean", "running_var"):
+            self.found[f"{name}.{entry}"] = (x,)
+        self.found[f"{name}.num_batches_tracked"] = ()
+        return x
+
+    def relu(self, x):
+        return x
+
+    def add(self, x, y):
+        return x
+
+    pool = relu
+
+
+def linknet34_shapes() -> dict[str, tuple[int, ...]]:
+    """Return {name: shape} of the 306 entries in LinkNet34's state dict, in its order."""
+    shapes = Shapes()
+    linknet34(shapes, 3)
+    return shapes.found
+
+
+def check_batch(batch: np.ndarray) -> None:
+    """Raise ValueError for an array that the network cannot take."""
+    check_shape(batch.shape)
+    if batch.dtype != np.float32:
+        raise ValueError(f"the input is {batch.dtype}; it must be float32")
+
+
+def check_linknet34(state: dict) -> None:
+    """Raise WeightsError unless the names and shapes are LinkNet34's and the numbers can be computed with."""
+    expected = linknet34_shapes()
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
+    misshapen = [
+        f"{name} {tuple(state[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    faults = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in (("missing", missing), ("not part of it", extra), ("of another shape", misshapen))
+        if names
+    ]
+    if faults:
+        hint = (
+            "; these are a ResNet's names: use them as a backbone" if "layer1.0.conv1.weight" in state else ""
+        )
+        raise WeightsError(f"the weights are not LinkNet34's: {'; '.join(faults)}{hint}")
+    broken = [name for name, value in state.items() if not np.isfinite(value).all()]
+    if broken:
+        raise WeightsError(f"the weights hold numbers that are not finite: {', '.join(broken[:3])}")
+    negative = [name for name in expected if name.endswith("running_var") and (state[name] < 0).any()]
+    if negative:
+        raise WeightsError(f"the weights hold negative variances: {', '.join(negative[:3])}")
+
+
+def backbone_to_encoder(state: dict) -> dict:
+    """Return the entries of a ResNet34 (`conv1 bn1 layer1..4`, `fc` dropped) under LinkNet34's names.
+
+    Raises WeightsError if they are not exactly those that the encoder needs.
+    """
+    encoder = {}
+    for name, value in state.items():
+        first, _, rest = name.partition(".")
+        if first in ("conv1", "bn1"):
+            encoder[f"first{first.rstrip('1')}.{rest}"] = value
+        elif first in ("layer1", "layer2", "layer3", "layer4"):
+            encoder[f"encoder{first[-1]}.{rest}"] = value
+        elif first != "fc":
+            raise WeightsError(f"{name} is not part of a ResNet34 backbone")
+    expected = {
+        name: shape
+        for name, shape in linknet34_shapes().items()
+        if name.startswith(("firstconv", "firstbn", "encoder"))
+    }
+    faults = [name for name in {**expected, **encoder} if name not in encoder or name not in expected]
+    faults += [name for name in encoder if name in expected and tuple(encoder[name].shape) != expected[name]]
+    if faults:
+        raise WeightsError(
+            f"the backbone is not a ResNet34's: {', '.join(faults[:3])} missing, extra or of another shape"
+        )
+    return encoder

@@ -1,0 +1,94 @@
+"""LinkNet34 as an ONNX graph, made from its weights alone.
+
+    from runtimes.onnx import build_onnx
+    onnx.save(build_onnx(read_weights("weights/linknet34.safetensors")), "linknet34.onnx")
+
+The graph takes "image", (N, 3, H, W) float32 RGB normalised as `utils.preprocess` does, H and W multiples of
+32, and gives "logits", (N, 1, H, W): above 0 is face. N, H and W are free.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from runtimes.network import check_linknet34, linknet34
+
+OPSET = 17
+IR_VERSION = 8  # what goes with opset 17, so that runtimes of that age read it
+BATCH_NORM_EPSILON = 1e-5  # the layers' default in OneFlow and PyTorch
+SIDES = ["height, a multiple of 32", "width, a multiple of 32"]
+
+
+class OnnxOps:
+    """Collects nodes and constants, see network.linknet34; batch norms are folded into the layers before."""
+
+    def __init__(self, state: dict[str, np.ndarray]):
+        self.state = state
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def layer(self, kind: str, x: str, name: str, stride: int, padding: int) -> str:
+        weight = self.state[f"{name}.weight"].astype(np.float64)
+        channels = weight.shape[out_axis(kind)]
+        bias = self.state.get(f"{name}.bias", np.zeros(channels)).astype(np.float64)
+        self.constants[f"{name}.weight"], self.constants[f"{name}.bias"] = weight, bias
+        form = {"kernel_shape": weight.shape[2:], "strides": [stride] * 2, "pads": [padding] * 4}
+        return self.node(kind, [x, f"{name}.weight", f"{name}.bias"], name, **form)
+
+    def conv(self, x, name, channels, kernel, stride=1, padding=0, bias=False):
+        return self.layer("Conv", x, name, stride, padding)
+
+    def deconv(self, x, name, channels, kernel, padding=0):
+        return self.layer("ConvTranspose", x, name, 2, padding)
+
+    def norm(self, x, name):
+        gamma, beta, mean, variance = (
+            self.state[f"{name}.{entry}"].astype(np.float64)
+            for entry in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
+        axis = out_axis(self.nodes[-1].op_type)
+        others = [other for other in range(4) if other != axis]
+        self.constants[f"{x}.weight"] *= np.expand_dims(scale, others)
+        self.constants[f"{x}.bias"] = (self.constants[f"{x}.bias"] - mean) * scale + beta
+        return x
+
+    def relu(self, x):
+        return self.node("Relu", [x], f"{x}.relu")
+
+    def add(self, x, y):
+        return self.node("Add", [x, y], f"{x}.sum")
+
+    def pool(self, x):
+        return self.node("MaxPool", [x], f"{x}.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+
+
+def out_axis(kind: str) -> int:
+    """Return the axis of a layer's weights that holds its output channels."""
+    return 1 if kind == "ConvTranspose" else 0
+
+
+def build_onnx(state: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """Return the ONNX model of LinkNet34 with these weights. Raises WeightsError for another network's."""
+    check_linknet34(state)
+    ops = OnnxOps(state)
+    ops.node("Identity", [linknet34(ops, "image")], "logits")
+    constants = [
+        numpy_helper.from_array(array.astype(np.float32), name) for name, array in ops.constants.items()
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, *SIDES])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, *SIDES])
+    model = helper.make_model(
+        helper.make_graph(ops.nodes, "linknet34", [image], [logits], constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="linknet34",
+    )
+    onnx.checker.check_model(model)
+    return model

@@ -1,0 +1,136 @@
+"""The network in OpenVINO on a CPU: f32 or bf16 from the weights, INT8 from the form beside them.
+
+    from runtimes.openvino import open_openvino
+    logits = open_openvino(Path("weights/linknet34.safetensors"), "auto")(batch)
+
+The INT8 form of NAME.safetensors is NAME-int8.xml and .bin, made by `python -m tools.export --int8`. The
+.xml holds two SHA-256 digests: that of the weights it was made from, and that of its own two parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from runtimes.hardware import has_amx
+from runtimes.network import check_batch
+from runtimes.weights import read_weights
+from utils import atomic_path
+
+WEIGHTS_DIGEST, PARTS_DIGEST = ["linknet34", "weights_sha256"], ["linknet34", "parts_sha256"]
+NO_DIGEST = "0" * 64  # stands in the .xml while its digest is taken
+
+
+class Int8Unavailable(RuntimeError):
+    """There is no INT8 form of these weights, or it is not to be used."""
+
+
+class OpenVinoRuntime:
+    """See choose.Runtime. Called from one thread at a time; others run on while it computes."""
+
+    def __init__(self, model: openvino.Model, precision: str):
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",  # one frame at a time, on all physical cores
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",  # INT8 layers stay INT8
+        }
+        # Compiled once for all shapes: for each shape on its own it would be 5 to 10% faster, but take
+        # another 0.3 s and 100 MB whenever a shape comes up, in the middle of a video.
+        self.request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+        self.name = f"OpenVINO {precision} on CPU"
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        check_batch(batch)
+        self.request.infer({0: np.ascontiguousarray(batch)}, share_inputs=True)
+        return self.request.get_output_tensor(0).data.copy()  # the request's own memory is used again
+
+
+def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
+    """Return the network with the given precision, or with the fastest one there is ("auto").
+
+    Raises Int8Unavailable, RuntimeError for a precision that the processor lacks, WeightsError.
+    """
+    remark = ""
+    if precision in ("auto", "int8"):
+        try:
+            return OpenVinoRuntime(read_int8(weights), "int8")
+        except Int8Unavailable as error:
+            if precision == "int8":
+                raise
+            remark = f" (INT8 not used: {error})" if int8_path(weights).exists() else ""
+    core = openvino.Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeError("this processor has no bf16 arithmetic: use the precision f32 or auto")
+    if precision == "auto":
+        precision = "bf16" if has_amx() else "f32"
+
+    from runtimes.onnx import build_onnx  # late: INT8 does without it
+
+    runtime = OpenVinoRuntime(read_onnx(build_onnx(read_weights(weights))), precision)
+    runtime.name += remark
+    return runtime
+
+
+def read_onnx(model) -> openvino.Model:
+    """Return OpenVINO's model of an ONNX one."""
+    return openvino.Core().read_model(model.SerializeToString())
+
+
+def int8_path(weights: str | Path) -> Path:
+    """Return where the INT8 form of these weights belongs: NAME.safetensors -> NAME-int8.xml."""
+    weights = Path(weights)
+    return weights.with_name(f"{weights.stem}-int8.xml")
+
+
+def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
+    """Write path (.xml) and its .bin, each whole or not at all, with the digests for `read_int8`."""
+    model.set_rt_info(weights_digest(weights), WEIGHTS_DIGEST)
+    model.set_rt_info(NO_DIGEST, PARTS_DIGEST)
+    with atomic_path(path) as xml, atomic_path(path.with_suffix(".bin")) as binary:
+        openvino.save_model(model, str(xml), compress_to_fp16=False)
+        xml.with_suffix(".bin").replace(binary)
+        text = xml.read_bytes()
+        digest = parts_digest(text, binary.read_bytes())
+        xml.write_bytes(text.replace(NO_DIGEST.encode(), digest.encode()))
+
+
+def read_int8(weights: Path) -> openvino.Model:
+    """Return the INT8 form. Raises Int8Unavailable unless it is whole and made from these very weights."""
+    path = int8_path(weights)
+    remedy = f"make it with `python -m tools.export --weights {weights} --int8 --data DIR`"
+    if not path.exists():
+        raise Int8Unavailable(f"there is no {path}: {remedy}")
+    try:
+        text, binary = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    except OSError as error:
+        raise Int8Unavailable(f"{error.filename} cannot be read ({error.strerror}): {remedy}") from error
+    if digest_in(text, WEIGHTS_DIGEST) != weights_digest(weights):
+        raise Int8Unavailable(f"{path} was made from other weights than {weights}: {remedy}")
+    digest = digest_in(text, PARTS_DIGEST)
+    if digest != parts_digest(text.replace(digest.encode(), NO_DIGEST.encode()), binary):
+        raise Int8Unavailable(f"{path} or its .bin is damaged: {remedy}")
+    return openvino.Core().read_model(str(path))
+
+
+def digest_in(xml: bytes, key: list[str]) -> str:
+    """Return the digest that the .xml holds under a key, "-" where it has none."""
+    found = re.search(rf'<{key[1]} value="([0-9a-f]{{64}})"'.encode(), xml)
+    return found[1].decode() if found else "-"
+
+
+def parts_digest(xml: bytes, binary: bytes) -> str:
+    """Return the SHA-256 of the INT8 form, in hexadecimal; the .xml has NO_DIGEST in the digest's place."""
+    return hashlib.sha256(hashlib.sha256(xml).digest() + hashlib.sha256(binary).digest()).hexdigest()
+
+
+def weights_digest(weights: str | Path) -> str:
+    """Return the SHA-256 of a weights file, or of all files in a weights directory, in hexadecimal."""
+    weights = Path(weights)
+    files = sorted(path for path in weights.rglob("*") if path.is_file()) if weights.is_dir() else [weights]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

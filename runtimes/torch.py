@@ -1,0 +1,44 @@
+"""LinkNet34's layers in PyTorch, over the tensors of a state dict.
+
+    from runtimes.torch import TorchOps
+    ops = TorchOps({name: torch.from_numpy(array) for name, array in state.items()})
+    logits = linknet34(ops, images)  # (N, 3, H, W) normalised RGB -> (N, 1, H, W)
+
+training/torch_kernels.py trains with it, tools/bench.py times it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+F = torch.nn.functional
+
+
+class TorchOps:
+    """See network.linknet34. In training, batch norm takes the batch's statistics and moves the running."""
+
+    def __init__(self, state: dict[str, torch.Tensor], training: bool = False):
+        self.state, self.training = state, training
+
+    def conv(self, x, name, channels, kernel, stride=1, padding=0, bias=False):
+        return F.conv2d(x, self.state[f"{name}.weight"], self.state.get(f"{name}.bias"), stride, padding)
+
+    def deconv(self, x, name, channels, kernel, padding=0):
+        # With the bias inside, oneDNN takes its slow reference code.
+        bias = self.state[f"{name}.bias"].view(1, -1, 1, 1)
+        return F.conv_transpose2d(x, self.state[f"{name}.weight"], None, 2, padding) + bias
+
+    def norm(self, x, name):
+        weight, bias, mean, variance = (
+            self.state[f"{name}.{entry}"] for entry in ("weight", "bias", "running_mean", "running_var")
+        )
+        return F.batch_norm(x, mean, variance, weight, bias, self.training)
+
+    def relu(self, x):
+        return F.relu(x, inplace=True)
+
+    def add(self, x, y):
+        return x + y
+
+    def pool(self, x):
+        return F.max_pool2d(x, 3, 2, 1)

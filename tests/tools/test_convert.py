@@ -1,0 +1,111 @@
+"""Converting and mixing weights: what comes out, what is refused, and that no pickle is read unasked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from runtimes.weights import read_weights, trained_size, write_weights
+
+SMALL = {
+    "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
+    "bn.running_var": np.array([1.5, 2.5], np.float32),
+    "bn.num_batches_tracked": np.array(7, np.int64),
+}
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].shape == array.shape, name
+        assert found[name].dtype == (np.int64 if name.endswith("num_batches_tracked") else np.float32), name
+        np.testing.assert_array_equal(found[name], array)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tools.convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_script_converts(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", SMALL, metadata={"size": "128"})
+    output = tmp_path / "new" / "w.safetensors"
+    result = run("--weights", tmp_path / "w.safetensors", "--half", "--output", output)
+    assert result.returncode == 0, result.stderr
+    assert_same(read_weights(output), SMALL)
+    assert load_file(output)["conv.weight"].dtype == np.float16
+    assert trained_size(output) == 128
+    result = run("--weights", tmp_path / "none", "--output", tmp_path / "x.safetensors")
+    assert result.returncode == 1
+    assert "no weights at" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_what_flow_save_wrote_needs_permission(tmp_path: Path) -> None:
+    flow = pytest.importorskip("quiet", exc_type=ImportError).flow
+    flow.save({name: flow.tensor(array) for name, array in SMALL.items()}, str(tmp_path / "zip" / "saved"))
+    output = tmp_path / "w.safetensors"
+    for path in (tmp_path / "zip" / "saved", tmp_path / "zip"):
+        result = run("--weights", path, "--output", output)
+        assert result.returncode == 1 and "--allow-pickle" in result.stderr
+        assert not output.exists()
+        assert run("--weights", path, "--output", output, "--allow-pickle").returncode == 0
+        assert_same(read_weights(output), SMALL)
+        output.unlink()
+    (tmp_path / "zip" / "saved" / "pickled_data").write_bytes(b"broken")
+    result = run("--weights", tmp_path / "zip", "--output", output, "--allow-pickle")
+    assert result.returncode == 1
+    assert "OneFlow cannot load" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    shutil.copy(random_weights, weights)
+    (tmp_path / "link").symlink_to(weights)
+    before = weights.read_bytes()
+    for source, output in (("--weights", weights), ("--weights", tmp_path / "link"), ("--mix", weights)):
+        arguments = ("--weights", random_weights) if source == "--mix" else ()
+        result = run(*arguments, source, weights, "--output", output, "--half")
+        assert result.returncode == 1
+        assert f"{output} is an input: choose another --output" in result.stderr
+    assert weights.read_bytes() == before
+
+
+def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path) -> None:
+    other = {
+        name: value + 1 if value.dtype.kind == "f" else value + 5 for name, value in random_state.items()
+    }
+    write_weights(tmp_path / "other.safetensors", other)
+    result = run(
+        *("--weights", random_weights, "--mix", tmp_path / "other.safetensors", "--share", 0.25),
+        *("--output", tmp_path / "both.safetensors"),
+    )
+    assert result.returncode == 0, result.stderr
+    both = read_weights(tmp_path / "both.safetensors")
+    for name, value in random_state.items():
+        wanted = value + 0.25 if value.dtype.kind == "f" else value  # the counters stay
+        np.testing.assert_allclose(both[name], wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path) -> None:
+    write_weights(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)})
+    arguments = ("--weights", random_weights, "--mix", tmp_path / "other.safetensors")
+    result = run(*arguments, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 1 and "different networks" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 2 and "--share 2.0: it must be from 0 to 1" in result.stderr
+    assert not (tmp_path / "both.safetensors").exists()
+
+
+@pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "end it in .safetensors")])
+def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights):
+    output = tmp_path / output if output else output
+    result = run("--weights", random_weights, "--output", output)
+    assert result.returncode == 2 and words in result.stderr
+    assert not any(tmp_path.iterdir())
