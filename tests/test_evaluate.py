@@ -297,7 +297,7 @@ def test_bad_pair_is_named_and_no_file_is_written(spoil, words, random_weights, 
 
 def test_missing_things_are_named(data, random_weights, tmp_path):
     for arguments, words in [
-        ((), ["faceseg_data: no such folder", "--data", "download.py data"]),
+        ((), ["faceseg_data: no such folder", "--data", "runtimes.download data"]),
         (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
         (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
         (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such folder"]),
