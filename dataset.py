@@ -12,7 +12,6 @@ Images are HWC uint8 RGB; masks are HxW uint8: 0 = background, 255 = face, 128 =
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -26,22 +25,21 @@ from utils import (
     MEAN,
     NOT_JUDGED,
     STD,
-    ImageError,
+    Parser,
+    UserError,
     find_pictures,
     open_picture,
     picture_files,
     read_image,
+    regular_file,
+    run,
 )
-
-
-class DataError(ValueError):
-    """Data that is missing or is not what it must be."""
 
 
 class PairFolder:
     """`images/NAME.jpg` (or another picture format) with `masks/NAME.png` (likewise), of any size.
 
-    Raises DataError for a picture without mask or a mask without picture: at once, or with `skip_bad` when
+    Raises UserError for a picture without mask or a mask without picture: at once, or with `skip_bad` when
     that item is read.
     """
 
@@ -49,7 +47,7 @@ class PairFolder:
         folder = Path(folder)
         images, masks = list_pictures(folder / "images"), list_pictures(folder / "masks")
         if not images:
-            raise DataError(f"{folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+            raise UserError(f"{folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
         self.names = sorted({**images, **masks})
         self.paths = [(images.get(name), masks.get(name)) for name in self.names]
         if not skip_bad:
@@ -64,7 +62,7 @@ class PairFolder:
         check_pair(image_path, mask_path)
         image, mask = read_image(image_path), read_mask(mask_path)
         if image.shape[:2] != mask.shape:
-            raise DataError(
+            raise UserError(
                 f"{mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its picture {image_path.name} is "
                 f"{image.shape[1]}x{image.shape[0]}; both must have one size"
             )
@@ -75,7 +73,7 @@ class FaceSegData:
     """The published arrays `img_SPLIT.npy` and `mask_SPLIT.npy`, memory-mapped.
 
     Images may be (N, 3, H, W) or (N, H, W, 3), uint8 or floats in 0..1, 0..255 or normalised as the input of
-    the network; masks (N, 1, H, W), (N, H, W, 1) or (N, H, W) with 0/1 or 0/255. Raises DataError for others.
+    the network; masks (N, 1, H, W), (N, H, W, 1) or (N, H, W) with 0/1 or 0/255. Raises UserError for others.
     """
 
     def __init__(self, folder: str | os.PathLike, split: str):
@@ -87,16 +85,16 @@ class FaceSegData:
         shape = self.images.shape
         self.channels_first = len(shape) == 4 and shape[1] == 3
         if not self.channels_first and not (len(shape) == 4 and shape[3] == 3):
-            raise DataError(f"{self.image_path}: the shape {shape} is neither (N, 3, H, W) nor (N, H, W, 3)")
+            raise UserError(f"{self.image_path}: the shape {shape} is neither (N, 3, H, W) nor (N, H, W, 3)")
         self.height, self.width = shape[2:] if self.channels_first else shape[1:3]
         if self.masks.size != len(self.images) * self.height * self.width or len(self.masks) != len(
             self.images
         ):
-            raise DataError(
+            raise UserError(
                 f"{self.mask_path}: the shape {self.masks.shape} does not fit the images' {shape}"
             )
         if not self.images.size:
-            raise DataError(f"{self.image_path} holds no images")
+            raise UserError(f"{self.image_path} holds no images")
         self.gain, self.shift = pixel_range(self.images, self.image_path, self.channels_first)
         self.names = [f"{index:06d}" for index in range(len(self.images))]
 
@@ -109,7 +107,7 @@ class FaceSegData:
             image = image.transpose(1, 2, 0)
         if image.dtype != np.uint8:
             if not np.isfinite(image).all():
-                raise DataError(f"{self.image_path}[{index}] holds numbers that are not finite")
+                raise UserError(f"{self.image_path}[{index}] holds numbers that are not finite")
             image = np.clip(np.rint(image * self.gain + self.shift), 0, 255).astype(np.uint8)
         mask = np.asarray(self.masks[index]).reshape(self.height, self.width)
         return np.ascontiguousarray(image), label_values(mask, f"{self.mask_path}[{index}]")
@@ -119,16 +117,16 @@ class WithNoFace:
     """The given pairs, and after them the pictures of a folder, each with a mask that is background alone.
 
     Pictures that all show a face teach that there always is one: then round and brown things are marked where
-    nobody is. Raises DataError if the folder holds no pictures.
+    nobody is. Raises UserError if the folder holds no pictures.
     """
 
     def __init__(self, pairs, folder: str | os.PathLike):
         if not Path(folder).is_dir():
-            raise DataError(f"{folder}: no such folder; --no-face names one of pictures that show no face")
+            raise UserError(f"{folder}: no such folder; --no-face names one of pictures that show no face")
         try:
             self.paths = find_pictures(str(folder))
-        except FileNotFoundError as error:
-            raise DataError(f"{error}; --no-face names a folder of pictures that show no face") from None
+        except UserError as error:
+            raise UserError(f"{error}; --no-face names a folder of pictures that show no face") from None
         self.pairs = pairs
         self.names = [*pairs.names, *(path.stem for path in self.paths)]
 
@@ -146,25 +144,25 @@ def open_dataset(folder: str | os.PathLike, split: str, skip_bad: bool = False):
     """Open `folder` in whichever layout it has.
 
     That is `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
-    which are every split but `test`: they may have been trained on. Raises DataError where it has none of
+    which are every split but `test`: they may have been trained on. Raises UserError where it has none of
     them, and for a picture without mask or a mask without picture: with `skip_bad` only when that item is
     read.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     if (folder / f"img_{split}.npy").exists():
         return FaceSegData(folder, split)
     if (folder / split / "images").is_dir():
         return PairFolder(folder / split, skip_bad)
     if (folder / "images").is_dir():
         if split == "test":
-            raise DataError(
+            raise UserError(
                 f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
                 f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
             )
         return PairFolder(folder, skip_bad)
-    raise DataError(
+    raise UserError(
         f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; {split}/images and "
         f"{split}/masks; or images and masks"
     )
@@ -177,26 +175,26 @@ def readable_indices(pairs) -> tuple:
         try:
             pairs[index]
             good.append(index)
-        except (DataError, ImageError) as error:
+        except UserError as error:
             messages.append(str(error))
     return np.array(good, int), messages
 
 
 def check_pair(image_path: Path | None, mask_path: Path | None) -> None:
     if mask_path is None:
-        raise DataError(f"{image_path}: this picture has no mask in {image_path.parent.parent / 'masks'}")
+        raise UserError(f"{image_path}: this picture has no mask in {image_path.parent.parent / 'masks'}")
     if image_path is None:
-        raise DataError(f"{mask_path}: this mask has no picture in {mask_path.parent.parent / 'images'}")
+        raise UserError(f"{mask_path}: this mask has no picture in {mask_path.parent.parent / 'images'}")
 
 
 def list_pictures(folder: Path) -> dict:
-    """Give {stem: path} of the pictures in a folder; two pictures of one stem raise DataError."""
+    """Give {stem: path} of the pictures in a folder; two pictures of one stem raise UserError."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     pictures = {}
     for path in picture_files(folder):
         if path.stem in pictures:
-            raise DataError(f"{path} and {pictures[path.stem].name} share one name; leave only one of them")
+            raise UserError(f"{path} and {pictures[path.stem].name} share one name; leave only one of them")
         pictures[path.stem] = path
     return pictures
 
@@ -208,7 +206,7 @@ def read_mask(path: Path) -> np.ndarray:
     pixels are background. A palette of greys is read by these, one of colours by its numbers.
     """
     try:
-        with open_picture(path) as picture:
+        with open_picture(regular_file(path)) as picture:
             picture.load()
             if picture.mode in ("1", "L", "I;16", "I"):
                 values = np.array(picture.convert("L") if picture.mode == "1" else picture)
@@ -219,25 +217,23 @@ def read_mask(path: Path) -> np.ndarray:
                 elif picture.mode == "P":
                     values = np.array(picture)
                 else:
-                    raise DataError(f"{path}: a mask must be black, white or grey, and this one has colours")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+                    raise UserError(f"{path}: a mask must be black, white or grey, and this one has colours")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, UserError):
             raise
-        raise DataError(f"{path} is not a readable mask picture ({error})") from None
+        raise UserError(f"{path} is not a readable mask picture ({error})") from None
     return label_values(values, str(path))
 
 
 def label_values(values: np.ndarray, where: str) -> np.ndarray:
-    """Turn a mask's values, 0/1 or 0/255 and either with 128, into 0, 128, 255; DataError for any others."""
+    """Turn a mask's values, 0/1 or 0/255 and either with 128, into 0, 128, 255; UserError for any others."""
     found = np.unique(values)
     if np.isin(found, (0, 1, NOT_JUDGED)).all():
         return np.where(values == 1, FACE, values).astype(np.uint8)
     if np.isin(found, (0, NOT_JUDGED, FACE)).all():
         return values.astype(np.uint8)
     odd = [value for value in found.tolist() if value not in (0, NOT_JUDGED, FACE)]
-    raise DataError(
+    raise UserError(
         f"{where}: a mask must hold 0 and 255 (or 0 and 1), and 128 for not judged; this one holds {odd[:5]}"
         + (f" and {len(odd) - 5} more values" if len(odd) > 5 else "")
     )
@@ -246,11 +242,9 @@ def label_values(values: np.ndarray, where: str) -> np.ndarray:
 def open_array(path: Path) -> np.ndarray:
     try:
         # np.load would take an .npz for one too
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        return np.lib.format.open_memmap(regular_file(path), mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a readable .npy array; fetch it again ({error})") from None
+        raise UserError(f"{path} is not a readable .npy array; fetch it again ({error})") from None
 
 
 def pixel_range(images: np.ndarray, path: Path, channels_first: bool) -> tuple:
@@ -261,7 +255,7 @@ def pixel_range(images: np.ndarray, path: Path, channels_first: bool) -> tuple:
     if images.dtype == np.uint8:
         return 1.0, 0.0
     if not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"{path}: images must be uint8 or float, not {images.dtype}")
+        raise UserError(f"{path}: images must be uint8 or float, not {images.dtype}")
     sample = images[np.linspace(0, len(images) - 1, min(len(images), 16)).astype(int)]
     low, high = float(sample.min()), float(sample.max())
     if np.isfinite((low, high)).all():
@@ -273,25 +267,23 @@ def pixel_range(images: np.ndarray, path: Path, channels_first: bool) -> tuple:
         pixels = channels * STD[:, None] + MEAN[:, None]
         if pixels.min() > -1 and pixels.max() < 256:
             return STD, MEAN
-    raise DataError(f"{path}: values from {low:g} to {high:g} are neither 0..1, 0..255 nor normalised pixels")
+    raise UserError(f"{path}: values from {low:g} to {high:g} are neither 0..1, 0..255 nor normalised pixels")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Read every picture and mask once and name the bad ones.")
+def make_parser() -> Parser:
+    parser = Parser("Read every picture and mask once and name the bad ones.")
     parser.add_argument("data", help="a data folder, as for train.py")
     parser.add_argument("--split", default="train", choices=("train", "test"))
-    args = parser.parse_args()
-    try:
-        pairs = open_dataset(args.data, args.split, skip_bad=True)
-        good, messages = readable_indices(pairs)
-    except (DataError, OSError) as error:
-        sys.exit(f"dataset.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return parser
+
+
+def main() -> int:
+    args = make_parser().parse_args()
+    good, messages = readable_indices(open_dataset(args.data, args.split, skip_bad=True))
     print("\n".join(messages), file=sys.stderr, end="\n" if messages else "")
     print(f"{len(good)} good, {len(messages)} bad")
-    sys.exit(1 if messages else 0)
+    return 1 if messages else 0
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -25,27 +25,22 @@ from typing import Callable
 import numpy as np
 from tqdm import tqdm
 
-from dataset import DataError, open_dataset
-from runtimes.choose import (
-    DEVICES,
-    PRECISIONS,
-    RUNTIMES,
-    RuntimeUnavailable,
-    find_logits,
-    open_runtime,
-    with_flip,
-)
+from dataset import open_dataset
+from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES, find_logits, open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.metrics import score_mask, summarise
 from training.sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
-    STRIDE,
-    ImageError,
+    Parser,
+    UserError,
     atomic_path,
     find_pictures,
     read_image,
-    refuse_empty,
+    real,
+    run,
+    side,
+    whole,
     write_image,
 )
 
@@ -64,8 +59,8 @@ PUBLISHED = {  # mean IoU in percent as (train, test), measured by their authors
 }
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure how well a LinkNet34 finds faces.")
+def make_parser() -> Parser:
+    parser = Parser("Measure how well a LinkNet34 finds faces.")
     add = parser.add_argument
     add(
         "--weights",
@@ -76,13 +71,20 @@ def parse_arguments() -> argparse.Namespace:
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
     add("--groups", action="store_true", help="also a row for each start of the names, up to the first _")
-    add("--worst", type=int, default=0, metavar="N", help="draw the N images of the lowest IoU")
+    add("--worst", type=whole(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU")
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
-    add("--size", type=int, help="longest side of the network's input (default: as the weights were trained)")
-    add("--threshold", type=float, default=0.5, help="face is above this probability (default: %(default)s)")
+    add(
+        "--size", type=side, help="longest side of the network's input (default: as the weights were trained)"
+    )
+    add(
+        "--threshold",
+        type=real(0.001, 0.999),
+        default=0.5,
+        help="face is above this probability (default: %(default)s)",
+    )
     add("--flip", action="store_true", help="average the logits of each image and of its mirror image")
-    add("--limit", type=int, metavar="N", help="only N images of each split, evenly spread over it")
+    add("--limit", type=whole(1), metavar="N", help="only N images of each split, evenly spread over it")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
     add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
     add("--device", choices=DEVICES, default="auto", help="and where (default: %(default)s)")
@@ -92,40 +94,31 @@ def parse_arguments() -> argparse.Namespace:
         default="f32",
         help="auto is the fastest, as infer.py takes it (default: %(default)s)",
     )
+    return parser
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args()
-    refuse_empty(parser, args)
     if args.no_face:
         for name in ("split", "groups", "worst", "limit"):
             if getattr(args, name):
                 parser.error(f"--no-face goes without --{name.replace('_', '-')}")
     if args.size is None:
         args.size = trained_size(args.weights)
-    if args.size < STRIDE or args.size % STRIDE:
-        parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
-    if not 0 < args.threshold < 1:
-        parser.error(f"--threshold {args.threshold}: it must be between 0 and 1")
-    if args.worst < 0:
-        parser.error(f"--worst {args.worst}: it must not be negative")
     if Path(args.worst_picture).suffix.lower() not in IMAGE_SUFFIXES:
         parser.error(
             f"--worst-picture {args.worst_picture}: it must end in one of {', '.join(IMAGE_SUFFIXES)}"
         )
-    if args.limit is not None and args.limit < 1:
-        parser.error(f"--limit {args.limit}: it must be at least 1")
     return args
 
 
 def main() -> None:
     args = parse_arguments()
-    try:
-        if args.no_face:
-            evaluate_no_face(args)
-        else:
-            evaluate(args)
-    except (ImportError, OSError, RuntimeUnavailable, ValueError) as error:
-        sys.exit(f"evaluate.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    if args.no_face:
+        evaluate_no_face(args)
+    else:
+        evaluate(args)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -155,7 +148,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     """Find what is marked in pictures that show no face; print it and write the JSON file."""
     folder = Path(args.no_face)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     paths = find_pictures(args.no_face)
     find = open_finder(args)
     started = time.monotonic()
@@ -163,10 +156,10 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     for path in tqdm(paths, desc="no face", unit="image"):
         try:
             shares[path] = float(find(read_image(path)).mean())
-        except ImageError as error:
+        except UserError as error:
             skip_or_raise(error, args.skip_bad)
     if not shares:
-        raise DataError(f"{folder} holds no readable picture")
+        raise UserError(f"{folder} holds no readable picture")
     if len(shares) < len(paths):
         print(f"{len(paths) - len(shares)} bad pictures left out", file=sys.stderr)
     worst = max(shares, key=shares.get)
@@ -188,7 +181,7 @@ def open_splits(args: argparse.Namespace) -> dict:
     if args.split:
         return {args.split: open_dataset(folder, args.split, args.skip_bad)}
     if not folder.is_dir():
-        raise DataError(
+        raise UserError(
             f"{folder}: no such folder; give your own with --data, or fetch the published one with "
             "`python -m runtimes.download data`"
         )
@@ -210,13 +203,13 @@ def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
-    """Score the images of a split: {index: Score}. Raises DataError or ImageError for a bad one."""
+    """Score the images of a split: {index: Score}. Raises UserError for a bad one."""
     count = min(args.limit or len(pairs), len(pairs))
     scores, bad = {}, 0
     for index in tqdm((np.arange(count) * len(pairs) // count).tolist(), desc=name, unit="image"):
         try:
             image, mask = pairs[index]
-        except (DataError, ImageError) as error:
+        except UserError as error:
             skip_or_raise(error, args.skip_bad)
             bad += 1
         else:
@@ -224,7 +217,7 @@ def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> d
     if bad:
         print(f"{name}: {bad} bad pairs left out", file=sys.stderr)
     if not scores:
-        raise DataError(f"{args.data}, {name}: there is no readable image with its mask")
+        raise UserError(f"{args.data}, {name}: there is no readable image with its mask")
     return scores
 
 
@@ -284,4 +277,4 @@ def write_json(path: str, figures: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -36,13 +36,13 @@ from media.pictures import is_pictures, name_outputs
 from media.pipeline import Pipeline, Result
 from media.player import Player, Stream
 from media.sample import Sample
-from media.sources import Frame, SourceError, open_video
+from media.sources import Frame, open_video
 from media.views import VIEWS, parse_color, parse_view, write_picture
 from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
-from runtimes.choose import RuntimeUnavailable, live_size, open_runtime, with_flip
+from runtimes.choose import live_size, open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
-from utils import ImageError, find_pictures, read_image
+from utils import UserError, find_pictures, read_image, refuse_inputs, run
 
 SINGLE = Stream("picture", rate=1.0, live=False)
 
@@ -80,23 +80,18 @@ def kept_runtime(weights: str, runtime: str, device: str, precision: str):
     return open_runtime(weights, runtime, device, precision)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(argv)
+def main() -> int:
+    args = parse_arguments()
     # As Ctrl-C: what is being recorded is kept. A terminal that closes sends SIGHUP, unless under nohup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     silence_opencv()
-    try:
-        names = [args.view, *(name for name in VIEWS if name != args.view)]
-        views = [(name, parse_view(name, parse_color(args.color), args.alpha)) for name in names]
-        if args.source is not None and is_pictures(args.source):
-            return run_pictures(args, views)
-        return run_video(args, views)
-    except KeyboardInterrupt:
-        return 130
-    except (OSError, ValueError, RuntimeUnavailable) as error:
-        sys.exit(f"infer.py: {error}")
+    names = [args.view, *(name for name in VIEWS if name != args.view)]
+    views = [(name, parse_view(name, parse_color(args.color), args.alpha)) for name in names]
+    if args.source is not None and is_pictures(args.source):
+        return run_pictures(args, views)
+    return run_video(args, views)
 
 
 def silence_opencv() -> None:
@@ -156,7 +151,7 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progres
                     bar.update()
                     if not player.play(result, warning):
                         break
-        except SourceError as error:
+        except UserError as error:
             print(f"infer.py: {error}", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
@@ -183,7 +178,7 @@ def undisturbed() -> Iterator[None]:
 def run_pictures(args: argparse.Namespace, views: list) -> int:
     """Pictures one by one; a broken one does not hold up the rest. Returns the exit status."""
     if args.virtual_camera:
-        raise ValueError("--virtual-camera needs a video or a camera as the source, not pictures")
+        raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     pictures = find_pictures(args.source)[:: args.stride][: args.max_frames]
     suffix = ".png" if args.view in ("cutout", "mask") else None
     outputs = (
@@ -205,7 +200,7 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
                     drawn = player.draw(result)
                     with timing("write"):
                         write_picture(outputs[number], drawn)
-            except ImageError as error:
+            except UserError as error:
                 tqdm.write(f"infer.py: {error}", file=sys.stderr)
                 failed += 1
                 continue
@@ -232,12 +227,12 @@ def picture_result(path: Path, number: int, network, args: argparse.Namespace, t
 
 
 def open_window(args: argparse.Namespace) -> Window | None:
-    """None if there is to be none, or if there is no display. Raises ValueError if nothing would happen."""
+    """None if there is to be none, or if there is no display. Raises UserError if nothing would happen."""
     shown = args.window and has_display()
     if args.window and not shown:
         print("infer.py: there is no display, so no window opens", file=sys.stderr)
     if not (shown or args.output or args.virtual_camera or args.timing):
-        raise ValueError("nothing would come out of this: give an --output")
+        raise UserError("nothing would come out of this: give an --output")
     if not shown:
         return None
     window = Window("LinkNet34")
@@ -246,16 +241,14 @@ def open_window(args: argparse.Namespace) -> Window | None:
 
 
 def video_output(args: argparse.Namespace) -> Path:
-    """The file that is written. Raises ValueError if it is an input, or another file beside the source."""
+    """The file that is written. Raises UserError if it is an input, or another file beside the source."""
     output = Path(args.output)
     source = Path(args.source or "camera")
     if output.is_dir():
         output = output / (source.stem + ".mp4")
         if output.exists() and source.exists() and output.parent.samefile(source.parent):
-            raise ValueError(f"{output} is there already, beside the source: choose another --output")
-    for path in [source, *background(args)]:
-        if output.exists() and path.exists() and output.samefile(path):
-            raise ValueError(f"{output} is one of the inputs: choose another --output")
+            raise UserError(f"{output} is there already, beside the source: choose another --output")
+    refuse_inputs([output], [source, *background(args)])
     return output
 
 
@@ -272,7 +265,7 @@ def open_source(args: argparse.Namespace, endless: bool):
         return Sample(endless, args.stride)
     try:
         return open_video(args.source or "0", args.stride)
-    except SourceError as error:
+    except UserError as error:
         if args.source is not None:
             raise
         print(f"infer.py: {error}: taking the sample instead (--source chooses another)", file=sys.stderr)
@@ -312,4 +305,4 @@ def print_summary(count: int, what: str, seconds: float, timing: Timing | None) 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

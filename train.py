@@ -16,57 +16,49 @@ import argparse
 import errno
 import fcntl
 import os
-import sys
 import tempfile
 from pathlib import Path
 
-from dataset import DataError
-from runtimes.hardware import DeviceError
 from runtimes.network import check_linknet34
-from runtimes.weights import WeightsError
-from training.checkpoint import CheckpointError, read_checkpoint, without_prefix
+from training.checkpoint import read_checkpoint, without_prefix
 from training.options import given_options, parse_arguments
-from utils import ImageError
+from utils import UserError, run
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 STATE = {"options", "step", "epoch_sums", "best_iou", "log"}  # what a training cannot go on without
 
 
-def main() -> None:
+def main() -> int:
     args = parse_arguments()
-    try:
-        if args.resume:
-            tensors, state = take_up(args, given_options())
-        else:
-            check_output(Path(args.output))
-            tensors, state = {}, None
-        from training.loop import Training  # late: it takes seconds, and there may be no OneFlow here
+    if args.resume:
+        tensors, state = take_up(args, given_options())
+    else:
+        check_output(Path(args.output))
+        tensors, state = {}, None
+    from training.loop import Training  # late: it takes seconds, and there may be no OneFlow here
 
-        training = Training(args, tensors, state)
-        check_writable(Path(args.output))
-        if training.rank == 0:
-            lock(Path(args.output))
-        sys.exit(training.run())
-    except (CheckpointError, DataError, DeviceError, ImageError, ImportError, WeightsError, OSError) as error:
-        sys.exit(f"train.py: {plain_message(error)}")
+    training = Training(args, tensors, state)
+    check_writable(Path(args.output))
+    if training.rank == 0:
+        lock(Path(args.output))
+    try:
+        return training.run()
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        sys.exit(
-            f"train.py: a loader process was killed ({error}): memory ran out, or /dev/shm is too small "
+        raise UserError(
+            f"a loader process was killed ({error}): memory ran out, or /dev/shm is too small "
             "(docker run --shm-size); try --workers 0"
-        )
-    except KeyboardInterrupt:
-        sys.exit(130)
+        ) from None
 
 
 def check_output(folder: Path) -> None:
-    """Raise CheckpointError if a training is in this folder already: a new one would write over it."""
+    """Raise UserError if a training is in this folder already: a new one would write over it."""
     for name in WRITTEN:
         if (folder / name).exists():
             last = folder / "last.safetensors"
             going_on = f"go on with it with --resume {last}, or " if last.exists() else ""
-            raise CheckpointError(f"{folder} holds a training's {name}: {going_on}choose another --output")
+            raise UserError(f"{folder} holds a training's {name}: {going_on}choose another --output")
 
 
 def check_writable(folder: Path) -> None:
@@ -81,12 +73,12 @@ def check_writable(folder: Path) -> None:
 
 
 def lock(folder: Path) -> None:
-    """Hold the folder until this process ends. Raises CheckpointError where another training holds it."""
+    """Hold the folder until this process ends. Raises UserError where another training holds it."""
     try:
         fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno == errno.EWOULDBLOCK:  # other errors: a file system that knows no locks
-            raise CheckpointError(
+            raise UserError(
                 f"another training is writing to {folder}: wait for its end, or choose another --output"
             ) from None
 
@@ -94,18 +86,18 @@ def lock(folder: Path) -> None:
 def take_up(args: argparse.Namespace, given: dict) -> tuple:
     """Read the checkpoint to resume and take its options over, all but those about this machine.
 
-    given: the options that the user named. Raises CheckpointError where one of them is another than the
+    given: the options that the user named. Raises UserError where one of them is another than the
     checkpoint's.
     """
     tensors, state = read_checkpoint(args.resume)
     missing = ", ".join(sorted(STATE - state.keys()))
     if missing:
-        raise CheckpointError(f"{args.resume} is no checkpoint of this train.py: it has no {missing}")
+        raise UserError(f"{args.resume} is no checkpoint of this train.py: it has no {missing}")
     for prefix in ("model.", "ema."):
         check_linknet34(without_prefix(prefix, tensors))
     folder = Path(args.resume).parent
     if "output" in given and Path(given["output"]).resolve() != folder.resolve():
-        raise CheckpointError(
+        raise UserError(
             f"--output {given['output']} does not go with --resume, which goes on writing to {folder}; "
             f"start anew with --weights {args.resume}"
         )
@@ -115,7 +107,7 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         if name in kept:
             continue
         if given.get(name, value) != value:
-            raise CheckpointError(
+            raise UserError(
                 f"--{name.replace('_', '-')} {given[name]} does not go with --resume, which goes on as the "
                 f"training was begun ({'without' if value is None else f'with {value}'}); "
                 f"start anew with --weights {args.resume}"
@@ -134,4 +126,4 @@ def plain_message(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

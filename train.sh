@@ -11,6 +11,7 @@ set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 
 data=missing start=missing help=no packages=train before=''
 for argument in "$@"; do

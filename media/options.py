@@ -11,15 +11,13 @@ from faces.parts import FACE_LEVEL
 from media.views import VIEWS
 from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES
 from runtimes.weights import default_weights, trained_size
-from utils import STRIDE, refuse_empty
+from utils import Parser, real, side, whole
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """All options, given or by default. Ends the process with a message if one cannot be."""
-    parser = argparse.ArgumentParser(
-        description="Lay the face mask over a camera's picture, a video, a stream or photos.",
+def make_parser() -> Parser:
+    parser = Parser(
+        "Lay the face mask over a camera's picture, a video, a stream or photos.",
         epilog="In the window, h shows the keys.",
-        allow_abbrev=False,  # infer.sh looks for some options by their full names
     )
     add = parser.add_argument
     add(
@@ -30,8 +28,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--output", help="video file for a video; picture file for a picture; folder for several pictures")
     add("--view", default="overlay", help=f"{', '.join(VIEWS)}, background:PICTURE or background:COLOUR")
     add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
-    add("--alpha", type=float, default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
-    add("--threshold", type=float, default=0.5, help="probability at the face's edge (default: %(default)s)")
+    add("--alpha", type=real(0, 1), default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
+    add(
+        "--threshold",
+        type=real(0.05, 0.95),
+        default=0.5,
+        help="probability at the face's edge (default: %(default)s)",
+    )
     add(
         "--weights",
         default=default_weights(),
@@ -39,34 +42,35 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--size",
-        type=int,
+        type=side,
         help="longest side of the network's input (default: as the weights were trained; "
         "a camera's may be smaller on a slow processor)",
     )
     add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
     add("--no-flip", dest="flip", action="store_false", help="do not look at pictures in the mirror as well")
-    add("--smooth", type=float, default=0.7, help="smoothing over time, 0 is off (default: %(default)s)")
+    add(
+        "--smooth",
+        type=real(0, 0.99),
+        default=0.7,
+        help="smoothing over time, 0 is off (default: %(default)s)",
+    )
     add("--runtime", choices=RUNTIMES, default="auto")
     add("--device", choices=DEVICES, default="auto")
     add("--precision", choices=PRECISIONS, default="auto")
     add("--no-window", dest="window", action="store_false", help="show nothing, only write")
     add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
     add("--folder", default="output", help="for what the keys s and r write (default: %(default)s)")
-    add("--max-frames", type=int, help="end after so many frames or pictures")
-    add("--stride", type=int, default=1, help="take every so-many-th frame only (default: %(default)s)")
+    add("--max-frames", type=whole(1), help="end after so many frames or pictures")
+    add("--stride", type=whole(1), default=1, help="take every so-many-th frame only (default: %(default)s)")
     add("--timing", action="store_true", help="at the end, print how long each stage took")
-    args = parser.parse_args(argv)
-    refuse_empty(parser, args)
+    return parser
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """All options, given or by default. Ends the process with a message if one cannot be."""
+    args = make_parser().parse_args(argv)
     args.size_chosen = args.size is not None
     if args.size is None:
         args.size = trained_size(args.weights)
-    if args.size < STRIDE or args.size % STRIDE:
-        parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
-    if not 0.05 <= args.threshold <= 0.95:
-        parser.error(f"--threshold {args.threshold}: it must be from 0.05 to 0.95")
     args.level = min(args.threshold, FACE_LEVEL)  # a lower threshold is there to find more faces
-    if not 0 <= args.smooth < 1:
-        parser.error(f"--smooth {args.smooth}: it must be from 0 to below 1")
-    if args.stride < 1 or (args.max_frames is not None and args.max_frames < 1):
-        parser.error("--stride and --max-frames must be at least 1")
     return args

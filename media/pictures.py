@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterable
 
-from utils import ALPHA_SUFFIXES, IMAGE_SUFFIXES
+from utils import ALPHA_SUFFIXES, IMAGE_SUFFIXES, UserError, identity, refuse_inputs
 
 
 def is_pictures(spec: str) -> bool:
@@ -30,23 +30,23 @@ def name_outputs(
 
     For a single picture `output` may be a file; otherwise it is a folder, in which names (below the pattern's
     fixed part) are kept. suffix: of the results, if it must be another than the pictures' own. others: what
-    else is read. Raises ValueError if a result would take the place of something that is read, or of a file
+    else is read. Raises UserError if a result would take the place of something that is read, or of a file
     beside the pictures that `output` does not name, or the file's format cannot hold it.
     """
     target = Path(output)
     single = pictures == [Path(spec)]
     if single and target.suffix and not target.is_dir():
         if target.suffix.lower() not in IMAGE_SUFFIXES:
-            raise ValueError(f"{target}: for a picture the output is a picture: {', '.join(IMAGE_SUFFIXES)}")
+            raise UserError(f"{target}: for a picture the output is a picture: {', '.join(IMAGE_SUFFIXES)}")
         if suffix and target.suffix.lower() not in ALPHA_SUFFIXES:
-            raise ValueError(
+            raise UserError(
                 f"{target}: '{target.suffix}' cannot hold this view, which has transparency or exactly two "
                 "values: use .png"
             )
         results = [target]
     else:
         if target.exists() and not target.is_dir():
-            raise ValueError(f"{target}: for several pictures the output is a folder, and this is a file")
+            raise UserError(f"{target}: for several pictures the output is a folder, and this is a file")
         base = _fixed_part(spec)
         results = [target / os.path.relpath(picture, base) for picture in pictures]
         if suffix:
@@ -56,20 +56,12 @@ def name_outputs(
             results = [one if counts[one] == 1 else other for one, other in zip(short, long)]
             if len(set(results)) < len(results):
                 results = long
-    inputs = {_identity(path) for path in [*pictures, *others] if path.exists()}
-    folders = {_identity(picture.parent) for picture in pictures if picture.exists()}
+    refuse_inputs(results, [*pictures, *others])
+    folders = {identity(picture.parent) for picture in pictures}
     for result in results:
-        if result.exists() and _identity(result) in inputs:
-            raise ValueError(f"{result} is one of the input pictures: choose another --output")
-        if result.exists() and result != target and _identity(result.parent) in folders:
-            raise ValueError(f"{result} is there already, beside the pictures: choose another --output")
+        if result.exists() and result != target and identity(result.parent) in folders:
+            raise UserError(f"{result} is there already, beside the pictures: choose another --output")
     return results
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """The same for all names of one file: links, other spellings."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def _fixed_part(spec: str) -> Path:

@@ -19,7 +19,8 @@ import numpy as np
 
 from faces.mask import Mask
 from faces.timing import Timing
-from media.sources import Frame, SourceError
+from media.sources import Frame
+from utils import UserError
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
 IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
@@ -124,7 +125,7 @@ class Pipeline:
                 if not idle():
                     return None
                 if self.source.live and time.perf_counter() > give_up:
-                    raise SourceError(f"{self.source.name} has given no frame for {SILENCE:.0f} s") from None
+                    raise UserError(f"{self.source.name} has given no frame for {SILENCE:.0f} s") from None
 
     def _run(self, stage: Callable[[], None], output: Channel) -> None:
         try:

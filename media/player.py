@@ -25,7 +25,7 @@ from media.pipeline import Result
 from media.views import View, to_bgr, write_picture
 from media.window import HELP, Window, draw_lines
 from media.writers import VideoWriter
-from utils import resize
+from utils import UserError, resize
 
 THRESHOLD_STEP = 0.05
 LARGEST = (800, 1440)  # (height, width) of what is shown; written is all of it
@@ -212,7 +212,7 @@ class Player:
         try:
             write_picture(path, picture)
             self.say(f"wrote {path}")
-        except OSError as error:
+        except (OSError, UserError) as error:
             self._fail(error)
 
     def _toggle_recording(self) -> None:
@@ -225,7 +225,7 @@ class Player:
     def _record(self, picture: np.ndarray, taken: float | None) -> None:
         try:
             self.recording.write(picture, taken)
-        except OSError as error:
+        except (OSError, UserError) as error:
             self._fail(error)
             self._stop_recording()
 
@@ -235,10 +235,10 @@ class Player:
             video.close()
             if video.count:
                 self.say(f"wrote {video.path} ({video.count} frames)")
-        except OSError as error:
+        except (OSError, UserError) as error:
             self._fail(error)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         self.failed = True
         self.say(str(error))
 

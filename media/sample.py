@@ -8,9 +8,7 @@ The portrait (docs/portrait.png) is NASA's of Eileen Collins, in the public doma
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import numpy as np
 
 from media.sources import Frame
 from media.writers import VideoWriter
-from utils import read_image
+from utils import Parser, read_image, run
 
 PORTRAIT = Path(__file__).resolve().parent.parent / "docs" / "portrait.png"
 FRAMES = 240  # once round the path
@@ -61,7 +59,7 @@ class Sample:
     def __init__(self, endless: bool = False, stride: int = 1):
         """endless: start again after each round. stride: only every so-many-th frame is given.
 
-        Raises ImageError if the portrait is missing.
+        Raises UserError if the portrait is missing.
         """
         self.endless = endless
         self.stride = stride
@@ -85,23 +83,22 @@ class Sample:
         """Nothing is open."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the sample clip.")
+def make_parser() -> Parser:
+    parser = Parser("Write the sample clip.")
     parser.add_argument("--output", required=True, help="the video file to write")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
     sample = Sample()
+    video = VideoWriter(args.output, sample.rate)
     try:
-        video = VideoWriter(args.output, sample.rate)
-        try:
-            while (frame := sample.read()) is not None:
-                video.write(frame.image)
-        finally:
-            video.close()
-    except (OSError, ValueError) as error:
-        sys.exit(f"sample.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+        while (frame := sample.read()) is not None:
+            video.write(frame.image)
+    finally:
+        video.close()
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

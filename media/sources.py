@@ -22,15 +22,13 @@ from typing import Callable, NamedTuple
 import cv2
 import numpy as np
 
+from utils import UserError
+
 OPEN_SECONDS = 10  # how long a stream may take to answer
 READ_SECONDS = 10  # and to give the next frame
 RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
 FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 USUAL_RATE = 30.0  # for sources that do not tell their frame rate
-
-
-class SourceError(OSError):
-    """A source that cannot be opened, or fails before its end."""
 
 
 class Frame(NamedTuple):
@@ -55,19 +53,19 @@ def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) 
     """The camera, stream or video file that `spec` names.
 
     stride: only every so-many-th frame is given. opener: what opens it, in the way of cv2.VideoCapture.
-    Raises SourceError if there is none, or nothing can be read from it.
+    Raises UserError if there is none, or nothing can be read from it.
     """
     index = camera_index(spec)
     if index is not None:
         capture = opener(index)
         if not capture.isOpened():
             capture.release()
-            raise SourceError(_why_no_camera(index))
+            raise UserError(_why_no_camera(index))
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no old frames in a queue
         camera = Live(capture, f"camera {index}", stride)
         try:
             camera.read()  # a camera that is in use elsewhere may open, and then give nothing
-        except SourceError:
+        except UserError:
             camera.close()
             raise
         return camera
@@ -79,14 +77,14 @@ def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) 
     else:
         path = Path(spec)
         if not path.exists():
-            raise SourceError(f"{spec}: there is no such file or folder")
+            raise UserError(f"{spec}: there is no such file or folder")
         if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{spec}: the file is empty")
+            raise UserError(f"{spec}: the file is empty")
         capture = opener(str(path.absolute()))  # a relative name with a colon would be an address to FFmpeg
         reason = "it is no video, of an unknown format, or cut off"
     if not capture.isOpened():
         capture.release()
-        raise SourceError(f"{spec} cannot be opened: {reason}")
+        raise UserError(f"{spec} cannot be opened: {reason}")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a telephone's videos say which side is up; 4.11 leaves it
     # A stream that knows its length is a file at the other end: all of it is wanted, in order.
     live = is_stream(spec) and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
@@ -117,7 +115,7 @@ class VideoFile:
         self.index = 0
 
     def read(self) -> Frame | None:
-        """Raises SourceError where the file ends before its time."""
+        """Raises UserError where the file ends before its time."""
         taken = time.perf_counter()
         ok, image = self.capture.read()
         if not ok:
@@ -132,11 +130,11 @@ class VideoFile:
 
     def _end(self) -> None:
         if self.index == 0:
-            raise SourceError(f"{self.name}: there is no frame in it that can be read")
+            raise UserError(f"{self.name}: there is no frame in it that can be read")
         missing = self.length - self.index
         # Some containers only estimate the number of frames, hence the tolerance.
         if missing > max(3, 0.02 * self.length):
-            raise SourceError(
+            raise UserError(
                 f"{self.name} is cut off, or was cut without encoding it again: "
                 f"it ends after {self.index} of {self.length:.0f} frames"
             )
@@ -160,7 +158,7 @@ class Live:
         self.changed = 0.0  # when that was
 
     def read(self) -> Frame:
-        """The next frame. Raises SourceError when none comes any more."""
+        """The next frame. Raises UserError when none comes any more."""
         for _ in range(self.stride - 1 if self.index else 0):
             self._grab()
             self.index += 1
@@ -171,7 +169,7 @@ class Live:
             if ok and image is not None:
                 break
             if time.perf_counter() > give_up:
-                raise SourceError(f"{self.name} gives frames that cannot be decoded, after {self.index}")
+                raise UserError(f"{self.name} gives frames that cannot be decoded, after {self.index}")
         sample = image[::16, ::16].copy()
         if not np.array_equal(sample, self.sample):
             self.sample, self.changed = sample, taken
@@ -189,10 +187,8 @@ class Live:
         while not self.capture.grab():
             if time.perf_counter() > give_up or not self.capture.isOpened():
                 if self.index == 0:
-                    raise SourceError(f"{self.name} gives no frames: another program may be using it")
-                raise SourceError(
-                    f"{self.name} stopped after {self.index} frames: was it unplugged or closed?"
-                )
+                    raise UserError(f"{self.name} gives no frames: another program may be using it")
+                raise UserError(f"{self.name} stopped after {self.index} frames: was it unplugged or closed?")
             time.sleep(0.02)
         return time.perf_counter()
 

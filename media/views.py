@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ImageColor
 
 from faces.mask import Mask, Region
-from utils import read_image, write_image
+from utils import UserError, read_image, write_image
 
 EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
 VIEWS = ("overlay", "cutout", "mask", "blur-face", "blur-background", "side-by-side")  # v steps through these
@@ -29,11 +29,11 @@ View = Callable[[np.ndarray, Mask, float], np.ndarray]
 def parse_view(name: str, color: tuple[int, int, int] = (0, 200, 120), alpha: float = 0.5) -> View:
     """The view of that name. color: RGB, alpha: 0..1, both of the overlay.
 
-    `background:WHAT` takes a picture file or a colour. Raises ValueError for an unknown name, ImageError (a
-    ValueError) for a broken background picture.
+    `background:WHAT` takes a picture file or a colour. Raises UserError for an unknown name or a
+    broken background picture.
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"the overlay's alpha is {alpha}; it must be from 0 to 1")
+        raise UserError(f"the overlay's alpha is {alpha}; it must be from 0 to 1")
     if name.startswith("background:"):
         return Background(name.split(":", 1)[1])
     tint = Overlay(color, alpha)
@@ -48,20 +48,20 @@ def parse_view(name: str, color: tuple[int, int, int] = (0, 200, 120), alpha: fl
         ),
     }
     if name not in views:
-        raise ValueError(
+        raise UserError(
             f"there is no view '{name}'; choose from {', '.join(VIEWS)}, background:PICTURE-or-COLOUR"
         )
     return views[name]
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
-    """'#00c878', 'red' or '0,200,120' as RGB. Raises ValueError for anything else."""
+    """'#00c878', 'red' or '0,200,120' as RGB. Raises UserError for anything else."""
     try:
         color = ImageColor.getrgb(f"rgb({text})" if "," in text and "(" not in text else text)[:3]
     except ValueError:
         color = (-1,)
     if not all(0 <= value <= 255 for value in color):
-        raise ValueError(f"'{text}' is no colour: write a name, #RRGGBB or R,G,B")
+        raise UserError(f"'{text}' is no colour: write a name, #RRGGBB or R,G,B")
     return color
 
 
@@ -169,10 +169,10 @@ class Background:
     """The face in front of a picture or a colour."""
 
     def __init__(self, what: str):
-        """what: a picture file, or a colour as `parse_color` takes it. Raises ValueError if it is neither."""
+        """what: a picture file, or a colour as `parse_color` takes it. Raises UserError if it is neither."""
         try:
             self.picture = np.array([[parse_color(what)]], np.uint8)
-        except ValueError:
+        except UserError:
             self.picture = read_image(what)
         self.picture = cv2.cvtColor(self.picture, cv2.COLOR_RGB2BGR)
         self.fitted = self.picture

@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils import atomic_path, resize
+from utils import UserError, atomic_path, resize
 
 # MPEG-4 Part 2 and Motion JPEG are in every build of OpenCV, and are fast; H.264 is in few.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -35,10 +35,10 @@ class VideoWriter:
     """A video file. Its size is that of the first picture."""
 
     def __init__(self, path: str | Path, rate: float):
-        """rate: frames/s. Raises ValueError if the suffix is none of a video that can be written."""
+        """rate: frames/s. Raises UserError if the suffix is none of a video that can be written."""
         self.path = Path(path)
         if self.path.suffix.lower() not in CODECS:
-            raise ValueError(
+            raise UserError(
                 f"{path}: '{self.path.suffix}' is no video format; use one of {', '.join(CODECS)}"
             )
         # MPEG-4 holds a rate as a fraction of numbers up to 65535: of a high one two decimals fit.

@@ -22,7 +22,7 @@ import numpy as np
 
 from runtimes.hardware import has_gpu_driver
 from runtimes.weights import existing_weights
-from utils import STRIDE, fit_size, preprocess
+from utils import STRIDE, UserError, fit_size, preprocess
 
 # (N, 3, H, W) float32 RGB as utils.preprocess makes it, H and W multiples of 32 -> (N, 1, H, W) float32
 # logits; ValueError for another array. What open_runtime returns has a `name` too, that says what runs.
@@ -34,10 +34,6 @@ LIVE_SECONDS = 0.04  # for the network, of a camera's picture
 LIVE_SMALLEST = 128  # below it faces lose their shape: at 96 five points of IoU, at 128 one and a half
 
 
-class RuntimeUnavailable(RuntimeError):
-    """The runtime, device or precision that was asked for does not work here."""
-
-
 def open_runtime(
     weights: str | Path, runtime: str = "auto", device: str = "auto", precision: str = "auto"
 ) -> Runtime:
@@ -47,8 +43,8 @@ def open_runtime(
     device: "auto", "cpu" or "cuda". precision: "auto" is, in OpenVINO, the INT8 form beside the weights if
     it was made from them, else bf16 on a processor with the hardware for it (AMX), else f32.
 
-    Raises RuntimeUnavailable (a RuntimeError) for a choice that does not work here, WeightsError or
-    FileNotFoundError for weights that cannot be used, ValueError for an unknown choice.
+    Raises UserError for a choice that does not work here and for weights that cannot be used, ValueError
+    for an unknown choice.
     """
     for value, choices in ((runtime, RUNTIMES), (device, DEVICES), (precision, PRECISIONS)):
         if value not in choices:
@@ -62,12 +58,12 @@ def open_runtime(
             network = open_openvino(weights, precision)
         else:
             if precision not in ("auto", "f32"):
-                raise RuntimeUnavailable(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
+                raise UserError(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
             from runtimes.oneflow import OneFlowRuntime
 
             network = OneFlowRuntime(weights, device)
     except (ImportError, RuntimeError) as error:  # installed, but it does not load or does not do it
-        raise RuntimeUnavailable(str(error)) from error
+        raise UserError(str(error)) from error
     network.name += remark
     return network
 
@@ -77,14 +73,14 @@ def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str,
     has_openvino = importlib.util.find_spec("openvino") is not None
     has_oneflow = importlib.util.find_spec("oneflow") is not None
     if runtime == "openvino" and not has_openvino:
-        raise RuntimeUnavailable("OpenVINO is not installed: pip install -r requirements/infer.txt")
+        raise UserError("OpenVINO is not installed: pip install -r requirements/infer.txt")
     if runtime == "openvino" and device == "cuda":
-        raise RuntimeUnavailable("OpenVINO runs on the CPU here: the device cuda needs the runtime oneflow")
+        raise UserError("OpenVINO runs on the CPU here: the device cuda needs the runtime oneflow")
     if runtime == "oneflow" or device == "cuda":
         if not has_oneflow:
-            raise RuntimeUnavailable("OneFlow is not installed: `bash tools/setup.sh train` does it")
+            raise UserError("OneFlow is not installed: `bash tools/setup.sh train` does it")
         if device == "cuda" and not sees_gpu():
-            raise RuntimeUnavailable("OneFlow finds no CUDA device here: use the device cpu or auto")
+            raise UserError("OneFlow finds no CUDA device here: use the device cpu or auto")
         return "oneflow", "cuda" if device != "cpu" and sees_gpu() else "cpu", ""
     remark = ""
     if runtime == device == "auto" and precision in ("auto", "f32") and has_oneflow and has_gpu_driver():
@@ -100,9 +96,7 @@ def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str,
         return "openvino", "cpu", remark
     if has_oneflow:
         return "oneflow", "cpu", f"{remark} (slow: OpenVINO is not installed)"
-    raise RuntimeUnavailable(
-        "neither OpenVINO nor OneFlow is installed: pip install -r requirements/infer.txt"
-    )
+    raise UserError("neither OpenVINO nor OneFlow is installed: pip install -r requirements/infer.txt")
 
 
 def sees_gpu() -> bool:

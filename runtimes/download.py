@@ -29,6 +29,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from utils import Parser, UserError, run
+
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 5  # in a row without a byte of progress
@@ -58,10 +60,6 @@ PUBLISHED = {
 }
 
 
-class DownloadError(OSError):
-    """A file that cannot be fetched or unpacked. The message says what to do."""
-
-
 class Interrupted(Exception):
     """The transfer broke off: worth another attempt."""
 
@@ -69,17 +67,17 @@ class Interrupted(Exception):
 def fetch_published(name: str, folder: Path = ROOT, url: str | None = None) -> Path:
     """Downloads and unpacks one of PUBLISHED below `folder`, if it is not there yet.
 
-    `url` replaces its address. Gives the unpacked folder; raises DownloadError.
+    `url` replaces its address. Gives the unpacked folder; raises UserError.
     """
     published = PUBLISHED[name]
     target = Path(folder) / published.place
     if target.is_dir():
         missing = missing_files(target, published.holds)
         if missing and len(missing) < len(published.holds):  # none: a data folder of the user's own
-            raise DownloadError(f"{target} has no {', '.join(missing)}: put it there, or remove the folder")
+            raise UserError(f"{target} has no {', '.join(missing)}: put it there, or remove the folder")
         return target
     if os.path.lexists(target):
-        raise DownloadError(f"{target} is in the way: it is no folder, or a link to one that is not there")
+        raise UserError(f"{target} is in the way: it is no folder, or a link to one that is not there")
     url = url or published.url
     archive = Path(folder) / "downloads" / url.rpartition("/")[2]
     fetch(url, archive)
@@ -92,7 +90,7 @@ def fetch(url: str, path: Path, wait: float = 1.0) -> Path:
     """Downloads `url` to `path`, which appears only once it is complete; nothing is done where it exists.
 
     Until then the bytes are in `path`.part, where the next attempt, or the next run, goes on. `wait` is the
-    pause in seconds after the first failed attempt; it doubles. Raises DownloadError.
+    pause in seconds after the first failed attempt; it doubles. Raises UserError.
     """
     path = Path(path)
     if path.exists():
@@ -110,13 +108,13 @@ def fetch(url: str, path: Path, wait: float = 1.0) -> Path:
             except Interrupted as error:
                 attempt = 1 if size_of(part) > before else attempt + 1
                 if attempt == ATTEMPTS:
-                    raise DownloadError(str(error)) from error
+                    raise UserError(str(error)) from error
                 print(f"{error}; trying again", file=sys.stderr)
                 time.sleep(wait * 2 ** (attempt - 1))
         os.replace(part, path)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error
-        raise DownloadError(
+    except (OSError, UserError) as error:
+        reason = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else error
+        raise UserError(
             f"cannot download {url}\nto {path}: {reason}.\n"
             "Run the same command again to go on, or fetch the file in another way and put it there."
         ) from error
@@ -136,16 +134,14 @@ def transfer(url: str, part: Path) -> None:
         request.add_header("If-Range", tag)
     with connect(request, part) as response:
         if response.headers.get_content_type() == "text/html":
-            raise DownloadError("the answer is a web page, not the file")
+            raise UserError("the answer is a web page, not the file")
         begin, total = extent(response, have)
         # Weak tags do not vouch for single bytes.
         tag = response.headers.get("ETag", "")
         tag_file.write_text(tag if tag.startswith('"') else response.headers.get("Last-Modified", ""))
         free = shutil.disk_usage(part.parent).free
         if total is not None and total - begin > free:
-            raise DownloadError(
-                f"{(total - begin) >> 20} MB are missing, and the disk has {free >> 20} MB left"
-            )
+            raise UserError(f"{(total - begin) >> 20} MB are missing, and the disk has {free >> 20} MB left")
         with open(part, "ab" if begin else "wb") as file:
             copy(response, file, begin, total)
     if total is not None and size_of(part) != total:
@@ -153,7 +149,7 @@ def transfer(url: str, part: Path) -> None:
 
 
 def connect(request: urllib.request.Request, part: Path):
-    """The response, or Interrupted where another attempt may help and DownloadError where it cannot."""
+    """The response, or Interrupted where another attempt may help and UserError where it cannot."""
     try:
         return urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -162,9 +158,7 @@ def connect(request: urllib.request.Request, part: Path):
             forget(part)
             raise Interrupted("the file has changed") from error
         answer = f"the server answers {error.code} {error.reason}"
-        raise (Interrupted if error.code in (408, 429) or error.code >= 500 else DownloadError)(
-            answer
-        ) from error
+        raise (Interrupted if error.code in (408, 429) or error.code >= 500 else UserError)(answer) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise Interrupted(f"no connection ({reason})") from error
@@ -177,7 +171,7 @@ def extent(response: http.client.HTTPResponse, have: int) -> tuple:
         return 0, int(length) if length else None
     span, _, total = response.headers.get("Content-Range", "").rpartition("/")
     if span.partition("-")[0].split() != ["bytes", str(have)] or not total.isdigit():
-        raise DownloadError("the server sends another part of the file than the one asked for")
+        raise UserError("the server sends another part of the file than the one asked for")
     return have, int(total)
 
 
@@ -212,7 +206,7 @@ def unpack(archive: Path, folder: Path, holds: tuple = ()) -> None:
     """Unpacks a zip file so that `folder` appears complete or not at all.
 
     Folders that hold nothing but one folder are skipped. Every member is checked first: its checksum, and
-    that it is a plain file or folder inside the archive. Raises DownloadError.
+    that it is a plain file or folder inside the archive. Raises UserError.
     """
     print(f"Unpacking to {folder}", file=sys.stderr)
     Path(folder).parent.mkdir(parents=True, exist_ok=True)
@@ -223,19 +217,19 @@ def unpack(archive: Path, folder: Path, holds: tuple = ()) -> None:
             check_members(members, shutil.disk_usage(temporary).free)
             damaged = file.testzip()
             if damaged:
-                raise DownloadError(f"its member {damaged} is damaged")
+                raise UserError(f"its member {damaged} is damaged")
             file.extractall(temporary, members)
         top = temporary
         while len(inside := list(top.iterdir())) == 1 and inside[0].is_dir():
             top = inside[0]
         missing = missing_files(top, holds)
         if missing:
-            raise DownloadError(f"it has no {', '.join(missing)}")
+            raise UserError(f"it has no {', '.join(missing)}")
         top.chmod(0o755)  # a temporary folder is its owner's alone
         os.rename(top, folder)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except (OSError, UserError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         reason = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else error
-        raise DownloadError(
+        raise UserError(
             f"cannot unpack {archive}: {reason}.\nRemove it if it is damaged, and try again."
         ) from error
     finally:
@@ -247,34 +241,30 @@ def missing_files(folder: Path, names: tuple) -> list:
 
 
 def check_members(members: list, free: int) -> None:
-    """Raises DownloadError for a member that lands elsewhere, is no plain file, or is absurdly large."""
+    """Raises UserError for a member that lands elsewhere, is no plain file, or is absurdly large."""
     for member in members:
         name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-            raise DownloadError(f"its member {name} would be written outside of the folder")
+            raise UserError(f"its member {name} would be written outside of the folder")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise DownloadError(f"its member {name} is a link or a device")
+            raise UserError(f"its member {name} is a link or a device")
     size = sum(member.file_size for member in members)
     if size > min(free, UNPACKED_LIMIT):
-        raise DownloadError(f"it unpacks to {size >> 20} MB; the disk has {free >> 20} MB left")
+        raise UserError(f"it unpacks to {size >> 20} MB; the disk has {free >> 20} MB left")
+
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=PUBLISHED, help="what to fetch")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="below which it is put (the repository)")
+    return parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("name", choices=PUBLISHED, help="what to fetch")
-    parser.add_argument("--folder", type=Path, default=ROOT, help="below which it is put (the repository)")
-    args = parser.parse_args()
-    try:
-        print(fetch_published(args.name, args.folder))
-    except OSError as error:  # DownloadError is one
-        sys.exit(f"download.py: {error}")
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on where it was.", file=sys.stderr)
-        sys.exit(130)
+    args = make_parser().parse_args()
+    print(fetch_published(args.name, args.folder))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

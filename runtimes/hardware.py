@@ -5,10 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 
-class DeviceError(RuntimeError):
-    """A device that is not there."""
-
-
 def has_gpu_driver() -> bool:
     """Whether a driver for NVIDIA's GPUs is there, of Linux or of WSL."""
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtimes.formats import WeightsError
-from utils import check_shape
+from utils import UserError, check_shape
 
 ENCODER = ((3, 64), (4, 128), (6, 256), (3, 512))  # of each stage the basic blocks and the channels
 
@@ -103,7 +102,7 @@ def check_batch(batch: np.ndarray) -> None:
 
 
 def check_linknet34(state: dict) -> None:
-    """Raise WeightsError unless the names and shapes are LinkNet34's and the numbers can be computed with."""
+    """Raise UserError unless the names and shapes are LinkNet34's and the numbers can be computed with."""
     expected = linknet34_shapes()
     missing = [name for name in expected if name not in state]
     extra = [name for name in state if name not in expected]
@@ -121,19 +120,19 @@ def check_linknet34(state: dict) -> None:
         hint = (
             "; these are a ResNet's names: use them as a backbone" if "layer1.0.conv1.weight" in state else ""
         )
-        raise WeightsError(f"the weights are not LinkNet34's: {'; '.join(faults)}{hint}")
+        raise UserError(f"the weights are not LinkNet34's: {'; '.join(faults)}{hint}")
     broken = [name for name, value in state.items() if not np.isfinite(value).all()]
     if broken:
-        raise WeightsError(f"the weights hold numbers that are not finite: {', '.join(broken[:3])}")
+        raise UserError(f"the weights hold numbers that are not finite: {', '.join(broken[:3])}")
     negative = [name for name in expected if name.endswith("running_var") and (state[name] < 0).any()]
     if negative:
-        raise WeightsError(f"the weights hold negative variances: {', '.join(negative[:3])}")
+        raise UserError(f"the weights hold negative variances: {', '.join(negative[:3])}")
 
 
 def backbone_to_encoder(state: dict) -> dict:
     """Return the entries of a ResNet34 (`conv1 bn1 layer1..4`, `fc` dropped) under LinkNet34's names.
 
-    Raises WeightsError if they are not exactly those that the encoder needs.
+    Raises UserError if they are not exactly those that the encoder needs.
     """
     encoder = {}
     for name, value in state.items():
@@ -143,7 +142,7 @@ def backbone_to_encoder(state: dict) -> dict:
         elif first in ("layer1", "layer2", "layer3", "layer4"):
             encoder[f"encoder{first[-1]}.{rest}"] = value
         elif first != "fc":
-            raise WeightsError(f"{name} is not part of a ResNet34 backbone")
+            raise UserError(f"{name} is not part of a ResNet34 backbone")
     expected = {
         name: shape
         for name, shape in linknet34_shapes().items()
@@ -152,7 +151,7 @@ def backbone_to_encoder(state: dict) -> dict:
     faults = [name for name in {**expected, **encoder} if name not in encoder or name not in expected]
     faults += [name for name in encoder if name in expected and tuple(encoder[name].shape) != expected[name]]
     if faults:
-        raise WeightsError(
+        raise UserError(
             f"the backbone is not a ResNet34's: {', '.join(faults[:3])} missing, extra or of another shape"
         )
     return encoder

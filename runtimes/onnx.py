@@ -75,7 +75,7 @@ def out_axis(kind: str) -> int:
 
 
 def build_onnx(state: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """Return the ONNX model of LinkNet34 with these weights. Raises WeightsError for another network's."""
+    """Return the ONNX model of LinkNet34 with these weights. Raises UserError for another network's."""
     check_linknet34(state)
     ops = OnnxOps(state)
     ops.node("Identity", [linknet34(ops, "image")], "logits")

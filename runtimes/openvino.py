@@ -18,15 +18,11 @@ import openvino
 
 from runtimes.hardware import has_amx
 from runtimes.network import check_batch
-from runtimes.weights import read_weights
-from utils import atomic_path
+from runtimes.weights import int8_path, read_weights, weights_files
+from utils import UserError, atomic_path, regular_file
 
 WEIGHTS_DIGEST, PARTS_DIGEST = ["linknet34", "weights_sha256"], ["linknet34", "parts_sha256"]
 NO_DIGEST = "0" * 64  # stands in the .xml while its digest is taken
-
-
-class Int8Unavailable(RuntimeError):
-    """There is no INT8 form of these weights, or it is not to be used."""
 
 
 class OpenVinoRuntime:
@@ -51,19 +47,19 @@ class OpenVinoRuntime:
 def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
     """Return the network with the given precision, or with the fastest one there is ("auto").
 
-    Raises Int8Unavailable, RuntimeError for a precision that the processor lacks, WeightsError.
+    Raises UserError, for a precision that the processor lacks too.
     """
     remark = ""
     if precision in ("auto", "int8"):
         try:
             return OpenVinoRuntime(read_int8(weights), "int8")
-        except Int8Unavailable as error:
+        except UserError as error:
             if precision == "int8":
                 raise
             remark = f" (INT8 not used: {error})" if int8_path(weights).exists() else ""
     core = openvino.Core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise RuntimeError("this processor has no bf16 arithmetic: use the precision f32 or auto")
+        raise UserError("this processor has no bf16 arithmetic: use the precision f32 or auto")
     if precision == "auto":
         precision = "bf16" if has_amx() else "f32"
 
@@ -79,12 +75,6 @@ def read_onnx(model) -> openvino.Model:
     return openvino.Core().read_model(model.SerializeToString())
 
 
-def int8_path(weights: str | Path) -> Path:
-    """Return where the INT8 form of these weights belongs: NAME.safetensors -> NAME-int8.xml."""
-    weights = Path(weights)
-    return weights.with_name(f"{weights.stem}-int8.xml")
-
-
 def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
     """Write path (.xml) and its .bin, each whole or not at all, with the digests for `read_int8`."""
     model.set_rt_info(weights_digest(weights), WEIGHTS_DIGEST)
@@ -98,20 +88,20 @@ def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
 
 
 def read_int8(weights: Path) -> openvino.Model:
-    """Return the INT8 form. Raises Int8Unavailable unless it is whole and made from these very weights."""
+    """Return the INT8 form. Raises UserError unless it is whole and made from these very weights."""
     path = int8_path(weights)
     remedy = f"make it with `python -m tools.export --weights {weights} --int8 --data DIR`"
     if not path.exists():
-        raise Int8Unavailable(f"there is no {path}: {remedy}")
+        raise UserError(f"there is no {path}: {remedy}")
     try:
-        text, binary = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-    except OSError as error:
-        raise Int8Unavailable(f"{error.filename} cannot be read ({error.strerror}): {remedy}") from error
+        text, binary = (regular_file(part).read_bytes() for part in (path, path.with_suffix(".bin")))
+    except (OSError, UserError) as error:
+        raise UserError(f"INT8 cannot be read ({error}): {remedy}") from error
     if digest_in(text, WEIGHTS_DIGEST) != weights_digest(weights):
-        raise Int8Unavailable(f"{path} was made from other weights than {weights}: {remedy}")
+        raise UserError(f"{path} was made from other weights than {weights}: {remedy}")
     digest = digest_in(text, PARTS_DIGEST)
     if digest != parts_digest(text.replace(digest.encode(), NO_DIGEST.encode()), binary):
-        raise Int8Unavailable(f"{path} or its .bin is damaged: {remedy}")
+        raise UserError(f"{path} or its .bin is damaged: {remedy}")
     return openvino.Core().read_model(str(path))
 
 
@@ -128,9 +118,7 @@ def parts_digest(xml: bytes, binary: bytes) -> str:
 
 def weights_digest(weights: str | Path) -> str:
     """Return the SHA-256 of a weights file, or of all files in a weights directory, in hexadecimal."""
-    weights = Path(weights)
-    files = sorted(path for path in weights.rglob("*") if path.is_file()) if weights.is_dir() else [weights]
     digest = hashlib.sha256()
-    for path in files:
+    for path in weights_files(weights):
         digest.update(path.read_bytes())
     return digest.hexdigest()

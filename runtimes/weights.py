@@ -17,8 +17,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from runtimes.formats import WeightsError, read_oneflow_directory, read_torch
-from utils import atomic_path
+from runtimes.formats import read_oneflow_directory, read_torch
+from utils import UserError, atomic_path, regular_file
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 
@@ -35,7 +35,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     it gives the averaged weights (EMA) where there are any. Names are as stored, without a "module." in
     front.
 
-    Raises FileNotFoundError if there is nothing at `path`, WeightsError for everything that cannot be read.
+    Raises UserError if there is nothing at `path`, and for everything that cannot be read.
     """
     path = existing_weights(path)
     if path.is_dir():
@@ -47,14 +47,32 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     return normalise(state, path)
 
 
+def weights_files(path: str | Path) -> list[Path]:
+    """Return the files that weights are read from: the file itself, or all of a directory."""
+    path = Path(path)
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def runtime_files(path: str | Path) -> list[Path]:
+    """Return all that a runtime may read for these weights: theirs, and the two parts of their INT8 form."""
+    form = int8_path(path)
+    return [*weights_files(path), form, form.with_suffix(".bin")]
+
+
+def int8_path(weights: str | Path) -> Path:
+    """Return where the INT8 form of these weights belongs: NAME.safetensors -> NAME-int8.xml."""
+    weights = Path(weights)
+    return weights.with_name(f"{weights.stem}-int8.xml")
+
+
 def existing_weights(path: str | Path) -> Path:
-    """Return `path`. Raises FileNotFoundError that says what to do if there is nothing."""
+    """Return `path`. Raises UserError that says what to do if there is nothing."""
     if not Path(path).exists():
-        raise FileNotFoundError(
+        raise UserError(
             f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
             "or fetch the published ones with `python -m runtimes.download linknet`"
         )
-    return Path(path)
+    return Path(path) if Path(path).is_dir() else regular_file(path)
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -68,7 +86,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
                     return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
             return {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise WeightsError(
+        raise UserError(
             f"{path} is not a readable safetensors file ({error}); "
             "it may be cut short: fetch it or write it again"
         ) from error
@@ -95,13 +113,13 @@ def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
     Older versions of OneFlow and PyTorch did not store that counter, or stored it with the shape (1,).
     """
     if not state:
-        raise WeightsError(f"{path} holds no arrays")
+        raise UserError(f"{path} holds no arrays")
     result = {}
     for name, value in state.items():
         name = name[len("module.") :] if name.startswith("module.") else name
         if name.endswith("num_batches_tracked"):
             if value.size != 1:
-                raise WeightsError(f"{name} in {path} has the shape {value.shape}; it must be one number")
+                raise UserError(f"{name} in {path} has the shape {value.shape}; it must be one number")
             result[name] = np.array(value.item(), np.int64)
         else:
             result[name] = value.astype(np.float32)
@@ -114,7 +132,7 @@ def write_weights(path: str | Path, state: dict, half: bool = False, metadata: d
     """Write {name: array} as a safetensors file, whole or not at all.
 
     `half` stores floating numbers as float16 (half the size; the logits move by about 1e-3). `metadata`
-    is {str: str}. Raises WeightsError for a number too large for float16, OSError where `path` cannot be
+    is {str: str}. Raises UserError for a number too large for float16, OSError where `path` cannot be
     written.
     """
     arrays = {}
@@ -124,7 +142,7 @@ def write_weights(path: str | Path, state: dict, half: bool = False, metadata: d
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
             if not np.isfinite(array).all():
-                raise WeightsError(f"{name} has numbers that float16 cannot hold: write it without half")
+                raise UserError(f"{name} has numbers that float16 cannot hold: write it without half")
         arrays[name] = array
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(arrays, metadata))

@@ -194,7 +194,7 @@ def test_names_without_an_underscore_are_one_group(tmp_path, red_is_face, capsys
 
 def test_figures_are_written_even_if_the_picture_cannot_be(known, tmp_path, red_is_face):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SystemExit, match="cannot write"):
+    with pytest.raises(OSError, match="cannot write"):
         red_is_face(
             *("--data", known, "--size", 96, "--json", tmp_path / "out.json"),
             *("--worst", 1, "--worst-picture", tmp_path / "file" / "worst.png"),

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from programs import ended
 from scenes import background, draw_face, iou, left_quarter, red_runtime
 from test_player import FakeWindow
 from test_sources import FakeCapture, stream  # noqa: F401, a fixture
@@ -56,14 +57,7 @@ def frames_of(path: str) -> list:
 
 
 def run(*args: str) -> int:
-    """infer.py's exit status; its message, if it ends with one, goes to stderr as in a shell."""
-    try:
-        return infer.main(list(args))
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-            return 1
-        return end.code
+    return ended(infer.main, *args)
 
 
 def is_green(frame: np.ndarray) -> np.ndarray:
@@ -421,7 +415,7 @@ def test_an_interrupted_recording_is_kept_and_plays(random_weights, which, runti
     )
     give_up = time.monotonic() + 200
     while time.monotonic() < give_up and not any(
-        path.stat().st_size > 100_000 for path in Path(".").glob("out*.mp4")
+        path.stat().st_size > 100_000 for path in Path(".").glob(".tmp-*.mp4")
     ):
         time.sleep(0.1)
     process.send_signal(which)

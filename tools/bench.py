@@ -11,7 +11,6 @@ median over the runs, float32 array to float32 array. The whole way from file to
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import re
@@ -25,8 +24,8 @@ import numpy as np
 
 from runtimes.choose import Runtime, open_runtime
 from runtimes.network import linknet34
-from runtimes.weights import default_weights, existing_weights, read_weights, trained_size
-from utils import STRIDE, atomic_path
+from runtimes.weights import default_weights, existing_weights, read_weights, runtime_files, trained_size
+from utils import Parser, atomic_path, refuse_inputs, run, side, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3  # turns that the runs are divided into
@@ -71,10 +70,10 @@ def measure(name: str, weights: str, size: int, runs: int) -> None:
     """Print the milliseconds of each run, and last this process's peak memory in MiB."""
     forward = BACKENDS[name](weights)
     batch = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
-    for run in range(runs + 2):  # the first two are slower
+    for turn in range(runs + 2):  # the first two are slower
         start = time.perf_counter()
         forward(batch)
-        if run >= 2:
+        if turn >= 2:
             print(1000 * (time.perf_counter() - start))
     # Not getrusage, which starts from what the parent had.
     print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
@@ -116,34 +115,33 @@ def processor() -> str:
     return f"{len(names)} x {names[0]}" if names else platform.machine()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure how fast each runtime computes the network.")
+def make_parser() -> Parser:
+    parser = Parser("Measure how fast each runtime computes the network.")
     parser.add_argument("--weights", default=default_weights(), help="default: %(default)s")
-    parser.add_argument("--size", type=int, help="side of the input (default: as the weights were trained)")
-    parser.add_argument("--runs", type=int, default=50, help="frames for each runtime (default: %(default)s)")
+    parser.add_argument("--size", type=side, help="side of the input (default: as the weights were trained)")
+    parser.add_argument(
+        "--runs", type=whole(1, 1_000_000), default=50, help="frames for each runtime (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--backend", choices=BACKENDS, help="this one in this process, plain numbers")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
     size = args.size or trained_size(args.weights)
-    if args.runs < 1 or size < STRIDE or size % STRIDE:
-        parser.error(f"--runs must be at least 1, --size a multiple of {STRIDE}")
-    try:
-        weights = str(existing_weights(args.weights).resolve())
-        if args.backend:
-            measure(args.backend, weights, size, args.runs)
-            return
-        figures, errors = bench(weights, size, args.runs)
-        print(f"{processor()}, the network at {size}x{size}\n")
-        print_table(figures, errors)
-        if args.json:
-            results = {"processor": processor(), "size": size, "network": figures, "left_out": errors}
-            with atomic_path(args.json) as temporary:
-                temporary.write_text(json.dumps(results, indent=2) + "\n")
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    weights = str(existing_weights(args.weights).resolve())
+    if args.backend:
+        return measure(args.backend, weights, size, args.runs)
+    refuse_inputs([args.json], runtime_files(weights))
+    figures, errors = bench(weights, size, args.runs)
+    print(f"{processor()}, the network at {size}x{size}\n")
+    print_table(figures, errors)
+    if args.json:
+        results = {"processor": processor(), "size": size, "network": figures, "left_out": errors}
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

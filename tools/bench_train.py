@@ -19,10 +19,9 @@ try:
 except ImportError as problem:
     sys.exit(f"bench_train.py: {problem}")
 
-from runtimes.hardware import DeviceError
-from train import plain_message
 from training.loop import Training
 from training.options import parse_arguments
+from utils import Parser, UserError, run, whole
 
 WAYS = {
     "eager": {"kernels": "oneflow", "graph": False, "no_amp": True},
@@ -32,20 +31,17 @@ WAYS = {
 }
 
 
+def make_parser() -> Parser:
+    parser = Parser("Time the loader alone and the training step, images per second.")
+    add = parser.add_argument
+    add("--workers", type=whole(0, 1024), nargs="+", default=[0, 1, 2], help="loader processes to try")
+    add("--steps", type=whole(1, 1_000_000), default=5, help="steps to time after one to warm up")
+    return parser
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Time the loader alone and the training step, images per second."
-    )
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to try")
-    parser.add_argument("--steps", type=int, default=5, help="steps to time after one to warm up")
-    own, passed_on = parser.parse_known_args()
-    args = parse_arguments(passed_on)
-    try:
-        measure(args, own.workers, own.steps)
-    except (DeviceError, OSError, ValueError) as error:
-        sys.exit(f"bench_train.py: {plain_message(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    own, passed_on = make_parser().parse_known_args()
+    measure(parse_arguments(passed_on), own.workers, own.steps)
 
 
 def measure(args: argparse.Namespace, workers: list, steps: int) -> None:
@@ -56,7 +52,7 @@ def measure(args: argparse.Namespace, workers: list, steps: int) -> None:
     for name, ways in WAYS.items():
         try:
             rate = step_rate(argparse.Namespace(**{**vars(args), **ways}), steps)
-        except (DeviceError, ImportError) as problem:
+        except (UserError, ImportError) as problem:
             print(f"step, {name}: left out, {problem}", flush=True)
             continue
         print(f"step, {name}: {rate:.1f} images/s", flush=True)
@@ -84,4 +80,4 @@ def step_rate(args: argparse.Namespace, steps: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,47 +10,39 @@ look at what comes out.
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from dataset import DataError, open_dataset
+from dataset import open_dataset
 from training.augment import clearance
-from utils import write_image
+from utils import Parser, UserError, atomic_path, run, write_image
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Cut pictures without a face out of pictures with one.")
+def make_parser() -> Parser:
+    parser = Parser("Cut pictures without a face out of pictures with one.")
     parser.add_argument("--data", default="faceseg_data", help="a data folder (default: %(default)s)")
     parser.add_argument("--split", default="test", choices=("train", "test"))
     parser.add_argument("--output", default="runs/background", help="a new folder (default: %(default)s)")
-    args = parser.parse_args()
-    try:
-        count, total = crop_backgrounds(args.data, args.split, Path(args.output))
-    except (OSError, ValueError) as error:
-        sys.exit(f"crop_background.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    count, total = crop_backgrounds(args.data, args.split, Path(args.output))
     print(f"{args.output}: {count} pictures without a face, from {total}")
 
 
 def crop_backgrounds(data: str, split: str, output: Path) -> tuple:
     """Write NAME.png for each picture that has room for it: (how many were written, how many there were).
 
-    Raises DataError where there is none or one is broken, and FileExistsError where there is something at
-    `output`; then nothing is written.
+    Raises UserError where there is none, one is broken, or something is at `output`; then nothing is written.
     """
     pairs = open_dataset(data, split)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"{output} is there already: choose another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
+        raise UserError(f"{output} is there already: choose another --output")
     count = 0
-    with tempfile.TemporaryDirectory(prefix=f"{output.name}.tmp", dir=output.parent) as temporary:
-        crops = Path(temporary) / "crops"  # takes its name when it is whole
-        crops.mkdir()
+    with atomic_path(output, folder=True) as crops:
         for name, (image, mask) in zip(pairs.names, pairs):
             square = background_square(mask)
             if square is not None:
@@ -58,8 +50,7 @@ def crop_backgrounds(data: str, split: str, output: Path) -> tuple:
                 write_image(crops / f"{name}.png", image[y : y + side, x : x + side])
                 count += 1
         if count == 0:
-            raise DataError(f"{data}: the faces of its {len(pairs)} pictures leave no room beside them")
-        crops.replace(output)
+            raise UserError(f"{data}: the faces of its {len(pairs)} pictures leave no room beside them")
     return count, len(pairs)
 
 
@@ -76,4 +67,4 @@ def background_square(mask: np.ndarray) -> tuple | None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

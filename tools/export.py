@@ -15,7 +15,6 @@ of DIR's train split; the form is kept only if the masks on the test split stay 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,71 +24,60 @@ from dataset import open_dataset
 from runtimes.choose import find_logits
 from runtimes.onnx import build_onnx
 from runtimes.openvino import OpenVinoRuntime, int8_path, read_onnx, write_int8
-from runtimes.weights import default_weights, read_weights, trained_size
+from runtimes.weights import default_weights, read_weights, trained_size, weights_files
 from training.metrics import score_mask
-from utils import STRIDE, atomic_path, fit_size, preprocess, refuse_empty
+from utils import Parser, UserError, atomic_path, fit_size, preprocess, refuse_inputs, run, side, whole
 
 MAX_IOU_CHANGE = 0.002  # of the mean IoU, 0..1
 
 
-class QuantisationError(ValueError):
-    """INT8 cannot be made, or finds other masks than f32."""
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export LinkNet34 to ONNX, or quantise it to INT8.")
+def make_parser() -> Parser:
+    parser = Parser("Export LinkNet34 to ONNX, or quantise it to INT8.")
     add = parser.add_argument
     add("--weights", type=Path, default=default_weights(), help="default: %(default)s")
     add("--output", type=Path, help="the .onnx file, or the .xml file of INT8 (default: beside the weights)")
     add("--int8", action="store_true", help="make OpenVINO's INT8 form instead (needs nncf)")
     add("--data", help="INT8: folder with train/ and test/, images/ and masks/ in each")
-    add("--images", type=int, default=300, help="INT8: pictures to calibrate with (%(default)s)")
-    add("--size", type=int, help="INT8: longest side of the network's input (as the weights were trained)")
+    add("--images", type=whole(1), default=300, help="INT8: pictures to calibrate with (%(default)s)")
+    add("--size", type=side, help="INT8: longest side of the network's input (as the weights were trained)")
+    return parser
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args()
-    refuse_empty(parser, args)
     if args.int8 and not args.data:
         parser.error("--int8 needs --data DIR: it is calibrated and judged on pictures of faces")
     args.output = args.output or (int8_path(args.weights) if args.int8 else args.weights.with_suffix(".onnx"))
     suffix = ".xml" if args.int8 else ".onnx"
     if args.output.suffix.lower() != suffix:
         parser.error(f"--output {args.output}: the file's name must end in {suffix}")
-    if args.images < 1:
-        parser.error("--images must be at least 1")
     args.size = args.size or trained_size(args.weights)
-    if args.size < STRIDE or args.size % STRIDE:
-        parser.error(f"--size must be a multiple of {STRIDE}")
     return args
 
 
 def main() -> None:
     args = parse_arguments()
-    try:
-        model = build_onnx(read_weights(args.weights))
-        if args.int8:
-            export_int8(model, args)
-        else:
-            with atomic_path(args.output) as temporary:
-                temporary.write_bytes(model.SerializeToString())
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"export: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    refuse_inputs([args.output, args.output.with_suffix(".bin")], weights_files(args.weights))
+    model = build_onnx(read_weights(args.weights))
+    if args.int8:
+        export_int8(model, args)
+    else:
+        with atomic_path(args.output) as temporary:
+            temporary.write_bytes(model.SerializeToString())
     print(f"wrote {args.output}")
 
 
 def export_int8(model, args: argparse.Namespace) -> None:
     """Quantise the ONNX `model` of --weights, print its IoU, and write --output (.xml) and .bin.
 
-    Raises QuantisationError, and then writes nothing, if NNCF is missing or the mean IoU on the test split
+    Raises UserError, and then writes nothing, if NNCF is missing or the mean IoU on the test split
     moves by more than MAX_IOU_CHANGE.
     """
-    binary = args.output.with_suffix(".bin")
-    if binary.exists() and binary.samefile(args.weights):
-        raise QuantisationError(f"{binary} is the weights' own file: choose another --output")
     try:
         import nncf
     except ImportError as error:
-        raise QuantisationError(f"INT8 needs NNCF ({error}): .venv/bin/pip install nncf==3.4.0") from error
+        raise UserError(f"INT8 needs NNCF ({error}): .venv/bin/pip install nncf==3.4.0") from error
     train, test = open_dataset(args.data, "train"), open_dataset(args.data, "test")
     chosen = np.linspace(0, len(train) - 1, min(args.images, len(train))).astype(int)
 
@@ -109,7 +97,7 @@ def export_int8(model, args: argparse.Namespace) -> None:
     points = 100 * (after - before)
     print(f"mean IoU on {len(test)} pictures: f32 {before:.4f}, INT8 {after:.4f} ({points:+.2f} points)")
     if abs(after - before) > MAX_IOU_CHANGE:
-        raise QuantisationError(
+        raise UserError(
             f"INT8 moves the mean IoU by more than {100 * MAX_IOU_CHANGE:.1f} points, so it is not written: "
             "calibrate with more pictures (--images), like those that it is to be used on"
         )
@@ -126,4 +114,4 @@ def mean_iou(runtime: OpenVinoRuntime, pairs, size: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,47 +5,46 @@ python -m tools.make_demo --output docs/demo.webp
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import cv2
 from PIL import Image
 
 from faces.segmenter import Segmenter
-from media.sample import FRAMES, RATE, Sample
+from media.sample import FRAMES, PORTRAIT, RATE, Sample
 from media.views import parse_view
-from runtimes.choose import DEVICES, RuntimeUnavailable, open_runtime
-from runtimes.weights import default_weights, trained_size
-from utils import atomic_path
+from runtimes.choose import DEVICES, open_runtime
+from runtimes.weights import default_weights, trained_size, weights_files
+from utils import Parser, atomic_path, refuse_inputs, run
 
 EVERY = 4  # of the sample's frames
 WIDTH = 400
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the README's animated picture.")
+def make_parser() -> Parser:
+    parser = Parser("Write the README's animated picture.")
     parser.add_argument("--weights", default=default_weights())
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--output", default="docs/demo.webp", help="an animated .webp or .gif")
+    return parser
+
+
+def main() -> None:
+    parser = make_parser()
     args = parser.parse_args()
     if Path(args.output).suffix.lower() not in (".webp", ".gif"):
         parser.error(f"--output {args.output}: it must end in .webp or .gif")
-    try:
-        pictures = draw(args.weights, args.device)
-        with atomic_path(args.output) as temporary:
-            pictures[0].save(
-                temporary,
-                save_all=True,
-                append_images=pictures[1:],
-                duration=round(1000 * EVERY / RATE),
-                loop=0,
-                quality=50,
-            )
-    except (OSError, RuntimeUnavailable, ValueError) as error:
-        sys.exit(f"make_demo.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    refuse_inputs([args.output], [PORTRAIT, *weights_files(args.weights)])
+    pictures = draw(args.weights, args.device)
+    with atomic_path(args.output) as temporary:
+        pictures[0].save(
+            temporary,
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * EVERY / RATE),
+            loop=0,
+            quality=50,
+        )
 
 
 def draw(weights: str, device: str) -> list:
@@ -64,4 +63,4 @@ def draw(weights: str, device: str) -> list:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,19 +15,16 @@ many frames the mask lags behind the truth.
 
 from __future__ import annotations
 
-import argparse
-import sys
-
 import cv2
 import numpy as np
 
-from dataset import DataError, open_dataset
+from dataset import open_dataset
 from faces.segmenter import Segmenter, segment_picture
 from media.sample import path
-from runtimes.choose import RuntimeUnavailable, open_runtime, with_flip
+from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.augment import resize_mask
-from utils import FACE, NOT_JUDGED
+from utils import FACE, NOT_JUDGED, Parser, UserError, run, whole
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
@@ -148,47 +145,43 @@ def masks_of(frames: list[np.ndarray], runtime, size: int, strength: float) -> l
 
 
 def evenly(pairs, count: int) -> list:
-    """So many of the pairs, spread over all of them, as (BGR image, mask); DataError if none shows a face."""
+    """So many of the pairs, spread over all of them, as (BGR image, mask); UserError if none shows a face."""
     chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
     loaded = [pairs[int(index)] for index in chosen]
     found = [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()]
     if not found:
-        raise DataError(
+        raise UserError(
             "no face in any of the masks that were looked at: choose more with --photos and --clips"
         )
     return found
 
 
+def make_parser() -> Parser:
+    parser = Parser("Measure what following and smoothing gain.")
+    add = parser.add_argument
+    add("--data", required=True, help="as for evaluate.py")
+    add("--weights", default=default_weights(), help="default: the repository's")
+    add("--photos", type=whole(1), default=60, help="for the small faces (default: %(default)s)")
+    add("--clips", type=whole(1), default=8, help="for the smoothing (default: %(default)s)")
+    return parser
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what following and smoothing gain.")
-    parser.add_argument("--data", required=True, help="as for evaluate.py")
-    parser.add_argument("--weights", default=default_weights(), help="default: the repository's")
-    parser.add_argument("--photos", type=int, default=60, help="for the small faces (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=8, help="for the smoothing (default: %(default)s)")
-    args = parser.parse_args()
-    if args.photos < 1 or args.clips < 1:
-        parser.error("--photos and --clips must be at least 1")
-    try:
-        runtime, size = open_runtime(args.weights), trained_size(args.weights)
-        pairs = open_dataset(args.data, "test")
-        print(f"{runtime.name}, {args.weights}\n")
-        print(
-            f"{'photo in 1280x720':<20} {'whole frame':>12} {'following':>12} {'one picture':>12}   (IoU, %)"
-        )
-        photos = evenly(pairs, args.photos)
-        for side in SIDES:
-            scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, photos, side))
-            print(f"{side:>4} pixels          {scores}", flush=True)
-        print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
-        clips = evenly(pairs, args.clips)
-        for strength in STRENGTHS:
-            fit, change, delay, still = smoothing(runtime, size, clips, strength)
-            print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
-    except (OSError, ValueError, RuntimeUnavailable) as error:
-        sys.exit(f"measure.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    args = make_parser().parse_args()
+    runtime, size = open_runtime(args.weights), trained_size(args.weights)
+    pairs = open_dataset(args.data, "test")
+    print(f"{runtime.name}, {args.weights}\n")
+    print(f"{'photo in 1280x720':<20} {'whole frame':>12} {'following':>12} {'one picture':>12}   (IoU, %)")
+    photos = evenly(pairs, args.photos)
+    for side in SIDES:
+        scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, photos, side))
+        print(f"{side:>4} pixels          {scores}", flush=True)
+    print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
+    clips = evenly(pairs, args.clips)
+    for strength in STRENGTHS:
+        fit, change, delay, still = smoothing(runtime, size, clips, strength)
+        print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,13 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from utils import atomic_path
+from utils import UserError, atomic_path
 
 STATE_KEY = "training_state"
-
-
-class CheckpointError(ValueError):
-    """A file that is no whole training checkpoint."""
 
 
 def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> None:
@@ -34,20 +30,18 @@ def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> Non
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
-    """Read both back. Raises CheckpointError, naming the file, where it is not a whole checkpoint."""
+    """Read both back. Raises UserError, naming the file, where it is not a whole checkpoint."""
     if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise UserError(f"{path}: no such checkpoint")
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         state = json.loads(metadata.get(STATE_KEY, "null"))
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is broken or no safetensors file ({error})") from None
+        raise UserError(f"{path} is broken or no safetensors file ({error})") from None
     if not isinstance(state, dict):
-        raise CheckpointError(
-            f"{path} holds weights but no training state; start from it with --weights instead"
-        )
+        raise UserError(f"{path} holds weights but no training state; start from it with --weights instead")
     return tensors, state
 
 

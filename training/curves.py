@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 
-from utils import atomic_path
+from utils import Parser, UserError, atomic_path, refuse_inputs, regular_file, run
 
 
 def write_log(path: str | os.PathLike, rows: list) -> None:
@@ -27,11 +26,15 @@ def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
     matplotlib.use("Agg")  # a server has no display
     from matplotlib import pyplot
 
-    with open(log, newline="") as file:
-        rows = list(csv.DictReader(file))
+    names = ("epoch", "loss", "train_iou", "val_iou")
+    try:
+        with open(regular_file(log), newline="") as file:
+            rows = list(csv.DictReader(file))
+        column = {name: [float(row[name]) for row in rows] for name in names}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{log} is not the log of a training ({error})") from None
     if not rows:
-        raise ValueError(f"{log} holds no epochs")
-    column = {name: [float(row[name]) for row in rows] for name in ("epoch", "loss", "train_iou", "val_iou")}
+        raise UserError(f"{log} holds no epochs")
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
     left.plot(column["epoch"], column["loss"], marker=".", label="training")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
@@ -46,12 +49,18 @@ def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
     pyplot.close(figure)
 
 
+def make_parser() -> Parser:
+    parser = Parser("Draw the log of a training run.")
+    parser.add_argument("log", help="its log.csv")
+    parser.add_argument("output", help="the .png to write")
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    refuse_inputs([args.output], [args.log])
+    plot_curves(args.log, args.output)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m training.curves LOG.csv PICTURE.png")
-    try:
-        plot_curves(*sys.argv[1:])
-    except (ImportError, OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        sys.exit(f"curves.py: no log to draw, nothing to draw with, or nowhere to write: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

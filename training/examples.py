@@ -15,9 +15,8 @@ import re
 
 import numpy as np
 
-from dataset import DataError
 from training.augment import augment, resize_mask
-from utils import preprocess
+from utils import UserError, preprocess
 
 
 def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
@@ -46,11 +45,11 @@ def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
 def repeat_group(indices: np.ndarray, names: list, group: str, times: int) -> np.ndarray:
     """Give `indices` with those of the pictures named GROUP_... standing there `times` times.
 
-    Raises DataError where no picture has such a name.
+    Raises UserError where no picture has such a name.
     """
     members = np.array([names[index].startswith(f"{group}_") for index in indices], bool)
     if not members.any():
-        raise DataError(f"no training picture's name starts with {group}_, which --repeat names")
+        raise UserError(f"no training picture's name starts with {group}_, which --repeat names")
     return np.repeat(indices, np.where(members, times, 1))
 
 

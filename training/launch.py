@@ -26,6 +26,9 @@ import time
 import traceback
 from pathlib import Path
 
+from utils import Parser, run, whole
+
+ROOT = Path(__file__).resolve().parent.parent
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
 POLL = 0.1  # seconds
 
@@ -121,6 +124,7 @@ def launch(command: list, processes: int, nodes: int, node_rank: int, address: s
     cores = len(os.sched_getaffinity(0))
     threads = str(max(1, cores // processes))
     environment = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "MASTER_ADDR": address,
         "MASTER_PORT": str(port or free_port()),
         "WORLD_SIZE": str(processes * nodes),
@@ -154,33 +158,39 @@ def listens(launcher: Launcher, address: str, port: int) -> bool:
     return False
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+def make_parser() -> Parser:
+    parser = Parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--processes", type=whole(1, 1024), default=1, help="on each machine, one for each GPU"
     )
-    parser.add_argument("--processes", type=int, default=1, help="on each machine, one for each GPU")
-    parser.add_argument("--nodes", type=int, default=1, help="machines")
-    parser.add_argument("--node-rank", type=int, default=0, help="which of the machines this is, from 0")
+    parser.add_argument("--nodes", type=whole(1, 1024), default=1, help="machines")
+    parser.add_argument(
+        "--node-rank", type=whole(0, 1023), default=0, help="which of the machines this is, from 0"
+    )
     parser.add_argument("--address", default="127.0.0.1", help="of machine 0")
     parser.add_argument(
-        "--port", type=int, default=0, help="of machine 0; on one machine any free one is taken"
+        "--port", type=whole(0, 65535), default=0, help="of machine 0; on one machine any free one is taken"
     )
     parser.add_argument(
         "--worker", action="store_true", help="be one of the processes (for the launcher's own use)"
     )
     parser.add_argument("script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the script")
+    return parser
+
+
+def main() -> int | None:
+    parser = make_parser()
     args = parser.parse_args()
     if args.worker:
-        run_script(args.script, args.arguments)
-        return
-    if args.processes < 1 or not 0 <= args.node_rank < args.nodes:
-        parser.error("--processes and --nodes must be at least 1, and --node-rank below --nodes")
+        return run_script(args.script, args.arguments)
+    if args.node_rank >= args.nodes:
+        parser.error("--node-rank must be below --nodes")
     if args.nodes > 1 and not args.port:
         parser.error("several machines need the same --port")
-    command = [sys.executable, "-u", __file__, "--worker", args.script, *args.arguments]
-    sys.exit(launch(command, args.processes, args.nodes, args.node_rank, args.address, args.port))
+    command = [sys.executable, "-u", "-m", "training.launch", "--worker", args.script, *args.arguments]
+    return launch(command, args.processes, args.nodes, args.node_rank, args.address, args.port)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

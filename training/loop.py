@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dataset import DataError, WithNoFace, open_dataset, readable_indices
+from dataset import WithNoFace, open_dataset, readable_indices
 from linknet import LinkNet34
 from quiet import flow
-from runtimes.hardware import DeviceError
 from runtimes.network import backbone_to_encoder, check_linknet34
 from runtimes.weights import read_weights
-from training.checkpoint import CheckpointError, with_prefix, without_prefix, write_checkpoint
+from training.checkpoint import with_prefix, without_prefix, write_checkpoint
 from training.curves import plot_curves, write_log
 from training.demo import DemoFaces
 from training.examples import PlainExamples, TrainExamples, repeat_group, split_by_person
@@ -33,6 +32,7 @@ from training.losses import image_iou
 from training.options import split_repeat
 from training.processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
 from training.steps import make_step
+from utils import UserError
 
 
 class Training:
@@ -46,7 +46,7 @@ class Training:
         self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
         self.device = choose_device(args.device)
         if args.kernels == "torch" and self.device.type != "cpu":
-            raise DeviceError("--kernels torch computes on the CPU, and here is a GPU: add --device cpu")
+            raise UserError("--kernels torch computes on the CPU, and here is a GPU: add --device cpu")
         self.output = Path(args.output)
 
         pairs, train_indices, val_indices = open_pairs(args)
@@ -54,7 +54,7 @@ class Training:
         self.validation = PlainExamples(pairs, val_indices[self.rank :: self.world], args.size)
         self.epoch_steps = len(self.examples) // (args.batch_size * self.world)
         if self.epoch_steps == 0:
-            raise DataError(
+            raise UserError(
                 f"{len(self.examples)} training pictures do not fill a batch of {args.batch_size} in each of "
                 f"{self.world} processes; use a smaller --batch-size"
             )
@@ -75,7 +75,7 @@ class Training:
         else:
             for name, value in self.constants().items():
                 if state.get(name, value) != value:
-                    raise CheckpointError(
+                    raise UserError(
                         f"{args.resume} was written with {name} {state[name]}, here it is {value}: "
                         "resume with the same data, NPROC and --device, or start anew with --weights"
                     )
@@ -140,7 +140,7 @@ class Training:
 
             loss, iou = float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())
             if not math.isfinite(loss):
-                raise DataError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
+                raise UserError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
             loss, iou = (v / self.world for v in sum_over_processes([loss, iou], self.device))
             done += args.batch_size * self.world
             rate = done / (time.monotonic() - started)

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from utils import STRIDE, refuse_empty
+from utils import Parser, UserError, real, side, whole
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Train LinkNet34 on faces.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,  # train.sh looks for the options by their full names
-    )
+def make_parser() -> Parser:
+    parser = Parser("Train LinkNet34 on faces.", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     # what goes in and out
     add(
@@ -35,29 +31,29 @@ def make_parser() -> argparse.ArgumentParser:
         help="leave out unreadable pictures and odd masks instead of stopping",
     )
     # the recipe
-    add("--size", type=int, default=256, help="side of the training examples, a multiple of 32")
-    add("--epochs", type=int, default=40)
-    add("--batch-size", type=int, default=16, help="pictures in a step of one process")
+    add("--size", type=side, default=256, help="side of the training examples, a multiple of 32")
+    add("--epochs", type=whole(1, 100_000), default=40)
+    add("--batch-size", type=whole(1, 65_536), default=16, help="pictures in a step of one process")
     add(
         "--optimizer",
         choices=("adamw", "sgd"),
         default="adamw",
         help="sgd has momentum 0.9",
     )
-    add("--lr", type=float, default=1e-3, help="highest learning rate")
-    add("--weight-decay", type=float, default=0.02)
-    add("--warmup", type=int, default=300, help="steps in which the learning rate rises from zero")
-    add("--jaccard-weight", type=float, default=1.0, help="of -log(soft IoU), beside the cross-entropy")
+    add("--lr", type=real(1e-9, 100), default=1e-3, help="highest learning rate")
+    add("--weight-decay", type=real(0, 100), default=0.02)
+    add("--warmup", type=whole(0), default=300, help="steps in which the learning rate rises from zero")
+    add("--jaccard-weight", type=real(0, 100), default=1.0, help="of -log(soft IoU), beside cross-entropy")
     add(
         "--clip",
-        type=float,
+        type=real(1e-6, 1e6),
         default=2.0,
         help="largest norm of the gradient of the weights, and of the biases",
     )
-    add("--ema", type=float, default=0.998, help="decay of the averaged weights")
+    add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
     add(
         "--gentle-epochs",
-        type=int,
+        type=whole(0, 100_000),
         default=0,
         help="last epochs, in which most pictures are changed little",
     )
@@ -69,11 +65,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
     add(
         "--val",
-        type=float,
+        type=real(0, 0.99),
         default=0.05,
         help="share of the training pictures, by person, kept for validation",
     )
-    add("--seed", type=int, default=0)
+    add("--seed", type=whole(0, 2**63 - 1), default=0)
     # the machine
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--graph", action="store_true", help="compile the step on a CPU too (one process)")
@@ -90,13 +86,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--workers",
-        type=int,
+        type=whole(0, 1024),
         default=2,
         help="processes that load and augment pictures, for each training process",
     )
     add(
         "--save-minutes",
-        type=float,
+        type=real(0, 100_000),
         default=5.0,
         help="write the last checkpoint this often, also inside an epoch",
     )
@@ -104,11 +100,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def split_repeat(text: str) -> tuple:
-    """Read --repeat: "celeb=2" is ("celeb", 2). Raises ValueError for anything else."""
+    """Read --repeat: "celeb=2" is ("celeb", 2). Raises UserError for anything else."""
     group, _, times = text.rpartition("=")
-    if not group or not times.isdecimal() or int(times) < 1:
-        raise ValueError(f"--repeat {text}: it must be GROUP=TIMES, as in celeb=2")
-    return group, int(times)
+    if not group:
+        raise UserError(f"--repeat {text}: it must be GROUP=TIMES, as in celeb=2")
+    return group, whole(1, 10_000)(times)
 
 
 def given_options(arguments: list | None = None) -> dict:
@@ -123,7 +119,6 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     """All options, given or by default. Ends the process with a message if one cannot be."""
     parser = make_parser()
     args = parser.parse_args(arguments)
-    refuse_empty(parser, args)
     if args.kernels == "torch" and (args.graph or args.device == "cuda"):
         parser.error(
             "--kernels torch is for training step by step on a CPU: it goes without --graph and cuda"
@@ -135,20 +130,6 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     if args.demo:
         parser.set_defaults(size=64, epochs=12, batch_size=8, val=0.15, output="runs/demo")
         args = parser.parse_args(arguments)
-    if args.size < STRIDE or args.size % STRIDE:
-        parser.error(f"--size {args.size}: it must be a multiple of {STRIDE}")
-    if min(args.seed, args.workers, args.gentle_epochs) < 0:
-        parser.error("--seed, --workers and --gentle-epochs must not be negative")
-    if args.seed >= 2**63:
-        parser.error(f"--seed {args.seed}: it must be below 2**63")
     if args.repeat:
-        try:
-            split_repeat(args.repeat)
-        except ValueError as error:
-            parser.error(str(error))
-    for name in ("epochs", "batch_size", "lr", "clip"):
-        if getattr(args, name) <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0")
-    if not 0 <= args.val < 1 or not 0 <= args.ema < 1:
-        parser.error("--val and --ema must be in 0..1, without 1")
+        split_repeat(args.repeat)
     return args

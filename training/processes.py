@@ -9,21 +9,21 @@ from __future__ import annotations
 import signal
 
 from quiet import flow
-from runtimes.hardware import DeviceError
+from utils import UserError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def choose_device(wanted: str) -> flow.device:
-    """Give this process's device for `auto`, `cpu` or `cuda`; raises DeviceError without a usable GPU."""
+    """Give this process's device for `auto`, `cpu` or `cuda`; raises UserError without a usable GPU."""
     # OneFlow aborts the process, past any Python error, when a missing GPU is used: ask first.
     has_gpu = wanted != "cpu" and flow.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
-        raise DeviceError("OneFlow finds no usable NVIDIA GPU; check the driver or use --device cpu")
+        raise UserError("OneFlow finds no usable NVIDIA GPU; check the driver or use --device cpu")
     if not has_gpu:
         return flow.device("cpu")
     if flow.env.get_local_rank() >= flow.cuda.device_count():
-        raise DeviceError(
+        raise UserError(
             f"there are more processes than GPUs, of which OneFlow finds {flow.cuda.device_count()}: "
             "lower NPROC or use --device cpu"
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from media.pictures import is_pictures, name_outputs
-from utils import find_pictures, write_image
+from utils import UserError, find_pictures, write_image
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_finding(folder):
 @pytest.mark.parametrize("spec", ["missing.png", "empty", "photos/*.bmp"])
 def test_nothing_found_is_told(folder, spec):
     Path("empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no picture|no such file"):
+    with pytest.raises(UserError, match=r"no picture|no such file"):
         find_pictures(spec)
 
 
@@ -82,32 +82,32 @@ def test_inputs_are_never_overwritten(folder):
         ("photos/b.jpg", "photos/b.jpg"),
         ("photos/b.jpg", "photos/../photos"),
     ):
-        with pytest.raises(ValueError, match="one of the input pictures"):
+        with pytest.raises(UserError, match="one of the inputs"):
             outputs(spec, output)
     os.symlink("photos", "link")
     os.link("photos/b.jpg", "hard.jpg")
     for spec, output in (("photos", "link"), ("photos/b.jpg", "hard.jpg")):
-        with pytest.raises(ValueError, match="one of the input pictures"):
+        with pytest.raises(UserError, match="one of the inputs"):
             outputs(spec, output)
 
 
 def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
     (folder / "b.png").write_bytes(b"another picture")
-    with pytest.raises(ValueError, match=r"b.png is there already, beside the pictures"):
+    with pytest.raises(UserError, match=r"b.png is there already, beside the pictures"):
         outputs("photos/b.jpg", "photos", ".png")
     assert outputs("photos/b.jpg", "photos/b.png", ".png") == ["photos/b.png"]
     assert outputs("photos/b.jpg", "out", ".png") == ["out/b.png"]
 
 
 def test_what_else_is_read_is_not_overwritten(folder):
-    with pytest.raises(ValueError, match="one of the input pictures"):
+    with pytest.raises(UserError, match="one of the inputs"):
         name_outputs([Path("photos/b.jpg")], "photos/b.jpg", "photos/a.jpg", others=[Path("photos/a.jpg")])
 
 
 def test_outputs_that_cannot_be(folder):
-    with pytest.raises(ValueError, match="output is a folder"):
+    with pytest.raises(UserError, match="output is a folder"):
         outputs("photos", "clip.mp4")
-    with pytest.raises(ValueError, match="the output is a picture"):
+    with pytest.raises(UserError, match="the output is a picture"):
         outputs("photos/b.jpg", "out.mp4")
-    with pytest.raises(ValueError, match="cannot hold this view"):
+    with pytest.raises(UserError, match="cannot hold this view"):
         outputs("photos/b.jpg", "out.jpg", ".png")

@@ -10,7 +10,8 @@ import pytest
 
 from media import pipeline
 from media.pipeline import Channel, Closed, Pipeline
-from media.sources import Frame, SourceError
+from media.sources import Frame
+from utils import UserError
 
 
 class Numbers:
@@ -111,9 +112,9 @@ def test_stages_overlap():
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_source_that_fails_is_told_after_its_frames(live):
-    source = Numbers(5, live=live, pause=0.01, error=SourceError("camera 0 was unplugged"))
+    source = Numbers(5, live=live, pause=0.01, error=UserError("camera 0 was unplugged"))
     taken = []
-    with pytest.raises(SourceError, match="unplugged"), Pipeline(source, lambda image: None) as results:
+    with pytest.raises(UserError, match="unplugged"), Pipeline(source, lambda image: None) as results:
         while True:
             taken.append(results.take())
     assert taken[-1].frame.index == 4 and source.closed
@@ -154,7 +155,7 @@ def test_a_camera_that_hangs_does_not_hang_the_program(monkeypatch):
     source = Numbers(None, live=True)
     source.read = lambda: awake.wait(30) and None
     start = time.monotonic()
-    with pytest.raises(SourceError, match="no frame"), Pipeline(source, lambda image: None) as results:
+    with pytest.raises(UserError, match="no frame"), Pipeline(source, lambda image: None) as results:
         results.take()
     assert time.monotonic() - start < 10
     awake.set()

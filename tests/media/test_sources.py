@@ -14,8 +14,9 @@ import pytest
 from scenes import background
 
 from media import sources
-from media.sources import Live, SourceError, VideoFile, camera_index, is_stream, open_video
+from media.sources import Live, VideoFile, camera_index, is_stream, open_video
 from media.writers import VideoWriter
+from utils import UserError
 
 
 class FakeCapture:
@@ -107,7 +108,7 @@ def test_files_that_are_no_video_are_named(tmp_path):
     for name, content in contents.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        with pytest.raises(SourceError, match=name):
+        with pytest.raises(UserError, match=name):
             open_video(str(tmp_path / name))
 
 
@@ -121,7 +122,7 @@ def test_a_truncated_video_is_told_after_its_last_frame(tmp_path):
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     source = open_video(str(cut))
     count = 0
-    with pytest.raises(SourceError, match=r"cut.avi is cut off, .* it ends after \d+ of 60"):
+    with pytest.raises(UserError, match=r"cut.avi is cut off, .* it ends after \d+ of 60"):
         while source.read() is not None:
             count += 1
     assert 20 < count < 40
@@ -130,31 +131,31 @@ def test_a_truncated_video_is_told_after_its_last_frame(tmp_path):
 
 def test_a_truncated_mp4_cannot_be_opened_and_says_so(clip):
     clip.write_bytes(clip.read_bytes()[:-600])  # without the index at its end
-    with pytest.raises(SourceError, match="cut off"):
+    with pytest.raises(UserError, match="cut off"):
         open_video(str(clip))
 
 
 def test_the_number_of_frames_may_be_an_estimate():
     source = VideoFile(FakeCapture(numbered(100), count=102), "clip")
     assert len(read_all(source)) == 100
-    with pytest.raises(SourceError, match="no frame"):
+    with pytest.raises(UserError, match="no frame"):
         VideoFile(FakeCapture([], count=10), "clip").read()
 
 
 def test_no_camera_and_a_busy_one(monkeypatch):
     closed = FakeCapture([], is_open=False)
-    with pytest.raises(SourceError, match="there is no camera 97"):
+    with pytest.raises(UserError, match="there is no camera 97"):
         open_video("97", opener=lambda index: closed)
     assert closed.released
     monkeypatch.setattr(sources.Path, "exists", lambda path: True)
-    with pytest.raises(SourceError, match="another program may be using it"):
+    with pytest.raises(UserError, match="another program may be using it"):
         open_video("97", opener=lambda index: FakeCapture([], is_open=False))
 
 
 def test_a_camera_that_opens_but_gives_nothing(monkeypatch):
     monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
     silent = FakeCapture([])
-    with pytest.raises(SourceError, match="camera 0 gives no frames: another program may be using it"):
+    with pytest.raises(UserError, match="camera 0 gives no frames: another program may be using it"):
         open_video("0", opener=lambda index: silent)
     assert silent.released
 
@@ -163,7 +164,7 @@ def test_a_camera_that_is_unplugged(monkeypatch):
     monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
     source = open_video("0", opener=lambda index: FakeCapture(numbered(5)))
     assert source.live and source.rate == 25 and source.capture.get(cv2.CAP_PROP_BUFFERSIZE) == 1
-    with pytest.raises(SourceError, match="camera 0 stopped after 5 frames: was it unplugged"):
+    with pytest.raises(UserError, match="camera 0 stopped after 5 frames: was it unplugged"):
         read_all(source)
 
 
@@ -204,7 +205,7 @@ def test_a_stream_that_nobody_serves():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/stream"
-        with pytest.raises(SourceError, match=r"cannot be opened: check the address"):
+        with pytest.raises(UserError, match=r"cannot be opened: check the address"):
             open_video(address)
 
 
@@ -214,7 +215,7 @@ def test_a_server_that_does_not_answer(monkeypatch):
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         start = time.monotonic()
-        with pytest.raises(SourceError, match="cannot be opened"):
+        with pytest.raises(UserError, match="cannot be opened"):
             open_video(f"http://127.0.0.1:{mute.getsockname()[1]}/stream")
         assert time.monotonic() - start < 20
 
@@ -257,7 +258,7 @@ def test_a_stream_is_live_and_its_end_is_told(stream, monkeypatch):
     monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
     source = open_video(stream)
     levels = []
-    with pytest.raises(SourceError, match=r"stopped after \d+ frames"):
+    with pytest.raises(UserError, match=r"stopped after \d+ frames"):
         while True:
             levels.append(source.read().image.mean())
     source.close()

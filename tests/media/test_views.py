@@ -9,7 +9,7 @@ from scenes import background, draw_face
 
 from faces.mask import Mask, Region
 from media.views import VIEWS, coverage, parse_color, parse_view, to_bgr
-from utils import ImageError, write_image
+from utils import UserError, write_image
 
 
 @pytest.fixture
@@ -149,14 +149,14 @@ def test_colours():
     assert parse_color("#00c878") == (0, 200, 120)
     assert parse_color("red") == (255, 0, 0)
     for bad in ("reddish", "1,2", "300,0,0", ""):
-        with pytest.raises(ValueError, match="no colour"):
+        with pytest.raises(UserError, match="no colour"):
             parse_color(bad)
 
 
 def test_unknown_views_and_backgrounds_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no view 'overlay2'.*blur-face"):
+    with pytest.raises(UserError, match=r"no view 'overlay2'.*blur-face"):
         parse_view("overlay2")
-    with pytest.raises(ImageError, match="nothing"):
+    with pytest.raises(UserError, match="nothing"):
         parse_view(f"background:{tmp_path / 'nothing.png'}")
-    with pytest.raises(ValueError, match="alpha"):
+    with pytest.raises(UserError, match="alpha"):
         parse_view("overlay", alpha=1.5)

@@ -15,6 +15,7 @@ from scenes import background
 
 from media import writers
 from media.writers import CODECS, VideoWriter, VirtualCamera, letterbox
+from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +103,7 @@ def test_a_relative_name_with_a_colon_is_a_file(tmp_path, monkeypatch):
 
 def test_unknown_formats_are_refused():
     for name in ("a.xyz", "a", "a.webm"):
-        with pytest.raises(ValueError, match=r"no video format; use one of .mp4"):
+        with pytest.raises(UserError, match=r"no video format; use one of .mp4"):
             VideoWriter(name, 25)
 
 

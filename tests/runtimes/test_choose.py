@@ -14,10 +14,11 @@ import pytest
 
 from runtimes import choose
 from runtimes import openvino as ours
-from runtimes.choose import Runtime, RuntimeUnavailable, choose_runtime, live_size, open_runtime, with_flip
+from runtimes.choose import Runtime, choose_runtime, live_size, open_runtime, with_flip
 from runtimes.onnx import build_onnx
 from runtimes.openvino import int8_path, read_onnx, weights_digest, write_int8
-from runtimes.weights import WeightsError, write_weights
+from runtimes.weights import write_weights
+from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -160,7 +161,7 @@ def test_int8_is_taken_if_it_belongs_to_the_weights(weights: Path, random_state:
 def test_int8_of_other_weights_is_not_used(weights: Path, random_state: dict) -> None:
     make_int8(weights, random_state)
     write_weights(weights, {**random_state, "finalconv3.bias": np.array([5], np.float32)})  # trained on
-    with pytest.raises(RuntimeUnavailable, match=r"other weights .*export --weights .* --int8"):
+    with pytest.raises(UserError, match=r"other weights .*export --weights .* --int8"):
         open_runtime(weights, "openvino", precision="int8")
     network = open_runtime(weights, "openvino")
     assert "INT8 not used" in network.name and "other weights" in network.name
@@ -168,7 +169,7 @@ def test_int8_of_other_weights_is_not_used(weights: Path, random_state: dict) ->
 
 
 def test_int8_that_is_missing_or_damaged(weights: Path, random_state: dict) -> None:
-    with pytest.raises(RuntimeUnavailable, match=r"there is no .*w-int8\.xml.*tools\.export"):
+    with pytest.raises(UserError, match=r"there is no .*w-int8\.xml.*tools\.export"):
         open_runtime(weights, "openvino", precision="int8")
     xml = make_int8(weights, random_state)
     binary = xml.with_suffix(".bin")
@@ -183,12 +184,12 @@ def test_int8_that_is_missing_or_damaged(weights: Path, random_state: dict) -> N
     ):
         assert content != whole[damaged]
         damaged.write_bytes(content)
-        with pytest.raises(RuntimeUnavailable, match=r"is damaged|other weights"):
+        with pytest.raises(UserError, match=r"is damaged|other weights"):
             open_runtime(weights, "openvino", precision="int8")
         damaged.write_bytes(whole[damaged])
     assert open_runtime(weights, "openvino").name == "OpenVINO int8 on CPU"
     binary.unlink()
-    with pytest.raises(RuntimeUnavailable, match=r"w-int8\.bin cannot be read"):
+    with pytest.raises(UserError, match=r"w-int8\.bin cannot be read"):
         open_runtime(weights, "openvino", precision="int8")
     assert "INT8 not used" in open_runtime(weights, "openvino").name
     weights.unlink()
@@ -240,7 +241,7 @@ def test_choice(
     monkeypatch.setattr(choose, "has_gpu_driver", lambda: gpu)
     monkeypatch.setattr(choose, "sees_gpu", lambda: gpu)
     if isinstance(chosen, str):
-        with pytest.raises(RuntimeUnavailable, match=chosen):
+        with pytest.raises(UserError, match=chosen):
             choose_runtime(*asked)
     else:
         assert choose_runtime(*asked)[:2] == chosen
@@ -254,7 +255,7 @@ def test_oneflow_instead_of_openvino_is_said(monkeypatch: pytest.MonkeyPatch, ra
         open_runtime(random_weights, device="cpu").name
         == "OneFlow f32 on CPU (slow: OpenVINO is not installed)"
     )
-    with pytest.raises(RuntimeUnavailable, match="OneFlow runs in f32 only"):
+    with pytest.raises(UserError, match="OneFlow runs in f32 only"):
         open_runtime(random_weights, precision="bf16")
 
 
@@ -270,7 +271,7 @@ def test_a_oneflow_that_does_not_load_is_explained(
     name = open_runtime(random_weights).name  # on the CPU it works all the same
     assert name.startswith("OpenVINO") and "the GPU is not used" in name and "libcudnn" in name
     for asked in ({"runtime": "oneflow"}, {"device": "cuda"}):
-        with pytest.raises(RuntimeUnavailable, match="libcudnn"):
+        with pytest.raises(UserError, match="libcudnn"):
             open_runtime(random_weights, **asked)
 
 
@@ -280,7 +281,7 @@ def test_unusable_weights_and_choices(tmp_path: Path, random_weights: Path, rand
     del random_state["firstbn.bias"]
     write_weights(tmp_path / "other.safetensors", random_state)
     for runtime in ("openvino", "oneflow"):
-        with pytest.raises(WeightsError, match=r"firstbn\.bias"):
+        with pytest.raises(UserError, match=r"firstbn\.bias"):
             open_runtime(tmp_path / "other.safetensors", runtime)
     with pytest.raises(ValueError, match="unknown choice 'tpu'"):
         open_runtime(random_weights, device="tpu")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from runtimes import download
-from runtimes.download import DownloadError, fetch, fetch_published, unpack
+from runtimes.download import fetch, fetch_published, unpack
+from utils import UserError
 
 ROOT = Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 4000  # 1 MB
@@ -114,7 +115,7 @@ def test_goes_on_after_a_break(server: Server, tmp_path: Path):
 
 def test_goes_on_in_a_later_run(server: Server, tmp_path: Path):
     server.breaks_after = [300_000, *[0] * download.ATTEMPTS]
-    with pytest.raises(DownloadError, match="broke off after 300000 of 1024000 bytes"):
+    with pytest.raises(UserError, match="broke off after 300000 of 1024000 bytes"):
         fetch(server.url, tmp_path / "file.zip", wait=0)
     assert not (tmp_path / "file.zip").exists()
     server.requests, server.breaks_after = [], []
@@ -125,7 +126,7 @@ def test_goes_on_in_a_later_run(server: Server, tmp_path: Path):
 
 def test_a_changed_file_begins_anew(server: Server, tmp_path: Path):
     server.breaks_after = [300_000, *[0] * download.ATTEMPTS]
-    with pytest.raises(DownloadError):
+    with pytest.raises(UserError):
         fetch(server.url, tmp_path / "file.zip", wait=0)
     server.content, server.etag, server.breaks_after = CONTENT[::-1], '"two"', []
     assert fetch(server.url, tmp_path / "file.zip").read_bytes() == CONTENT[::-1]
@@ -172,7 +173,7 @@ def test_a_part_that_the_server_does_not_know(server: Server, tmp_path: Path):
 def test_the_message_says_what_and_where(server: Server, tmp_path: Path, fault: dict, reason: str):
     vars(server).update(fault)
     path = tmp_path / "file.zip"
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(UserError) as caught:
         fetch(server.url, path, wait=0)
     for text in (reason, server.url, str(path)):
         assert text in str(caught.value)
@@ -181,20 +182,20 @@ def test_the_message_says_what_and_where(server: Server, tmp_path: Path, fault: 
 
 def test_another_part_than_asked_for_is_refused(server: Server, tmp_path: Path):
     server.breaks_after, server.wrong_part = [1000], True
-    with pytest.raises(DownloadError, match="another part"):
+    with pytest.raises(UserError, match="another part"):
         fetch(server.url, tmp_path / "file.zip", wait=0)
 
 
 def test_no_network(tmp_path: Path):
     with Server() as closed:
         url = closed.url
-    with pytest.raises(DownloadError, match="no connection"):
+    with pytest.raises(UserError, match="no connection"):
         fetch(url, tmp_path / "file.zip", wait=0)
 
 
 def test_no_room_is_said_before_the_transfer(server: Server, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(DownloadError, match="the disk has 0 MB left"):
+    with pytest.raises(UserError, match="the disk has 0 MB left"):
         fetch(server.url, tmp_path / "file.zip", wait=0)
     assert len(server.requests) == 1
 
@@ -202,7 +203,7 @@ def test_no_room_is_said_before_the_transfer(server: Server, tmp_path: Path, mon
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_up(server: Server, tmp_path: Path):
     (tmp_path / "file.zip.part").symlink_to("/dev/full")
-    with pytest.raises(DownloadError, match="the disk is full"):
+    with pytest.raises(UserError, match="the disk is full"):
         fetch(server.url, tmp_path / "file.zip", wait=0)
 
 
@@ -251,7 +252,7 @@ def damaged_zip() -> bytes:
 )
 def test_unpack_refuses(tmp_path: Path, archive: bytes, reason: str):
     (tmp_path / "file.zip").write_bytes(archive)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(UserError) as caught:
         unpack(tmp_path / "file.zip", tmp_path / "out", holds=("needed",))
     assert reason in str(caught.value)
     assert str(tmp_path / "file.zip") in str(caught.value)
@@ -262,7 +263,7 @@ def test_unpack_refuses(tmp_path: Path, archive: bytes, reason: str):
 def test_absurd_size_is_refused(tmp_path: Path, monkeypatch):
     (tmp_path / "file.zip").write_bytes(make_zip({"bomb": b"0" * 2_000_000}))
     monkeypatch.setattr(download, "UNPACKED_LIMIT", 1_000_000)
-    with pytest.raises(DownloadError, match="unpacks to"):
+    with pytest.raises(UserError, match="unpacks to"):
         unpack(tmp_path / "file.zip", tmp_path / "out")
 
 
@@ -286,7 +287,7 @@ def test_a_folder_that_is_there_is_taken_unless_it_is_half_of_the_data(tmp_path:
     assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
     for name in ("img_train.npy", "mask_train.npy", "img_test.npy"):
         (folder / name).write_bytes(b"array")
-    with pytest.raises(DownloadError, match=r"faceseg_data has no mask_test\.npy: put it there, or remove"):
+    with pytest.raises(UserError, match=r"faceseg_data has no mask_test\.npy: put it there, or remove"):
         fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
     (folder / "mask_test.npy").write_bytes(b"array")
     assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
@@ -294,7 +295,7 @@ def test_a_folder_that_is_there_is_taken_unless_it_is_half_of_the_data(tmp_path:
 
 def test_what_is_in_the_way_is_said_before_the_download(tmp_path: Path):
     (tmp_path / "faceseg_data").symlink_to(tmp_path / "a disk that is not there")
-    with pytest.raises(DownloadError, match="faceseg_data is in the way"):
+    with pytest.raises(UserError, match="faceseg_data is in the way"):
         fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtimes.formats import WeightsError
 from runtimes.network import backbone_to_encoder, check_linknet34, linknet34_shapes
+from utils import UserError
 
 
 def test_table_of_entries(random_state: dict) -> None:
@@ -19,7 +19,7 @@ def test_table_of_entries(random_state: dict) -> None:
 def test_check_names_what_is_wrong(random_state: dict) -> None:
     def faults(change: dict, drop: tuple = ()) -> str:
         state = {name: array for name, array in {**random_state, **change}.items() if name not in drop}
-        with pytest.raises(WeightsError) as error:
+        with pytest.raises(UserError) as error:
             check_linknet34(state)
         return str(error.value)
 
@@ -48,7 +48,7 @@ def test_backbone(random_state: dict) -> None:
     wanted = {n: a for n, a in random_state.items() if n.startswith(("first", "encoder"))}
     assert set(encoder) == set(wanted)
     assert all(encoder[name] is wanted[name] for name in wanted)
-    with pytest.raises(WeightsError, match="as a backbone"):
+    with pytest.raises(UserError, match="as a backbone"):
         check_linknet34(backbone)
 
 
@@ -60,9 +60,9 @@ def test_backbone_of_another_network(random_state: dict) -> None:
         {"x": 0},
     ):
         with pytest.raises(
-            WeightsError, match=next(iter(change)).replace("conv1", "firstconv").replace("layer", "encoder")
+            UserError, match=next(iter(change)).replace("conv1", "firstconv").replace("layer", "encoder")
         ):
             backbone_to_encoder({**backbone, **change})
     del backbone["layer4.2.bn2.bias"]
-    with pytest.raises(WeightsError, match=r"encoder4\.2\.bn2\.bias"):
+    with pytest.raises(UserError, match=r"encoder4\.2\.bn2\.bias"):
         backbone_to_encoder(backbone)

@@ -12,7 +12,7 @@ import pytest
 
 from runtimes.choose import open_runtime
 from runtimes.onnx import build_onnx
-from runtimes.weights import WeightsError
+from utils import UserError
 
 SHAPES = [(1, 3, 64, 96), (2, 3, 128, 32), (1, 3, 64, 96)]  # the first one again: nothing may stay fixed
 
@@ -82,5 +82,5 @@ def test_graph_is_valid_and_its_sizes_free(onnx_file: Path) -> None:
 
 def test_another_networks_weights_are_refused(random_state: dict) -> None:
     del random_state["decoder1.norm2.running_var"]
-    with pytest.raises(WeightsError, match=r"1 missing \(decoder1\.norm2\.running_var\)"):
+    with pytest.raises(UserError, match=r"1 missing \(decoder1\.norm2\.running_var\)"):
         build_onnx(random_state)

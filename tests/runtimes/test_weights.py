@@ -11,8 +11,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from runtimes.network import check_linknet34
-from runtimes.weights import WeightsError, default_weights, read_weights, trained_size, write_weights
+from runtimes.weights import default_weights, read_weights, trained_size, write_weights
 from training.checkpoint import with_prefix, write_checkpoint
+from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -62,7 +63,7 @@ def test_half_is_half_the_size_and_keeps_the_counter(tmp_path: Path) -> None:
 
 
 def test_half_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"big.*float16"):
+    with pytest.raises(UserError, match=r"big.*float16"):
         write_weights(tmp_path / "w.safetensors", {"big": np.array([1e6], np.float32)}, half=True)
     assert not list(tmp_path.iterdir())
 
@@ -127,7 +128,7 @@ def test_old_directory_number_types_and_spellings(tmp_path: Path) -> None:
 def test_old_directory_with_a_short_file(tmp_path: Path) -> None:
     write_old_directory(tmp_path, SMALL)
     (tmp_path / "conv.weight" / "out").write_bytes(b"\0" * 95)
-    with pytest.raises(WeightsError, match=r"conv.weight.out has 95 bytes .* needs 96"):
+    with pytest.raises(UserError, match=r"conv.weight.out has 95 bytes .* needs 96"):
         read_weights(tmp_path)
 
 
@@ -135,14 +136,14 @@ def test_old_directory_with_a_short_file(tmp_path: Path) -> None:
 def test_old_directory_with_a_broken_meta(tmp_path: Path, meta: str) -> None:
     write_old_directory(tmp_path, SMALL)
     (tmp_path / "bn.running_var" / "meta").write_bytes(meta.encode("latin-1"))
-    with pytest.raises(WeightsError, match=r"bn\.running_var"):
+    with pytest.raises(UserError, match=r"bn\.running_var"):
         read_weights(tmp_path)
 
 
 def test_old_directory_without_meta(tmp_path: Path) -> None:
     write_old_directory(tmp_path, SMALL)
     (tmp_path / "conv.weight" / "meta").unlink()
-    with pytest.raises(WeightsError, match=r"conv\.weight"):
+    with pytest.raises(UserError, match=r"conv\.weight"):
         read_weights(tmp_path)
 
 
@@ -160,7 +161,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     folder.mkdir()
     (folder / "pickled_data").write_bytes(f"cos\nsystem\n(S'touch {harm}'\ntR.".encode())
-    with pytest.raises(WeightsError, match=r"holds a pickle.*tools\.convert --allow-pickle"):
+    with pytest.raises(UserError, match=r"holds a pickle.*tools\.convert --allow-pickle"):
         read_weights(folder)
     assert not harm.exists()
 
@@ -181,7 +182,7 @@ def test_pytorch_file_with_code_in_it(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'harm'}",)
 
     torch.save({"state_dict": Harm()}, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"w\.pth"):
+    with pytest.raises(UserError, match=r"w\.pth"):
         read_weights(tmp_path / "w.pth")
     assert not (tmp_path / "harm").exists()
 
@@ -189,7 +190,7 @@ def test_pytorch_file_with_code_in_it(tmp_path: Path) -> None:
 def test_pytorch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "w.pth").write_bytes(b"anything")
-    with pytest.raises(WeightsError, match="torch is not installed"):
+    with pytest.raises(UserError, match="torch is not installed"):
         read_weights(tmp_path / "w.pth")
 
 
@@ -197,17 +198,17 @@ def test_pytorch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_broken_safetensors_file(tmp_path: Path, random_weights: Path, content: bytes | str) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(random_weights.read_bytes()[:1_000_000] if content == "cut" else content)
-    with pytest.raises(WeightsError, match=r"bad\.safetensors"):
+    with pytest.raises(UserError, match=r"bad\.safetensors"):
         read_weights(path)
 
 
 def test_paths_without_weights(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights at .*missing\.safetensors.*download"):
         read_weights(tmp_path / "missing.safetensors")
-    with pytest.raises(WeightsError, match="holds no OneFlow weights"):
+    with pytest.raises(UserError, match="holds no OneFlow weights"):
         read_weights(tmp_path)
     save_file({}, tmp_path / "empty.safetensors")
-    with pytest.raises(WeightsError, match="holds no arrays"):
+    with pytest.raises(UserError, match="holds no arrays"):
         read_weights(tmp_path / "empty.safetensors")
 
 

@@ -15,7 +15,7 @@ from runtimes.choose import open_runtime
 from runtimes.onnx import build_onnx
 from runtimes.openvino import int8_path
 from tools import export
-from utils import write_image
+from utils import UserError, write_image
 
 
 def batch_of(shape: tuple) -> np.ndarray:
@@ -64,7 +64,7 @@ def options(**values) -> argparse.Namespace:
 def test_int8_does_not_take_the_place_of_the_weights(tmp_path: Path) -> None:
     weights = tmp_path / "model.bin"
     weights.write_bytes(b"hours of work")
-    with pytest.raises(export.QuantisationError, match=r"model\.bin is the weights' own file"):
+    with pytest.raises(UserError, match=r"model\.bin is the weights' own file"):
         export.export_int8(None, options(weights=weights, data=tmp_path, output=tmp_path / "model.xml"))
 
 
@@ -110,7 +110,7 @@ def test_int8_with_other_masks_is_not_written(
     output = tmp_path / "w-int8.xml"
     ious = iter([0.9, 0.8979])
     monkeypatch.setattr(export, "mean_iou", lambda *_: next(ious))
-    with pytest.raises(export.QuantisationError, match=r"more than 0\.2 points"):
+    with pytest.raises(UserError, match=r"more than 0\.2 points"):
         export.export_int8(
             build_onnx(random_state), options(weights=random_weights, data=faces, output=output)
         )
@@ -119,7 +119,7 @@ def test_int8_with_other_masks_is_not_written(
 
 def test_int8_without_nncf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(export.QuantisationError, match="pip install nncf"):
+    with pytest.raises(UserError, match="pip install nncf"):
         export.export_int8(None, options(weights=tmp_path / "w", output=tmp_path / "w.xml"))
 
 

@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from training.checkpoint import (
-    CheckpointError,
-    read_checkpoint,
-    with_prefix,
-    without_prefix,
-    write_checkpoint,
-)
+from training.checkpoint import read_checkpoint, with_prefix, without_prefix, write_checkpoint
+from utils import UserError
 
 
 def test_round_trip(tmp_path):
@@ -63,7 +58,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, damage, random_weights):
     else:
         content = {"empty": b"", "truncated": path.read_bytes()[:-500], "text": b"hello" * 100}[damage]
         path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=str(path)):
+    with pytest.raises(UserError, match=str(path)):
         read_checkpoint(path)
 
 

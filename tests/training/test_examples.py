@@ -4,11 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset import DataError
 from training.augment import augment
 from training.demo import DemoFaces
 from training.examples import PlainExamples, TrainExamples, repeat_group, split_by_person
-from utils import preprocess
+from utils import UserError, preprocess
 
 
 def test_split_keeps_a_person_on_one_side():
@@ -74,9 +73,9 @@ def test_repeated_group_stands_there_that_often():
     names = ["celeb_1", "lfw_a_0001", "celeb_2", "celebrity_3", "lfw_b_0001"]
     repeated = repeat_group(np.array([0, 2, 3, 4]), names, "celeb", 3)
     assert repeated.tolist() == [0, 0, 0, 2, 2, 2, 3, 4]
-    with pytest.raises(DataError, match="starts with cat_"):
+    with pytest.raises(UserError, match="starts with cat_"):
         repeat_group(np.array([0, 1]), names, "cat", 2)
-    with pytest.raises(DataError, match="starts with celeb_"):  # there is one, but held out for validation
+    with pytest.raises(UserError, match="starts with celeb_"):  # there is one, but held out for validation
         repeat_group(np.array([1, 3]), names, "celeb", 2)
 
 

@@ -15,16 +15,15 @@ import pytest
 from safetensors.numpy import save_file
 
 import train
-from dataset import DataError
 from quiet import flow
-from runtimes.hardware import DeviceError
 from runtimes.network import check_linknet34
-from runtimes.weights import WeightsError, read_weights
+from runtimes.weights import read_weights
 from training import loop as module
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.demo import DemoFaces
 from training.launch import free_port
 from training.options import given_options, parse_arguments
+from utils import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,7 +134,7 @@ def test_repeat_shows_a_group_more_often(data, tmp_path):
     few = 10 - sum(name.startswith("few_") for name in held_out)
     assert len(once.examples) == 12
     assert len(thrice.examples) == 12 + 2 * few
-    with pytest.raises(DataError, match="starts with celeb_, which --repeat names"):
+    with pytest.raises(UserError, match="starts with celeb_, which --repeat names"):
         start("--repeat", "celeb=2")
 
 
@@ -183,7 +182,7 @@ def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp
     assert result.returncode == 1
     assert "view2.png" in result.stderr and "Traceback" not in result.stderr
     for folder, message in ((tmp_path / "none", "no such folder"), (data, "there is no picture")):
-        with pytest.raises(DataError, match=f"{message}.*; --no-face names"):
+        with pytest.raises(UserError, match=f"{message}.*; --no-face names"):
             module.open_pairs(parse_arguments(options(data, tmp_path / "run", "--no-face", str(folder))))
 
 
@@ -261,7 +260,7 @@ def test_kernels_that_cannot_be_are_refused(data, tmp_path, monkeypatch):
         assert result.returncode == 2 and reason in result.stderr
     args = parse_arguments(options(data, tmp_path / "run", "--kernels", "torch"))
     monkeypatch.setattr(module, "choose_device", lambda wanted: flow.device("cuda", 0))
-    with pytest.raises(DeviceError, match="add --device cpu"):
+    with pytest.raises(UserError, match="add --device cpu"):
         module.Training(args, {}, None)
 
 
@@ -353,7 +352,7 @@ def test_a_checkpoint_from_other_circumstances_is_refused(data, tmp_path):
     args = parse_arguments(options(data, tmp_path))
     for name, value in (("processes", 2), ("steps in an epoch", 99), ("kind of step", "GraphStep")):
         name = next(key for key in state if name in key)
-        with pytest.raises(train.CheckpointError, match=f"{name} {value}, here it is {state[name]}"):
+        with pytest.raises(UserError, match=f"{name} {value}, here it is {state[name]}"):
             module.Training(args, tensors, {**state, name: value})
 
 
@@ -390,21 +389,21 @@ def test_resuming_refuses_another_recipe(data, tmp_path):
     checkpoint = tmp_path / "last.safetensors"
     for name, value, before in (("epochs", 9, 2), ("epochs", 40, 2), ("size", 256, 32)):  # 40, 256: defaults
         with pytest.raises(
-            train.CheckpointError, match=rf"--{name} {value} does not go with --resume.*\(with {before}\)"
+            UserError, match=rf"--{name} {value} does not go with --resume.*\(with {before}\)"
         ):
             resume(checkpoint, f"--{name}", str(value))
-    with pytest.raises(train.CheckpointError, match="--output elsewhere does not go with --resume"):
+    with pytest.raises(UserError, match="--output elsewhere does not go with --resume"):
         resume(checkpoint, "--output", "elsewhere")
-    with pytest.raises(train.CheckpointError, match=r"--no-face hills does not go .*\(without\)"):
+    with pytest.raises(UserError, match=r"--no-face hills does not go .*\(without\)"):
         resume(checkpoint, "--no-face", "hills")
     tensors, state = read_checkpoint(checkpoint)
     del state["options"]["no_face"]  # as written before the option was there
     write_checkpoint(checkpoint, tensors, state)
-    with pytest.raises(train.CheckpointError, match=r"--no-face hills does not go .*\(without\)"):
+    with pytest.raises(UserError, match=r"--no-face hills does not go .*\(without\)"):
         resume(checkpoint, "--no-face", "hills")
     del state["options"]
     write_checkpoint(checkpoint, tensors, state)
-    with pytest.raises(train.CheckpointError, match=r"no checkpoint of this train\.py: it has no options"):
+    with pytest.raises(UserError, match=r"no checkpoint of this train\.py: it has no options"):
         resume(checkpoint)
 
 
@@ -414,7 +413,7 @@ def test_resuming_refuses_another_network(data, tmp_path):
     tensors, state = read_checkpoint(checkpoint)
     del tensors["ema.firstconv.weight"]
     write_checkpoint(checkpoint, tensors, state)
-    with pytest.raises(WeightsError, match=r"1 missing \(firstconv\.weight\)"):
+    with pytest.raises(UserError, match=r"1 missing \(firstconv\.weight\)"):
         resume(checkpoint)
 
 
@@ -425,7 +424,7 @@ def test_resuming_refuses_other_pictures(data, tmp_path):
     for name in ("images", "masks"):  # as many, but one has another name: the split may be another
         (tmp_path / "train" / name / "demo3.png").rename(tmp_path / "train" / name / "else.png")
     tensors, state = read_checkpoint(checkpoint)
-    with pytest.raises(train.CheckpointError, match="checksum of the pictures' names"):
+    with pytest.raises(UserError, match="checksum of the pictures' names"):
         module.Training(resume(checkpoint), tensors, state)
 
 

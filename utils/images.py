@@ -1,24 +1,18 @@
-"""What training and inference both need: pictures in and out, preprocessing, probabilities, whole files.
-
-    from utils import preprocess, read_image, sigmoid
-    batch = preprocess(read_image("face.jpg"), size=(256, 256))[None]  # (1, 3, 256, 256)
-
-Nothing here needs OneFlow. Images are HWC uint8 RGB everywhere in this file.
-"""
+"""Pictures in and out, and what the network is given. Images are HWC uint8 RGB everywhere in this file."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import glob
 import os
 import warnings
 from pathlib import Path
-from typing import Iterator
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from utils.files import atomic_path, regular_file
+from utils.program import STRIDE, UserError
 
 # The published network's normalisation: (pixel - MEAN) / STD, RGB, for pixels of 0..255.
 MEAN = np.array([123.68, 116.779, 103.939], np.float32)
@@ -26,13 +20,8 @@ STD = np.array([58.393, 57.12, 57.375], np.float32)
 
 FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
 
-STRIDE = 32  # the network halves the sides five times
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
-
-
-class ImageError(ValueError):
-    """A picture that is missing, empty, broken, or of an unknown kind."""
 
 
 def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -87,7 +76,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def find_pictures(spec: str) -> list[Path]:
-    """Return the picture files that a file, folder or pattern names, sorted. Raises FileNotFoundError."""
+    """Return the picture files that a file, folder or pattern names, sorted. Raises UserError."""
     path = Path(spec)
     if path.is_dir():
         found = picture_files(path)
@@ -98,9 +87,7 @@ def find_pictures(spec: str) -> list[Path]:
     pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
     if not pictures or not (len(pictures) > 1 or pictures[0].exists()):
         what = ", ".join(IMAGE_SUFFIXES)
-        raise FileNotFoundError(
-            f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file"
-        )
+        raise UserError(f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file")
     return pictures
 
 
@@ -117,22 +104,18 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """A picture file as HWC uint8 RGB.
 
     The camera's EXIF orientation is applied, transparency is laid on black, 16 bits become 8, grey, palette
-    and CMYK become RGB. Raises ImageError, naming the file, if there is no whole picture in it.
+    and CMYK become RGB. Raises UserError, naming the file, if there is no whole picture in it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path}: the file is empty")
+    path = regular_file(path)
     try:
         with open_picture(path) as picture:
             return _to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a picture, or of an unknown format") from error
+        raise UserError(f"{path}: not a picture, or of an unknown format") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: more pixels than is safe to open; scale it down first") from error
+        raise UserError(f"{path}: more pixels than is safe to open; scale it down first") from error
     except Exception as error:  # Pillow raises almost anything on broken data, struct.error for one
-        raise ImageError(f"{path}: broken picture ({error})") from error
+        raise UserError(f"{path}: broken picture ({error})") from error
 
 
 def open_picture(path: str | os.PathLike) -> Image.Image:
@@ -158,60 +141,26 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write a picture, whole or not at all; the suffix of `path` decides the format.
 
-    image: HWC uint8 RGB or RGBA, or HW. Raises ValueError for a format that cannot hold it, ImageError if it
+    image: HWC uint8 RGB or RGBA, or HW. Raises UserError for a format that cannot hold it or
     cannot hold this one (too large, say), OSError if it cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
-        raise ValueError(f"{path}: '{suffix}' is no picture format; use one of {', '.join(IMAGE_SUFFIXES)}")
+        raise UserError(f"{path}: '{suffix}' is no picture format; use one of {', '.join(IMAGE_SUFFIXES)}")
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
         raise ValueError(
             f"{path}: an image must be uint8 HxW, HxWx3 or HxWx4, not {image.shape} {image.dtype}"
         )
     if image.ndim == 3 and image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
-        raise ValueError(f"{path}: '{suffix}' cannot hold transparency; use .png")
+        raise UserError(f"{path}: '{suffix}' cannot hold transparency; use .png")
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     try:
         ok, data = cv2.imencode(suffix, image)
     except cv2.error as error:
-        raise ImageError(f"{path}: cannot encode this picture ({error.err})") from error
+        raise UserError(f"{path}: cannot encode this picture ({error.err})") from error
     if not ok:
-        raise ImageError(f"{path}: cannot encode this picture")
+        raise UserError(f"{path}: cannot encode this picture")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
-
-
-def refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End the process with a message if an option is empty, as a shell variable that is not set is."""
-    for name, value in vars(args).items():
-        if value == "":
-            parser.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` to write to: moved onto `path` at the end, removed on failure.
-
-        with atomic_path("out.npz") as temporary:
-            np.savez(temporary, a=a)
-
-    Missing parent folders are made. The suffix is kept, as many writers go by it. An OSError raised inside
-    is raised again with a message that names `path`.
-    """
-    path = Path(path)
-    temporary = path.parent / f"{path.stem}.tmp{os.getpid()}{path.suffix}"
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        if path.exists() and not path.is_file():  # moving onto it would replace it
-            raise OSError(22, "it is a device or a pipe, not a file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

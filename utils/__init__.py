@@ -1,0 +1,29 @@
+"""What every program needs: pictures in and out, preprocessing, whole files, checked options, one way to end.
+
+from utils import preprocess, read_image, sigmoid
+batch = preprocess(read_image("face.jpg"), size=(256, 256))[None]  # (1, 3, 256, 256)
+
+if __name__ == "__main__":
+    run(main)  # the end of every program
+"""
+
+from utils.files import atomic_path, identity, refuse_inputs, regular_file, temporary_beside
+from utils.images import (
+    ALPHA_SUFFIXES,
+    FACE,
+    IMAGE_SUFFIXES,
+    MEAN,
+    NOT_JUDGED,
+    STD,
+    check_shape,
+    find_pictures,
+    fit_size,
+    open_picture,
+    picture_files,
+    preprocess,
+    read_image,
+    resize,
+    sigmoid,
+    write_image,
+)
+from utils.program import STRIDE, Parser, UserError, real, run, side, whole

@@ -1,0 +1,140 @@
+"""Which files may be read and written, and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+from typing import Iterable, Iterator
+from urllib.parse import unquote
+
+from utils.program import UserError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def regular_file(path: str | os.PathLike) -> Path:
+    """Return the path of a file to read. Raises UserError unless it is a file with something in it.
+
+    A pipe, a device or a socket would be waited for without end.
+    """
+    path = Path(path)
+    try:
+        str(path).encode()
+        status = path.stat()
+    except UnicodeError:
+        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        raise UserError(
+            f"{path}: {'no such file' if missing else getattr(error, 'strerror', error)}"
+        ) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: it is {KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, not a file")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: you may not read it")
+    if status.st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    return path
+
+
+def refuse_inputs(outputs: Iterable, inputs: Iterable) -> None:
+    """Raise UserError if a file to write is one that is read, or two to write are one file.
+
+    By the file behind the name, whatever link or spelling leads to it. None stands for nothing.
+    """
+    read = {identity(path) for path in inputs if path is not None}
+    written = set()
+    for output in outputs:
+        if output is None:
+            continue
+        if identity(output) in read:
+            raise UserError(f"{output} is one of the inputs: choose another output")
+        if identity(output) in written:
+            raise UserError(f"{output} is to be written twice: choose another output")
+        written.add(identity(output))
+
+
+def identity(path: str | os.PathLike) -> tuple | str:
+    """Return what all names of one file have in common: links, other spellings, file:// addresses."""
+    name = os.fspath(path)
+    if name.startswith("file:"):
+        name = unquote("/" + name[5:].lstrip("/"))
+    try:
+        status = os.stat(name)
+    except (OSError, ValueError):
+        return os.path.realpath(name)
+    return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]:
+    """Yield an empty file, or folder, beside `path`: moved onto `path` at the end, removed on failure.
+
+        with atomic_path("out.npz") as temporary:
+            np.savez(temporary, a=a)
+
+    Missing parent folders are made, a link is written through, and the suffix is kept, as many writers go by
+    it. What killed processes left in that folder is removed. An OSError raised inside is raised again with a
+    message that names `path`.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.is_dir() and not folder:
+            raise IsADirectoryError(21, "it is a folder")
+        if target.exists() and not (target.is_file() or folder):  # moving onto it would replace it
+            raise OSError(22, "it is a device or a pipe, not a file")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(13, "it is write-protected")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(target, folder) as temporary:
+            yield temporary
+            if not folder and temporary.stat().st_size == 0:
+                raise OSError(5, "nothing was written")
+            os.replace(temporary, target)
+    except UnicodeError:
+        raise UserError(f"{str(path)!a}: the name is not UTF-8; choose another") from None
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path, folder: bool = False) -> Iterator[Path]:
+    """Yield a new empty file or folder beside `path`, locked while it is in use, and removed at the end.
+
+    What killed processes left there is removed first: they have lost their locks.
+    """
+    for left in path.parent.glob(".tmp-*"):
+        with contextlib.suppress(OSError), locked(left):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[:20]}"
+    temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+    try:
+        with locked(temporary):
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or folder. Raises BlockingIOError where a living process holds it."""
+    import fcntl  # not on Windows
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
