@@ -193,7 +193,7 @@ def test_int8_that_is_missing_or_damaged(weights: Path, random_state: dict) -> N
         open_runtime(weights, "openvino", precision="int8")
     assert "INT8 not used" in open_runtime(weights, "openvino").name
     weights.unlink()
-    with pytest.raises(FileNotFoundError, match="no weights at"):
+    with pytest.raises(UserError, match="no weights at"):
         open_runtime(weights, "openvino")
 
 
@@ -276,7 +276,7 @@ def test_a_oneflow_that_does_not_load_is_explained(
 
 
 def test_unusable_weights_and_choices(tmp_path: Path, random_weights: Path, random_state: dict) -> None:
-    with pytest.raises(FileNotFoundError, match="no weights at"):
+    with pytest.raises(UserError, match="no weights at"):
         open_runtime(tmp_path / "missing.safetensors")
     del random_state["firstbn.bias"]
     write_weights(tmp_path / "other.safetensors", random_state)

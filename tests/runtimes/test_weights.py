@@ -203,7 +203,7 @@ def test_broken_safetensors_file(tmp_path: Path, random_weights: Path, content: 
 
 
 def test_paths_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*missing\.safetensors.*download"):
+    with pytest.raises(UserError, match=r"no weights at .*missing\.safetensors.*download"):
         read_weights(tmp_path / "missing.safetensors")
     with pytest.raises(UserError, match="holds no OneFlow weights"):
         read_weights(tmp_path)
