@@ -4,7 +4,9 @@
 #   bash infer.sh                                  # the webcam, in a window
 #   bash infer.sh --source photo.jpg --output masked.jpg
 #   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2.3 GB the first time
+[ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash infer.sh' >&2 && exit 2; }
 set -euo pipefail
+unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 

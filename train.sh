@@ -7,7 +7,9 @@
 #   bash train.sh --data my_faces --size 128 --epochs 10
 #   NPROC=2 bash train.sh                  # two GPUs, or two processes on a CPU
 #   NPROC=8 NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 bash train.sh   # several machines
+[ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash train.sh' >&2 && exit 2; }
 set -euo pipefail
+unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
@@ -30,13 +32,16 @@ if [ $help = yes ] && [ ! -e "$root/.venv/installed-train" ]; then # nothing is 
     exec bash "$root/tools/setup.sh" help train
 fi
 bash "$root/tools/setup.sh" $packages
+fetch() { # prints the folder, or says why there is none
+    (cd "$root" && "$python" -m runtimes.download "$1")
+}
 if [ $data = missing ]; then
-    folder=$("$python" "$root/runtimes/download.py" data)
+    folder=$(fetch data)
     set -- --data "$folder" "$@"
 fi
 if [ $start = missing ]; then
     # On data of one's own the backbone is a help, not a condition; on the published data it is part of the result.
-    if folder=$("$python" "$root/runtimes/download.py" backbone); then
+    if folder=$(fetch backbone); then
         set -- --backbone "$folder" "$@"
     elif [ $data = given ]; then
         printf 'Training starts from random weights instead, which takes longer; --backbone none asks for that.\n' >&2
