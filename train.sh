@@ -9,11 +9,10 @@
 #   NPROC=8 NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 bash train.sh   # several machines
 [ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash train.sh' >&2 && exit 2; }
 set -euo pipefail
-unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH=$root # in place of another project's, as ROS sets it
 
 data=missing start=missing help=no packages=train before=''
 for argument in "$@"; do

@@ -1,56 +1,52 @@
 """A clone in a path with spaces, on a machine whose interpreters and pip are stubs: nothing is installed.
 
-PATH holds nothing but the stubs and a few tools of the system.
+PATH holds nothing but the stubs and a few tools of the system. The programs of the clone say what they were
+given.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TOOLS = ("bash", "basename", "cat", "chmod", "cp", "dirname", "flock", "mkdir", "mv", "rm", "sed", "uname")
+TOOLS = ("bash", "cat", "chmod", "cp", "dirname", "env", "flock", "grep", "mkdir", "mv", "rm", "sed", "uname")
 SCRIPTS = ("tools/setup.sh", "train.sh", "infer.sh", "test.sh")
-REQUIREMENTS = tuple(f"requirements{name}.txt" for name in ("/infer", "", "/torch", "/test"))
+REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in ("infer", "torch", "test")))
 
-# An interpreter: it answers what the scripts ask, and writes down what they have it run.
+# An interpreter: it answers what setup.sh asks, its pip notes what is installed, and programs run for real.
 PYTHON_STUB = """#!/usr/bin/env bash
-version={version} path={path}
-case $1 in
-    -c)
-        case $2 in
-            *ensurepip*) printf '%s %s\\n' "$version" "$path" ;;
-            *cv2*)
-                [ -f "$STUBS/no-cv2" ] || exit 0
-                printf 'ImportError: libGL.so.1: no such file\\n'
-                exit 1 ;;
-        esac
-        exit ;;
-    -m)
-        case $2 in
-            venv)
-                mkdir -p "$3/bin"
-                cp "$0" "$3/bin/python"
-                printf 'venv %s\\n' "$version" >>"$STUBS/log"
-                exit ;;
-            pip)
-                [ "$3" = install ] || exit 0
-                printf 'pip %s %s\\n' "$version" "${{@: -1}}" >>"$STUBS/log"
-                if [ -f "$STUBS/pip-fails" ]; then cat "$STUBS/pip-fails"; exit 1; fi
-                printf 'Downloading %s\\n' 'oneflow-0.9.0-cp310.whl (964.8 MB)' 'tqdm-4-py3.whl (78 kB)'
-                exit ;;
-        esac ;;
+venv=$(dirname "$0")/..
+case "$1 $2" in
+    '-c '*ensurepip*) [ '{can_venv}' = True ] && echo '{version}' ;;
+    '-c import cv2') [ ! -f "$STUBS/no-cv2" ] || {{ echo 'ImportError: libGL.so.1'; exit 1; }} ;;
+    '-c '*) ;;
+    '-I -c') '{python}' -c "import sysconfig; sysconfig.get_path = lambda _: '$venv/site'"$'\\n'"$3" ;;
+    '-m venv') mkdir -p "$3/bin" "$3/site" && cp "$0" "$3/bin/python" ;;
+    '-m pip')
+        [ "$3" = install ] || exit 0
+        echo $$ >"$STUBS/pip"
+        if [ -f "$STUBS/pip-hangs" ]; then exec '{python}' -c 'import time; time.sleep(60)'; fi
+        if [ -f "$STUBS/pip-fails" ]; then echo 'ERROR: No space left on device'; exit 1; fi
+        echo "${{@: -1}}" >>"$venv/pip-installed" ;;
+    *) exec '{python}' "$@" ;;
 esac
-printf 'run' >>"$STUBS/log"
-printf ' [%s]' "$@" >>"$STUBS/log"
-printf '\\n' >>"$STUBS/log"
-case $1 in
-    */download.py)
-        printf 'a folder/%s\\n' "$2"
-        [ ! -f "$STUBS/no-network" ] ;;
-    *) [ ! -f "$STUBS/exit" ] || exit "$(cat "$STUBS/exit")" ;;
-esac
+"""
+ECHO = """
+import json, os, sys
+print(json.dumps({"program": os.path.basename(__file__), "arguments": sys.argv[1:], "cwd": os.getcwd(),
+                  "path": os.environ.get("PYTHONPATH", "")}))
+sys.exit(int(os.environ.get("EXIT", 0)))
+"""
+DOWNLOAD = """
+import os, sys
+print(f"the {sys.argv[1]}")
+sys.exit("OFFLINE" in os.environ)
 """
 
 
@@ -66,15 +62,23 @@ class Clone:
         for name in (*SCRIPTS, *REQUIREMENTS):
             (self.root / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
+        programs = {
+            "infer.py": ECHO,
+            "train.py": ECHO,
+            "training/launch.py": ECHO,
+            "runtimes/download.py": DOWNLOAD,
+        }
+        for name, text in programs.items():
+            (self.root / name).parent.mkdir(exist_ok=True)
+            (self.root / name).write_text(text)
         for tool in TOOLS:
             (self.stubs / tool).symlink_to(shutil.which(tool))
-        (self.stubs / "env").symlink_to(shutil.which("env"))
+        self.machine = {"PATH": str(self.stubs), "HOME": str(self.home), "STUBS": str(self.stubs)}
 
     def add_python(self, version: str, place: Path | None = None, can_venv: bool = True) -> Path:
-        """Puts an interpreter at `place`, or on PATH as pythonVERSION."""
-        place = place or self.stubs / f"python{version}"
-        path = f"'{place}'" if can_venv else "''"
-        return self.add_program(place, PYTHON_STUB.format(version=version, path=path))
+        """Put an interpreter at `place`, or on PATH as pythonVERSION."""
+        text = PYTHON_STUB.format(version=version, can_venv=can_venv, python=sys.executable)
+        return self.add_program(place or self.stubs / f"python{version}", text)
 
     def add_program(self, place: Path, text: str) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -82,26 +86,33 @@ class Clone:
         place.chmod(0o755)
         return place
 
-    def run(self, script: str, *arguments: str, cwd: Path | None = None, **environment: str):
-        command = ["bash", self.root / script, *arguments]
-        machine = {"PATH": str(self.stubs), "HOME": str(self.home), "STUBS": str(self.stubs)}
+    def run(self, script: str, *arguments: str, cwd: Path | None = None, **environment: str | None):
+        """Run a script with these changes to the environment; None takes a variable away."""
+        variables = {k: v for k, v in {**self.machine, **environment}.items() if v is not None}
         return subprocess.run(
-            command,
+            ["bash", self.root / script, *arguments],
             cwd=cwd or self.home,
-            env={**machine, **environment},
+            env=variables,
             capture_output=True,
             text=True,
             timeout=60,
         )
 
-    def log(self) -> list:
-        """What was run since the last call."""
-        path = self.stubs / "log"
+    def started(self, script: str, *arguments: str, **more) -> dict:
+        """Run a script; return what the program that it ends in was given."""
+        result = self.run(script, *arguments, **more)
+        assert result.returncode == int(more.get("EXIT", 0)), result.stderr
+        return json.loads(result.stdout.splitlines()[-1])
+
+    def version(self) -> str | None:
+        """Return the Python version of the virtual environment."""
+        path = self.root / ".venv/bin/python"
+        return re.search(r"echo '([\d.]+)'", path.read_text())[1] if path.is_file() else None
+
+    def installed(self) -> list:
+        """Return what pip has installed since the last call: files of requirements and packages."""
+        path = self.root / ".venv/pip-installed"
         lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return lines
-
-
-def installs(log: list) -> list:
-    """The requirement files that pip was given."""
-    return [line.rpartition("/")[2] for line in log if line.startswith("pip")]
+        if lines:
+            path.unlink()
+        return [os.path.basename(line) for line in lines]

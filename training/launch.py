@@ -188,7 +188,7 @@ def main() -> int | None:
         parser.error("--node-rank must be below --nodes")
     if args.nodes > 1 and not args.port:
         parser.error("several machines need the same --port")
-    command = [sys.executable, "-u", "-m", "training.launch", "--worker", args.script, *args.arguments]
+    command = [sys.executable, "-u", __file__, "--worker", args.script, *args.arguments]
     return launch(command, args.processes, args.nodes, args.node_rank, args.address, args.port)
 
 
