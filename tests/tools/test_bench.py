@@ -39,7 +39,7 @@ def test_each_runtime_is_timed_or_named(tmp_path: Path, random_weights: Path, mo
     ("arguments", "message"),
     [
         (["--weights", "missing.safetensors"], "no weights at missing.safetensors"),
-        (["--runs", 0], "at least 1"),
+        (["--runs", 0], "no whole number from 1"),
         (["--size", 100], "multiple of 32"),
     ],
 )

@@ -35,5 +35,5 @@ def test_what_is_no_log_is_refused(content, tmp_path):
     pytest.importorskip("matplotlib")
     (tmp_path / "log.csv").write_text(content)
     result = draw(tmp_path)
-    assert result.returncode == 1 and result.stderr.startswith("curves.py: no log to draw")
+    assert result.returncode == 1 and result.stderr.startswith(f"curves.py: {tmp_path}")
     assert "Traceback" not in result.stderr and not (tmp_path / "c.png").exists()
