@@ -3,6 +3,7 @@
     python evaluate.py  # weights/linknet34.safetensors on faceseg_data, beside the published results
     python evaluate.py --weights runs/train/best.safetensors --data my_faces --split test --json test.json
     python evaluate.py --data my_faces --groups --worst 30 --worst-picture worst.png
+    python evaluate.py --as-infer  # what a user of infer.py gets: the finder, and all faces, included
     python evaluate.py --no-face landscapes  # pictures without a face: how much is marked all the same
 
 The headline is the mean over the images of the IoU of logits above 0 (probability above 0.5), in evaluation
@@ -15,6 +16,7 @@ how it was measured: as it is for one split, or {"train": {...}, "test": {...}} 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -22,10 +24,13 @@ import time
 from pathlib import Path
 from typing import Callable
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from dataset import open_dataset
+from faces.finder import Finder
+from faces.segmenter import segment_picture
 from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES, find_logits, open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.metrics import score_mask, summarise
@@ -84,6 +89,12 @@ def make_parser() -> Parser:
         help="face is above this probability (default: %(default)s)",
     )
     add("--flip", action="store_true", help="average the logits of each image and of its mirror image")
+    add(
+        "--as-infer",
+        action="store_true",
+        help="not the whole image into the network but as infer.py does it: find the faces, look at each, "
+        "also in the mirror, in the fastest precision",
+    )
     add("--limit", type=whole(1), metavar="N", help="only N images of each split, evenly spread over it")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
     add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
@@ -91,8 +102,7 @@ def make_parser() -> Parser:
     add(
         "--precision",
         choices=PRECISIONS,
-        default="f32",
-        help="auto is the fastest, as infer.py takes it (default: %(default)s)",
+        help="auto is the fastest, as infer.py takes it (default: f32, with --as-infer auto)",
     )
     return parser
 
@@ -100,6 +110,8 @@ def make_parser() -> Parser:
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args()
+    if args.precision is None:
+        args.precision = "auto" if args.as_infer else "f32"
     if args.no_face:
         for name in ("split", "groups", "worst", "limit"):
             if getattr(args, name):
@@ -131,7 +143,7 @@ def evaluate(args: argparse.Namespace) -> None:
         scores[name] = score_pairs(find, pairs, args, name)
         seconds = round(time.monotonic() - started, 3)
         summaries[name] = summarise(list(scores[name].values()), args.threshold, args.size, seconds)
-        summaries[name].update({key: getattr(args, key) for key in ("weights", "data", "flip")})
+        summaries[name].update({key: getattr(args, key) for key in ("weights", "data", "flip", "as_infer")})
         rows.append((name, summaries[name]))
         if args.groups:
             rows += group_rows(pairs.names, scores[name], args)
@@ -168,7 +180,8 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     print(f"most in {worst}: {100 * shares[worst]:.3f} %")
     if args.json:
         figures = {"images": len(shares), "marked_mean": mean, "marked_worst": shares[worst]}
-        settings = {key: getattr(args, key) for key in ("threshold", "size", "weights", "no_face", "flip")}
+        names = ("threshold", "size", "weights", "no_face", "flip", "as_infer")
+        settings = {key: getattr(args, key) for key in names}
         write_json(args.json, {**figures, **settings, "seconds": round(time.monotonic() - started, 3)})
 
 
@@ -196,10 +209,20 @@ def open_splits(args: argparse.Namespace) -> dict:
 def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     """Give the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool."""
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
+    print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
+    if args.as_infer:
+        return functools.partial(
+            find_as_infer, with_flip(runtime), Finder(photo=True), args.size, args.threshold
+        )
     find = with_flip(runtime) if args.flip else runtime
     level = math.log(args.threshold / (1 - args.threshold))
-    print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
     return lambda image: find_logits(find, image, args.size) > level
+
+
+def find_as_infer(runtime, finder: Finder, size: int, threshold: float, image: np.ndarray) -> np.ndarray:
+    """Return what a user of infer.py gets, HxW bool, of an image, HWC uint8 RGB."""
+    picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return segment_picture(runtime, finder, picture, size).probability > threshold * 255
 
 
 def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:

@@ -5,8 +5,9 @@
     python infer.py --source photos/ --output masked/        # a folder; also one picture, or "photos/*.jpg"
     python infer.py --source rtsp://HOST/PATH --view blur-face
 
-    from infer import segment                                # from Python
+    from infer import faces, segment                         # from Python
     probability = segment(image)                             # HWC uint8 RGB -> HxW float32, 0..1
+    found = faces(image)                                     # for each its box, confidence and mask
 
 Exit status: 0 if all was done, 1 if something went wrong, 130 after Ctrl-C (what was recorded is kept).
 """
@@ -27,9 +28,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from faces.follow import CHECK_EVERY
-from faces.mask import Region
-from faces.segmenter import Segmenter, segment_picture, to_mask
+from faces.finder import Finder
+from faces.mask import Face, Mask
+from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
 from media.options import parse_arguments
 from media.pictures import is_pictures, name_outputs
@@ -47,37 +48,63 @@ from utils import UserError, find_pictures, read_image, refuse_inputs, run
 SINGLE = Stream("picture", rate=1.0, live=False)
 
 
-def segment(
+def segment(image: np.ndarray, **options) -> np.ndarray:
+    """Return the probability of face for each pixel of one image: HxW float32, 0..1, in steps of 1/255.
+
+    image: HxWx3 uint8 **RGB**. The options, and what is raised, are those of `find_mask`.
+    """
+    return find_mask(image, **options).probability / np.float32(255)
+
+
+def faces(image: np.ndarray, **options) -> list[Face]:
+    """Return the faces of one image, HxWx3 uint8 **RGB**, the surest first.
+
+    Each has its `box` and the `region` of its mask, (left, top, right, bottom) in pixels of the image, right
+    and bottom outside; its `confidence`, 0..1, 0 for a close-up that only the network knows as a face; and
+    its `mask`, the probability, hxw uint8 of the region, 0..255: empty where the finder sees
+    a face, and the network none. The options, and what is raised, are those of `find_mask`.
+    """
+    return list(find_mask(image, **options).faces)
+
+
+def find_mask(
     image: np.ndarray,
     weights: str = default_weights(),
     size: int | None = None,
     runtime: str = "auto",
     device: str = "auto",
     precision: str = "auto",
-    closer: bool = True,
+    find: bool = True,
+    small_faces: bool = False,
     flip: bool = True,
-) -> np.ndarray:
-    """The probability of face for each pixel of one image.
+) -> Mask:
+    """Return the mask of one image, HxWx3 uint8 **RGB**, with its faces (see faces/mask.py).
 
-    image: HxWx3 uint8 **RGB**. Returns HxW float32, 0..1. size: the longest side of the network's input, a
-    multiple of 32; where it is not given, the one that the weights were trained at. closer: small faces are
-    looked at once more in a crop about them, and what has no pixel above 0.5 becomes 0. flip: the picture is
-    looked at in the mirror as well, and the mean taken: a little better, in twice the time. The network is
-    loaded at the first call and kept; it is not for several threads at once. Raises ValueError for another
-    kind of array, and what `runtimes.open_runtime` raises.
+    size: the longest side of the network's input, a multiple of 32; where it is not given, the one that the
+    weights were trained at. find: with False the network is given the whole image, as one face that fills it.
+    small_faces: look at all parts of an image of more than 1,280 pixels for faces. flip: look at the faces
+    in the mirror as well, and take the mean: a little better, in twice the time. The network is loaded at the
+    first call and kept; it is not for several threads at once. Raises ValueError for another kind of array,
+    and what `open_runtime` raises.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
     network = kept_runtime(weights, runtime, device, precision)
     if flip:
         network = with_flip(network)
+    finder = kept_finder(small_faces) if find else None
     picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return segment_picture(network, picture, size or trained_size(weights), closer)
+    return segment_picture(network, finder, picture, size or trained_size(weights))
 
 
 @functools.lru_cache(maxsize=2)
 def kept_runtime(weights: str, runtime: str, device: str, precision: str):
     return open_runtime(weights, runtime, device, precision)
+
+
+@functools.lru_cache(maxsize=2)
+def kept_finder(small_faces: bool) -> Finder:
+    return Finder(photo=True, small_faces=small_faces)
 
 
 def main() -> int:
@@ -115,13 +142,15 @@ def run_video(args: argparse.Namespace, views: list) -> int:
         raise
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
     timing = Timing()
-    segmenter = Segmenter(network, size, args.follow, args.smooth, timing, args.level)
+    finder = Finder(small_faces=args.small_faces) if args.find else None
+    settings = Settings(size, args.find_every)
+    rate = None if source.live else source.rate
+    segmenter = Segmenter(network, finder, settings, args.smooth, rate, timing)
     stream = Stream(source.name, source.rate, source.live)
 
     def look_for(view: str) -> None:
-        # To hide faces, the whole frame is looked at each time for those that come in, at the full size.
-        segmenter.check_whole_frame(1 if view == "blur-face" else CHECK_EVERY)
-        segmenter.set_size(args.size if view == "blur-face" else size)
+        # To hide faces, each frame is looked at for those that come in, and at the full size.
+        segmenter.settings = Settings(args.size, find_every=1) if view == "blur-face" else settings
 
     player = Player(views, args.threshold, stream, sinks, window, args.folder, timing, look_for)
     start = time.perf_counter()
@@ -188,6 +217,7 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
     network = open_network(args)
     if args.flip:
         network = with_flip(network)
+    finder = Finder(photo=True, small_faces=args.small_faces) if args.find else None
     timing = Timing()
     player = Player(views, args.threshold, SINGLE, [], window, args.folder, timing)
     failed = 0
@@ -195,7 +225,7 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
     try:
         for number, picture in enumerate(tqdm(pictures, unit=" pictures", disable=None if outputs else True)):
             try:
-                result = picture_result(picture, number, network, args, timing)
+                result = picture_result(picture, number, network, finder, args, timing)
                 if outputs:
                     drawn = player.draw(result)
                     with timing("write"):
@@ -217,12 +247,10 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
     return 1 if failed or player.failed else 0
 
 
-def picture_result(path: Path, number: int, network, args: argparse.Namespace, timing: Timing) -> Result:
+def picture_result(path: Path, number: int, network, finder, args, timing: Timing) -> Result:
     with timing("read"):
         image = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
-    with timing("network"):
-        probability = segment_picture(network, image, args.size, args.follow, args.level)
-    mask = to_mask(probability, Region(0, 0, image.shape[1], image.shape[0]), image.shape)
+    mask = segment_picture(network, finder, image, args.size, timing)
     return Result(Frame(image, number, time.perf_counter()), mask)
 
 

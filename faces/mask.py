@@ -49,6 +49,10 @@ class Region(NamedTuple):
         top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
         return Region(left, top, right, bottom)
 
+    def moved(self, x: int, y: int) -> Region:
+        """Return the region so much further to the right and down."""
+        return Region(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
     def union(self, other: Region) -> Region:
         """Return the smallest region that holds both."""
         return Region(

@@ -1,224 +1,206 @@
-"""From a frame to its mask: region, network, following, smoothing.
+"""From a frame to its mask: find the faces, look at each one closely, smooth what is seen.
 
-    segmenter = Segmenter(open_runtime("weights/linknet34.safetensors"))
-    for frame in frames:                    # of one video, HWC uint8 BGR
-        mask = segmenter(frame)
-    probability = segment_picture(runtime, picture)  # one picture by itself
+    segmenter = Segmenter(runtime, Finder(), Settings(size=224), smooth=0.7, rate=25)
+    for frame in frames:                                      # HWC uint8 BGR
+        mask = segmenter(frame)                               # see mask.py
 
-A runtime is any function from (N, 3, H, W) float32 normalised RGB to (N, 1, H, W) float32 logits.
+    mask = segment_picture(runtime, Finder(photo=True), picture, size=224)
+
+Between two runs of the finder each face is followed by its own mask.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
 
-from faces.follow import Follow, crop_about, is_closer
+from faces.crops import Crop, brighten, crop_about, in_crop, in_frame, steady, take, whole_frame
+from faces.finder import Finder, Found
+from faces.lookout import Beside, EveryNth
 from faces.mask import Mask, Region
-from faces.parts import FACE_LEVEL, Face, confirms, find_faces, iou, keep
-from faces.regions import paste, take, whole_frame
-from faces.smooth import Smooth
+from faces.parts import FACE_LEVEL, Canvas, bounds, nearest, touching
 from faces.timing import Timing
+from faces.tracks import Track, Tracks
 from utils import preprocess, sigmoid
 
 Runtime = Callable[[np.ndarray], np.ndarray]
-FAINT = 12  # of 255: what is less probable than this counts as nothing
-VALID = 30  # frames for which the verdict on what looks like a face from afar stands
-LOOKS = 2  # closer looks for such verdicts in one frame, at most
-FINER = 2  # times the network's size: how a frame is looked at in which no face is seen
-FULL = 0.65  # of a crop: no face fills more of a crop that was made for it
+CLOSE_UP = 0.1  # of the frame, what a face fills at least that the finder does not know as one ...
+STILL_CLOSE = 0.08  # ... and in the frames after that
+SHOWN = 0.1  # of its box, what the mask of a face that is in sight fills at least
+BATCH = 16  # crops that the network is given at once
+FIND_EVERY = 24  # frames: so the finder takes less than a fifth of the time
+TURNS = (0, 1, 3, 2)  # by so many quarters a photo is turned until a face is found: upside down is rarest
 
 
-class Verdict(NamedTuple):
-    """Whether what looks like a face from afar is one, and the frame until which this stands."""
+class Settings(NamedTuple):
+    """What may change from one frame to the next."""
 
-    box: Region
-    is_face: bool
-    until: int
-
-
-def to_mask(probability: np.ndarray, region: Region, shape: tuple) -> Mask:
-    """The probability of a region (HxW float32, 0..1) as the mask of a frame of `shape`."""
-    levels = (probability * 255 + 0.5).astype(np.uint8)
-    left, top, width, height = cv2.boundingRect((levels > FAINT).astype(np.uint8))
-    full = np.zeros(shape[:2], np.uint8)
-    if width == 0:
-        return Mask(full, Region(0, 0, 0, 0))
-    paste(levels, region, full)
-    x_scale, y_scale = region.width / levels.shape[1], region.height / levels.shape[0]
-    occupied = Region(  # one pixel of the network's more on each side, as resizing spreads that far
-        int(region.left + max(left - 1, 0) * x_scale),
-        int(region.top + max(top - 1, 0) * y_scale),
-        int(np.ceil(region.left + min(left + width + 1, levels.shape[1]) * x_scale)),
-        int(np.ceil(region.top + min(top + height + 1, levels.shape[0]) * y_scale)),
-    )
-    occupied = occupied.inside(shape[0], shape[1])
-    if not (occupied.width and occupied.height):  # all of it in the bars beside the frame
-        return Mask(full, Region(0, 0, 0, 0))
-    return Mask(full, occupied)
+    size: int = 224  # the longest side of the network's input, a multiple of 32
+    find_every: int = FIND_EVERY  # frames; beside a camera the finder runs when it has time, with 1 always
 
 
-def finer_frame(shape: tuple, size: int) -> tuple[Region, tuple[int, int]] | None:
-    """The whole frame, and FINER times the network's (height, width) for it; None where it shows no more."""
-    return whole_frame(shape[0], shape[1], FINER * size) if max(shape[:2]) > size else None
+DEFAULTS = Settings()
 
 
 class Segmenter:
-    """The masks of one stream of frames. Not for use by several threads at once."""
+    """The masks of one stream of frames. Not for use by several threads at once, but another thread may
+    replace the `settings`: that is heeded from the next frame on.
+    """
 
     def __init__(
         self,
         runtime: Runtime,
-        size: int = 256,
-        follow: bool = True,
+        finder: Finder | None,
+        settings: Settings = DEFAULTS,
         smooth: float = 0.0,
+        rate: float | None = 25.0,
         timing: Timing | None = None,
-        level: float = FACE_LEVEL,
     ):
-        """size: the longest side of the network's input. smooth: 0 (off) to below 1. level: see
-        faces.find_faces.
+        """finder: with None the network is given the whole frame each time. smooth: 0 (off) to below 1.
+        rate: frames/s of a file; None is a camera, beside which the finder runs in a thread of its own.
         """
         self.runtime = runtime
-        self.size = size
-        self.level = level
-        self.follow = Follow(size) if follow else None
-        self.smooth = Smooth(smooth)
+        self.settings = settings
+        self.rate = rate
         self.timing = timing or Timing()
-        self.shape: tuple | None = None  # of the last frame
+        self.tracks = Tracks(smooth)
+        self.close_up: Track | None = None  # a face that the finder does not see
+        self.lookout = None
+        if finder is not None:
+            self.lookout = Beside(finder) if rate is None else EveryNth(finder)
+        self.size = settings.size  # of the last frame
         self.count = 0  # of frames
-        self.looked_finer = -np.inf  # the frame in which a small face was looked for
-        self.verdicts: list[Verdict] = []
-
-    def check_whole_frame(self, every: int) -> None:
-        """While faces are followed, look at the whole frame after so many frames, for faces that come in."""
-        if self.follow is not None:
-            self.follow.check_every = every
-
-    def set_size(self, size: int) -> None:
-        """From the next frame on, the longest side of the network's input."""
-        self.size = size
-        if self.follow is not None:
-            self.follow.long_side = size
 
     def __call__(self, frame: np.ndarray) -> Mask:
-        """frame: HWC uint8 BGR. Raises whatever the runtime raises."""
-        if frame.shape != self.shape:  # streams may change it
-            self.shape, self.verdicts, self.looked_finer = frame.shape, [], -np.inf
-            self.smooth.reset()
-            if self.follow is not None:
-                self.follow.reset()
+        """Return the mask of the next frame, HWC uint8 BGR. Raises whatever the runtime raises."""
+        size, every = self.settings
+        now = time.perf_counter() if self.rate is None else self.count / self.rate
         self.count += 1
-        if self.follow is None:
-            region, size = whole_frame(*frame.shape[:2], self.size)
-            probability, image = self.look(frame, region, size)
-        else:
-            probability, image, region = self._followed(frame)
-        with self.timing("smooth"):
-            probability = self.smooth(probability, image, region)
-        with self.timing("mask"):
-            return to_mask(probability, region, frame.shape)
+        if self.lookout is not None:
+            with self.timing("find"):
+                self.lookout(frame, self.tracks, every, now)
+        return self.see(frame, size, now) if self.tracks else self.see_whole(frame, size, now)
 
-    def _followed(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Region]:
-        whole = whole_frame(*frame.shape[:2], self.size)
-        region, size = self.follow.next_region(frame.shape)
-        probability, image = self.look(frame, region, size)
-        faces = find_faces(probability, region, frame.shape, self.level)
-        if region == whole[0]:
-            faces = self._judged(frame, faces, whole)
-        elif not faces or sum(face.inside.mean() for face in faces) > FULL:
-            # The face left the crop, or it was none: look for faces in this same frame.
-            region = whole[0]
-            probability, image = self.look(frame, *whole)
-            faces = self._judged(frame, find_faces(probability, region, frame.shape, self.level), whole)
-        finer = None if faces else self._finer_frame_if_due(frame.shape)
-        if finer is not None:
-            self.looked_finer = self.count
-            region = finer[0]
-            probability, image = self.look(frame, *finer)
-            faces = find_faces(probability, region, frame.shape, self.level)
-            # One as large as this would have been seen before.
-            small = [f for f in faces if is_closer(crop_about(f.box, frame.shape, self.size), finer)]
-            faces = self._judged(frame, small, finer)
-        self.follow.update(faces, region, frame.shape)
-        if self.follow.is_due():
-            seen = find_faces(self.look(frame, *whole)[0], whole[0], frame.shape, self.level)
-            self.follow.check(self._judged(frame, seen, whole))
-        return keep(probability, faces), image, region
+    def see(self, frame: np.ndarray, size: int, now: float) -> Mask:
+        """Return the mask of the tracks' faces, and tell the tracks where these are now."""
+        self.close_up = None
+        for track in self.tracks:
+            before = track.crop if size == self.size else None
+            track.crop = steady(before, crop_about(track.box, frame.shape, size))
+        self.size = size
+        boxes = [track.box for track in self.tracks]
+        canvas = Canvas(frame.shape)
+        for track, (image, probability) in zip(
+            self.tracks, self.look(frame, [track.crop for track in self.tracks])
+        ):
+            box, *others = (in_crop(each, track.crop) for each in (track.box, *boxes))
+            levels = self.smoothed(track, touching(probability, box), image)
+            with self.timing("mask"):
+                own = nearest(levels, box, others)
+                inside = bounds(own, 127)
+                if np.count_nonzero(own > 127) > SHOWN * box.width * box.height:
+                    track.follow(in_frame(inside, track.crop), now)
+                if track.seen == now:
+                    canvas.add(track, levels, own)
+        self.tracks.end_lost(now)
+        return canvas.mask()
 
-    def _finer_frame_if_due(self, shape: tuple) -> tuple[Region, tuple[int, int]] | None:
-        """See `finer_frame`. As it costs four times as much as a look, it is due in the first frame without a
-        face, and then as often as the whole frame is looked at while faces are followed.
+    def see_whole(self, frame: np.ndarray, size: int, now: float) -> Mask:
+        """Return what the network sees of the whole frame. With a finder, which saw nothing there, it counts
+        only where it may be a face that is too close to be known as one.
         """
-        if self.count - self.looked_finer < self.follow.check_every:
-            return None
-        return finer_frame(shape, self.size)
+        canvas = Canvas(frame.shape)
+        crop = whole_frame(frame.shape, size)
+        ((image, probability),) = self.look(frame, [crop])
+        limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
+        if self.lookout is not None and (probability > FACE_LEVEL).mean() < limit:
+            self.close_up = None
+            return canvas.mask()
+        if self.close_up is None:
+            self.close_up = self.tracks.new(Found(crop.region, 0.0), now)
+        self.close_up.crop = crop
+        levels = self.smoothed(self.close_up, probability, image)
+        with self.timing("mask"):
+            self.close_up.box = in_frame(bounds(levels, 127), crop)
+            canvas.add(self.close_up, levels, levels)
+            return canvas.mask()
 
-    def _judged(self, frame: np.ndarray, faces: list[Face], whole: tuple) -> list[Face]:
-        """Those of the faces found in the whole frame that a closer look confirms, now or a moment ago."""
-        known = [verdict for verdict in self.verdicts if verdict.until > self.count]
-        # Those that a second look at this frame does not show again still stand.
-        self.verdicts = [old for old in known if not any(iou(old.box, face.box) > 0.5 for face in faces)]
-        looks, confirmed = 0, []
-        for face in faces:
-            crop = crop_about(face.box, frame.shape, self.size)
-            if not is_closer(crop, whole):
-                confirmed.append(face)
-                continue
-            verdict = next((old for old in known if iou(old.box, face.box) > 0.5), None)
-            if verdict is None and looks == LOOKS:  # its turn comes in the next frames
-                confirmed.append(face)
-                continue
-            if verdict is None:
-                looks += 1
-                seen = self.look(frame, *crop)[0]
-                is_face = confirms(seen, crop[0], face.box, frame.shape, self.level) is not None
-                verdict = Verdict(face.box, is_face, self.count + VALID)
-            self.verdicts.append(verdict._replace(box=face.box))
-            if verdict.is_face:
-                confirmed.append(face)
-        return confirmed
-
-    def look(self, frame: np.ndarray, region: Region, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The probability of a region, HxW float32, and its image as the network saw it, HWC uint8 RGB."""
+    def look(self, frame: np.ndarray, crops: list[Crop]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return each crop's image as the network saw it, HWC uint8 RGB, and the probability of face there,
+        HxW float32. Crops of one size go through the network together.
+        """
         with self.timing("prepare"):
-            image = cv2.cvtColor(take(frame, region, size), cv2.COLOR_BGR2RGB)
-            batch = preprocess(image)[None]
-        with self.timing("network"):
-            logits = self.runtime(batch)
-        return sigmoid(logits[0, 0]), image
+            images = [cv2.cvtColor(brighten(take(frame, crop)), cv2.COLOR_BGR2RGB) for crop in crops]
+        looks = {}
+        for size in sorted({crop.size for crop in crops}):
+            members = [index for index, crop in enumerate(crops) if crop.size == size]
+            for start in range(0, len(members), BATCH):
+                part = members[start : start + BATCH]
+                with self.timing("prepare"):
+                    batch = np.stack([preprocess(images[index]) for index in part])
+                with self.timing("network"):
+                    logits = self.runtime(batch)
+                looks.update({index: (images[index], sigmoid(each[0])) for index, each in zip(part, logits)})
+        return [looks[index] for index in range(len(crops))]
+
+    def smoothed(self, track: Track, probability: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """Return the probability smoothed over time, HxW uint8, 0 to 255."""
+        with self.timing("smooth"):
+            probability = track.smooth(probability, image, track.crop)
+        return (probability * 255 + 0.5).astype(np.uint8)
 
 
 def segment_picture(
-    runtime: Runtime, picture: np.ndarray, size: int = 256, closer: bool = True, level: float = FACE_LEVEL
-) -> np.ndarray:
-    """The probability of face, HxW float32, 0..1, of one picture, HWC uint8 BGR.
+    runtime: Runtime,
+    finder: Finder | None,
+    picture: np.ndarray,
+    size: int = 224,
+    timing: Timing | None = None,
+) -> Mask:
+    """Return the mask of one picture, HWC uint8 BGR; its faces are numbered from the surest one.
 
-    closer: look once more, in a crop, at each face that is small in the picture; what is none from nearby,
-    specks, and what reaches the probability `level` nowhere are left out. Where no face is seen, the picture
-    is looked at once more at twice the size.
+    finder: with None the network is given the whole picture. A picture in which no face is found is turned by
+    a quarter, as one that a telephone held upright may be, and so on.
     """
-    segmenter = Segmenter(runtime, size)
-    whole = whole_frame(*picture.shape[:2], size)
-    full = np.zeros(picture.shape[:2], np.float32)
-    if not closer:
-        paste(segmenter.look(picture, *whole)[0], whole[0], full)
-        return full
-    for frame in filter(None, (whole, finer_frame(picture.shape, size))):
-        probability, _ = segmenter.look(picture, *frame)
-        for face in find_faces(probability, frame[0], picture.shape, level):
-            seen, region = probability, frame[0]
-            crop = crop_about(face.box, picture.shape, size)
-            if is_closer(crop, frame):
-                seen, region = segmenter.look(picture, *crop)[0], crop[0]
-                face = confirms(seen, region, face.box, picture.shape, level)
-            elif frame != whole:  # a face as large as this would have been seen before
-                continue
-            if face is not None:
-                one = np.zeros_like(full)
-                paste(keep(seen, [face]), region, one)
-                np.maximum(full, one, out=full)
-        if full.any():
-            break
-    return full
+    segmenter = Segmenter(runtime, finder, Settings(size), timing=timing)
+    if finder is None:
+        return segmenter.see_whole(picture, size, 0.0)
+    with segmenter.timing("find"):
+        turns, found = find_turned(finder, picture)
+    segmenter.tracks.found(found, 0.0)
+    turned = np.ascontiguousarray(np.rot90(picture, turns))
+    mask = segmenter.see(turned, size, 0.0) if found else segmenter.see_whole(turned, size, 0.0)
+    return turned_back(mask, turns)
+
+
+def find_turned(finder: Finder, picture: np.ndarray) -> tuple[int, list[Found]]:
+    """Return by how many quarters a picture is turned, as by numpy.rot90, to find faces; and these."""
+    for turns in TURNS:
+        found = finder(np.ascontiguousarray(np.rot90(picture, turns)))
+        if found:
+            return turns, found
+    return 0, []
+
+
+def turned_back(mask: Mask, turns: int) -> Mask:
+    """Return the mask of a picture from that of the picture turned by so many quarters."""
+    for _ in range(turns):
+        width = mask.probability.shape[0]  # of the picture that is turned once less
+        faces = [
+            face._replace(
+                box=_quarter_back(face.box, width),
+                region=_quarter_back(face.region, width),
+                mask=np.rot90(face.mask, -1),
+            )
+            for face in mask.faces
+        ]
+        probability = np.ascontiguousarray(np.rot90(mask.probability, -1))
+        mask = Mask(probability, _quarter_back(mask.region, width), tuple(faces))
+    return mask
+
+
+def _quarter_back(region: Region, width: int) -> Region:
+    return Region(width - region.bottom, region.left, width - region.top, region.right)

@@ -1,8 +1,8 @@
 """Temporal smoothing of masks that follows motion.
 
     smooth = Smooth(0.5)
-    for image, region in ...:
-        probability = smooth(probability, image, region)
+    for image, crop in ...:
+        probability = smooth(probability, image, crop)
 
 A network that judges each frame alone lets the mask's edge flicker. Here each mask is blended with the one
 before, moved along by the optical flow between the two images (DIS: Kroeger et al., "Fast Optical Flow using
@@ -17,15 +17,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from faces.mask import Region
-from faces.regions import between
+from faces.crops import Crop, between
 
 CHANGE = 10.0  # grey levels of difference at which the old mask's weight has fallen to 37%
 NEIGHBOURS = 5  # pixels over which the difference is averaged, so that camera noise does not count as change
 
 
 class Smooth:
-    """Remembers one mask and its image. One for each stream of frames."""
+    """Remembers one mask and its image. One for each face."""
 
     def __init__(self, strength: float):
         """strength: 0 (off) to below 1: the weight of the mask before, where nothing changed."""
@@ -34,17 +33,13 @@ class Smooth:
         self.strength = strength
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self.flow.setFinestScale(1)  # the preset's 2 is too coarse for images as small as these
-        self.reset()
+        self.before = None  # (probability, half-size grey image, crop)
 
-    def reset(self) -> None:
-        """Forget the mask: the next one is passed on as it is."""
-        self.before = None  # (probability, half-size grey image, region)
+    def __call__(self, probability: np.ndarray, image: np.ndarray, crop: Crop) -> np.ndarray:
+        """Return the smoothed probability, HxW float32, 0..1.
 
-    def __call__(self, probability: np.ndarray, image: np.ndarray, region: Region) -> np.ndarray:
-        """The smoothed probability, HxW float32, 0..1.
-
-        probability: HxW float32. image: what the network saw, HxWx3 uint8 RGB. region: where in the frame
-        it lies; it may be another one, and of another size, than the one before.
+        probability: HxW float32. image: what the network saw, HxWx3 uint8 RGB. crop: where in the frame it
+        lies; it may be another one, and of another size, than the one before.
         """
         if not self.strength:
             return probability
@@ -52,23 +47,20 @@ class Smooth:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         grey = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         if self.before is not None:
-            old_mask, weight = self._moved(grey, region, (height, width))
+            old_mask, weight = self._moved(grey, crop)
             old_mask -= probability
             old_mask *= weight
             probability = probability + old_mask
-        self.before = probability, grey, region
+        self.before = probability, grey, crop
         return probability
 
-    def _moved(
-        self, grey: np.ndarray, region: Region, size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The old mask moved to where its image is now, and its weight, both HxW float32 of `size`."""
-        mask, old_grey, old_region = self.before
-        if old_region != region or mask.shape != size:
-            matrix = between(old_region, mask.shape, region, size)
-            mask = _warp(mask, matrix, size)
-            matrix = between(old_region, old_grey.shape, region, grey.shape)
-            old_grey = _warp(old_grey, matrix, grey.shape)
+    def _moved(self, grey: np.ndarray, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+        """Return the old mask moved to where its image is now, and its weight, both HxW float32."""
+        mask, old_grey, old = self.before
+        height, width = crop.size
+        if old != crop:
+            mask = _warp(mask, between(old, old.size, crop, crop.size), crop.size)
+            old_grey = _warp(old_grey, between(old, old_grey.shape, crop, grey.shape), grey.shape)
         flow = self.flow.calc(grey, old_grey, None)  # from a place now to the same thing's place before
         places = _grid(*grey.shape) + flow
         moved_grey = cv2.remap(old_grey, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -76,7 +68,6 @@ class Smooth:
         difference = cv2.blur(difference, (NEIGHBOURS, NEIGHBOURS))
         weight = self.strength * np.exp(-((difference / CHANGE) ** 2))
 
-        height, width = size
         places = cv2.resize(flow, (width, height)) * (width / grey.shape[1]) + _grid(height, width)
         moved_mask = cv2.remap(mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return moved_mask, cv2.resize(weight, (width, height))
@@ -89,5 +80,5 @@ def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.nd
 
 
 def _grid(height: int, width: int) -> np.ndarray:
-    """HxWx2 float32: each pixel's own (x, y)."""
+    """Return HxWx2 float32: each pixel's own (x, y)."""
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from faces.parts import FACE_LEVEL
+from faces.segmenter import FIND_EVERY
 from media.views import VIEWS
 from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES
 from runtimes.weights import default_weights, trained_size
@@ -46,7 +46,14 @@ def make_parser() -> Parser:
         help="longest side of the network's input (default: as the weights were trained; "
         "a camera's may be smaller on a slow processor)",
     )
-    add("--no-follow", dest="follow", action="store_false", help="always give the network the whole frame")
+    add("--no-find", dest="find", action="store_false", help="give the network the whole frame, as one face")
+    add(
+        "--find-every",
+        type=whole(1),
+        default=FIND_EVERY,
+        help="look for new faces in every so-many-th frame of a file (default: %(default)s)",
+    )
+    add("--small-faces", action="store_true", help="look for faces in all parts of large pictures; slower")
     add("--no-flip", dest="flip", action="store_false", help="do not look at pictures in the mirror as well")
     add(
         "--smooth",
@@ -72,5 +79,4 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     args.size_chosen = args.size is not None
     if args.size is None:
         args.size = trained_size(args.weights)
-    args.level = min(args.threshold, FACE_LEVEL)  # a lower threshold is there to find more faces
     return args

@@ -5,11 +5,16 @@ With them the right mask of every frame is known without any weights.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
+from faces.finder import Found
+from faces.mask import Region
 from utils import MEAN, STD
 
+ROOT = Path(__file__).resolve().parent.parent
 RED = (20, 20, 230)  # BGR
 
 
@@ -21,6 +26,59 @@ def red_runtime(batch: np.ndarray) -> np.ndarray:
 
 
 red_runtime.name = "red on CPU"
+
+
+class RedFinder:
+    """A finder (see faces/finder.py) that knows red faces, each surer the larger it is."""
+
+    def __init__(self, photo: bool = False, small_faces: bool = False):
+        self.calls = 0
+
+    def __call__(self, frame: np.ndarray) -> list[Found]:
+        self.calls += 1
+        blue, green, red = (channel.astype(int) for channel in cv2.split(frame))
+        is_red = (red - np.maximum(blue, green) > 105).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(is_red)
+        parts = [part for part in stats[1:].tolist() if part[4] > 60]
+        boxes = [Region(left, top, left + width, top + height) for left, top, width, height, _ in parts]
+        faces = [Found(box, 1 - 1 / box.height) for box in boxes]
+        return sorted(faces, key=lambda face: -face.confidence)
+
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        return frame.copy()
+
+    def find(self, frame: np.ndarray, shape: tuple) -> list[Found]:
+        assert frame.shape == shape
+        return self(frame)
+
+
+def portrait() -> tuple[np.ndarray, Region]:
+    """The portrait, 512x512 BGR, and the box of its face from brow to chin."""
+    return cv2.imread(str(ROOT / "docs" / "portrait.png")), Region(179, 68, 270, 178)
+
+
+def paste_portraits(
+    size: tuple[int, int], places: list[tuple[int, int, int]]
+) -> tuple[np.ndarray, list[Region]]:
+    """A scene of this (height, width) with the portrait's head in some places, and the boxes of the faces.
+
+    places: (x, y) of the corner and the side in pixels of each; a negative side stands on its head. What lies
+    outside the scene is cut off.
+    """
+    image, box = portrait()
+    head, box = image[:300, 80:380], box.moved(-80, 0)  # 300x300
+    frame, boxes = background(*size), []
+    for x, y, side in places:
+        scale = abs(side) / 300
+        small = cv2.resize(head, (abs(side), abs(side)), interpolation=cv2.INTER_AREA)
+        face = Region(*(round(value * scale) for value in box))
+        if side < 0:
+            small = cv2.rotate(small, cv2.ROTATE_180)
+            face = Region(-side - face.right, -side - face.bottom, -side - face.left, -side - face.top)
+        place = Region(x, y, x + abs(side), y + abs(side)).inside(*size)
+        frame[place.rows, place.columns] = small[place.moved(-x, -y).rows, place.moved(-x, -y).columns]
+        boxes.append(face.moved(x, y).inside(*size))
+    return frame, boxes
 
 
 def left_quarter(batch: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from faces.segmenter import Segmenter
+from faces.finder import Finder
+from faces.segmenter import Segmenter, Settings
 from media.sample import FRAMES, PORTRAIT, RATE, Sample
 from media.views import parse_view
 from runtimes.choose import DEVICES, open_runtime
@@ -49,7 +50,8 @@ def main() -> None:
 
 def draw(weights: str, device: str) -> list:
     """Every fourth frame of the sample, as PIL pictures."""
-    segmenter = Segmenter(open_runtime(weights, device=device), trained_size(weights), smooth=0.7)
+    settings = Settings(trained_size(weights))
+    segmenter = Segmenter(open_runtime(weights, device=device), Finder(), settings, smooth=0.7)
     view = parse_view("overlay")
     sample, pictures = Sample(), []
     for index in range(FRAMES):

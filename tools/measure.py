@@ -1,8 +1,13 @@
-"""What following and smoothing gain, measured on photos with known masks.
+"""What finding, following and smoothing gain, measured on photos with known faces.
 
+    python -m tools.measure --scenes DIR [--weights W]
     python -m tools.measure --data DIR [--weights W] [--photos 60] [--clips 8]
 
-DIR is what `evaluate.py --data` takes; its test part is used. Two tables are printed:
+Scenes: whole photographs in DIR/images, and DIR/faces.json with {NAME: {"size": [width, height], "faces":
+[[x, y, width, height], ...], "maybe": [...]}}. A face is found if a quarter of its box is marked. Stray is
+what is marked outside all boxes, those of `maybe` too, enlarged by 0.45 of their height above, 0.35 beside.
+
+DIR of --data is what `evaluate.py --data` takes; its test part is used. Two tables are printed:
 
 Small faces: each photo is pasted, small, into a 1280x720 frame. IoU with the network on the whole frame
 alone, following (the sixth frame of a still camera), and by itself as one picture.
@@ -15,16 +20,20 @@ many frames the mask lags behind the truth.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 from dataset import open_dataset
-from faces.segmenter import Segmenter, segment_picture
+from faces.finder import Finder
+from faces.segmenter import Segmenter, Settings, segment_picture
 from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.augment import resize_mask
-from utils import FACE, NOT_JUDGED, Parser, UserError, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, run, whole
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
@@ -32,7 +41,44 @@ SHRINK = 1.7  # the path's zoom is made for a portrait in which the face is smal
 NOISE = 5.0  # grey levels, standard deviation of the camera's noise
 STRENGTHS = (0.0, 0.5, 0.7, 0.85)
 LENGTH = 60  # frames of a clip
+BANDS = {"over 20%": 0.2, "10 to 20%": 0.1, "5 to 10%": 0.05, "under 5%": 0.0}  # of the longer side, at least
 SPEED = 2  # steps of the path from one frame to the next: twice as fast as the sample
+
+
+def score_scene(marked: np.ndarray, scene: dict) -> tuple[list[tuple[str, bool]], float]:
+    """Return (band, whether it was found) of each face of a scene, and what part of the picture is stray.
+
+    marked: HxW bool. scene: as in faces.json.
+    """
+    width, height = scene["size"]
+    marked = cv2.resize(marked.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    stray = marked.copy()
+    for x, y, w, h in scene["faces"] + scene["maybe"]:
+        top, left = max(0, int(y - 0.45 * h)), max(0, int(x - 0.35 * w))
+        stray[top : int(y + 1.35 * h) + 1, left : int(x + 1.35 * w) + 1] = False
+    faces = []
+    for x, y, w, h in scene["faces"]:
+        band = next(band for band, least in BANDS.items() if h / max(width, height) >= least)
+        faces.append((band, marked[max(y, 0) : y + h, max(x, 0) : x + w].mean() >= 0.25))
+    return faces, float(stray.mean())
+
+
+def print_scenes(runtime, size: int, folder: Path) -> None:
+    """Print how many faces of whole photographs are found, and how much is stray."""
+    finder, network = Finder(photo=True), with_flip(runtime)
+    faces, strays = [], {}
+    for name, scene in json.loads((folder / "faces.json").read_text()).items():
+        picture = cv2.cvtColor(read_image(folder / "images" / name), cv2.COLOR_RGB2BGR)
+        found, strays[name] = score_scene(
+            segment_picture(network, finder, picture, size).probability > 127, scene
+        )
+        faces += found
+    print(f"{'height of the face':<20} {'faces':>7} {'found':>7}   of them, %")
+    for band in [*BANDS, "all"]:
+        hits = [hit for name, hit in faces if band in (name, "all")]
+        print(f"{band:<20} {len(hits):7} {sum(hits):7} {100 * np.mean(hits or [0]):12.1f}")
+    mean, most = 100 * np.mean(list(strays.values())), max(strays, key=strays.get)
+    print(f"stray: {mean:.4f} % of the pictures on average, {100 * strays[most]:.3f} % of {most}")
 
 
 def paste_photo(
@@ -74,14 +120,14 @@ def iou(probability: np.ndarray, truth: np.ndarray) -> float:
 def small_faces(runtime, size: int, pairs: list, side: int) -> list[float]:
     """Mean IoU of the whole frame alone, of following, and of a single picture."""
     rng = np.random.default_rng(side)
-    scores = []
+    finder, network, scores = Finder(photo=True), with_flip(runtime), []
     for image, mask in pairs:
         frame, truth = paste_photo(image, mask, side, rng)
-        whole = Segmenter(runtime, size, follow=False)(frame).probability
-        follow = Segmenter(runtime, size)
+        whole = Segmenter(runtime, None, Settings(size))(frame).probability
+        follow = Segmenter(runtime, Finder(), Settings(size))
         for _ in range(6):
             followed = follow(add_noise(frame, rng)).probability
-        picture = segment_picture(with_flip(runtime), frame, size)  # as infer.py does
+        picture = segment_picture(network, finder, frame, size).probability  # as infer.py does
         scores.append([iou(whole, truth), iou(followed, truth), iou(picture, truth)])
     return np.mean(scores, axis=0).tolist()
 
@@ -140,7 +186,7 @@ def smoothing(runtime, size: int, pairs: list, strength: float) -> list[float]:
 
 
 def masks_of(frames: list[np.ndarray], runtime, size: int, strength: float) -> list[np.ndarray]:
-    segmenter = Segmenter(runtime, size, smooth=strength)
+    segmenter = Segmenter(runtime, Finder(), Settings(size), smooth=strength)
     return [segmenter(frame).probability for frame in frames]
 
 
@@ -156,10 +202,26 @@ def evenly(pairs, count: int) -> list:
     return found
 
 
+def print_photos(runtime, size: int, pairs, photos: int, clips: int) -> None:
+    """Print what following and smoothing gain on photos with masks."""
+    print(f"{'photo in 1280x720':<20} {'whole frame':>12} {'following':>12} {'one picture':>12}   (IoU, %)")
+    chosen = evenly(pairs, photos)
+    for side in SIDES:
+        scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, chosen, side))
+        print(f"{side:>4} pixels          {scores}", flush=True)
+    print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
+    chosen = evenly(pairs, clips)
+    for strength in STRENGTHS:
+        fit, change, delay, still = smoothing(runtime, size, chosen, strength)
+        print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
+
+
 def make_parser() -> Parser:
-    parser = Parser("Measure what following and smoothing gain.")
+    parser = Parser("Measure what finding, following and smoothing gain.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--scenes", help="a folder of whole photographs and the boxes of their faces")
+    what.add_argument("--data", help="as for evaluate.py")
     add = parser.add_argument
-    add("--data", required=True, help="as for evaluate.py")
     add("--weights", default=default_weights(), help="default: the repository's")
     add("--photos", type=whole(1), default=60, help="for the small faces (default: %(default)s)")
     add("--clips", type=whole(1), default=8, help="for the smoothing (default: %(default)s)")
@@ -168,19 +230,13 @@ def make_parser() -> Parser:
 
 def main() -> None:
     args = make_parser().parse_args()
+    pairs = open_dataset(args.data, "test") if args.data else None
     runtime, size = open_runtime(args.weights), trained_size(args.weights)
-    pairs = open_dataset(args.data, "test")
     print(f"{runtime.name}, {args.weights}\n")
-    print(f"{'photo in 1280x720':<20} {'whole frame':>12} {'following':>12} {'one picture':>12}   (IoU, %)")
-    photos = evenly(pairs, args.photos)
-    for side in SIDES:
-        scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, photos, side))
-        print(f"{side:>4} pixels          {scores}", flush=True)
-    print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
-    clips = evenly(pairs, args.clips)
-    for strength in STRENGTHS:
-        fit, change, delay, still = smoothing(runtime, size, clips, strength)
-        print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
+    if pairs is None:
+        print_scenes(runtime, size, Path(args.scenes))
+    else:
+        print_photos(runtime, size, pairs, args.photos, args.clips)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scenes import background
 
+from faces.crops import Crop
 from faces.mask import Region
 from faces.smooth import Smooth
 
-REGION = Region(0, 0, 256, 192)
+WHOLE = Crop(Region(0, 0, 256, 192), (192, 256))
 
 
 def textured(x: float, y: float, scene: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +40,7 @@ def test_zero_is_off_and_bad_strengths_are_refused():
     probability = np.random.default_rng(0).random((192, 256), dtype=np.float32)
     image = np.zeros((192, 256, 3), np.uint8)
     off = Smooth(0)
-    assert off(probability, image, REGION) is probability and off(probability, image, REGION) is probability
+    assert off(probability, image, WHOLE) is probability and off(probability, image, WHOLE) is probability
     for strength in (-0.1, 1, 1.5):
         with pytest.raises(ValueError, match="smoothing"):
             Smooth(strength)
@@ -56,7 +57,7 @@ def test_flicker_falls(world, speed):
         image = np.clip(noisy(image, rng, 4), 0, 255).astype(np.uint8)
         edge = cv2.GaussianBlur(noisy(np.zeros_like(truth), rng, 3).astype(np.float32), (0, 0), 2)
         raw = np.clip(0.8 * cv2.GaussianBlur(truth, (0, 0), 2) + edge, 0, 1).astype(np.float32)
-        smoothed = smooth(raw, image, REGION)
+        smoothed = smooth(raw, image, WHOLE)
         if before is not None:
             change, face = truth - before[0], truth > 0.9
             flicker["raw"].append(np.sqrt(np.mean((raw - before[1] - change)[face] ** 2)))
@@ -72,7 +73,7 @@ def test_a_moving_mask_does_not_lag(world):
     for step in range(25):
         image, truth = textured(60 + 4 * step, 90 + 5 * np.sin(step / 3), *world)
         image = np.clip(noisy(image, rng, 4), 0, 255).astype(np.uint8)
-        smoothed = smooth(truth, image, REGION)
+        smoothed = smooth(truth, image, WHOLE)
         lags.append(np.nonzero(truth > 0.5)[1].mean() - np.nonzero(smoothed > 0.5)[1].mean())
     # An average without regard to motion would trail by 0.6 / 0.4 = 1.5 frames: 6 pixels.
     assert abs(np.mean(lags[5:])) < 0.4
@@ -82,13 +83,13 @@ def test_nothing_stays_where_the_face_was(world):
     smooth = Smooth(0.7)
     for _ in range(5):
         image, truth = textured(60, 90, *world)
-        smooth(truth, image, REGION)
+        smooth(truth, image, WHOLE)
     image, truth = textured(190, 90, *world)  # further than any flow can follow
-    smoothed = smooth(truth, image, REGION)
+    smoothed = smooth(truth, image, WHOLE)
     assert smoothed[:, :100].mean() < 0.15 * truth[:, 156:].mean()
     assert smoothed[truth > 0.9].mean() > 0.8
-    smoothed = smooth(truth, image, REGION)
-    smoothed = smooth(truth, image, REGION)
+    smoothed = smooth(truth, image, WHOLE)
+    smoothed = smooth(truth, image, WHOLE)
     assert np.abs(smoothed - truth)[:, :100].mean() < 0.01
 
 
@@ -96,8 +97,8 @@ def test_a_face_that_vanishes_vanishes(world):
     smooth = Smooth(0.8)
     image, truth = textured(128, 90, *world)
     for _ in range(5):
-        smooth(truth, image, REGION)
-    smoothed = smooth(np.zeros_like(truth), world[0], REGION)
+        smooth(truth, image, WHOLE)
+    smoothed = smooth(np.zeros_like(truth), world[0], WHOLE)
     assert smoothed[truth > 0.9].mean() < 0.2
 
 
@@ -106,8 +107,8 @@ def test_another_crop_of_the_same_scene_keeps_the_mask_in_place(world):
     frame, truth = textured(128, 96, scene, face)
     smooth = Smooth(0.7)
     for _ in range(3):
-        smooth(truth, frame, REGION)
-    crop = Region(64, 48, 192, 144)
+        smooth(truth, frame, WHOLE)
+    crop = Crop(Region(64, 48, 192, 144), (192, 256))
 
     def cut(array):
         return cv2.resize(array[48:144, 64:192], (256, 192), interpolation=cv2.INTER_LINEAR)
@@ -117,14 +118,8 @@ def test_another_crop_of_the_same_scene_keeps_the_mask_in_place(world):
     assert np.corrcoef(smoothed.ravel(), old.ravel())[0, 1] > 0.95
     assert 0.3 < smoothed[old > 0.9].mean() <= 0.7
     other_size = smooth(
-        np.zeros((256, 192), np.float32), np.zeros((256, 192, 3), np.uint8), Region(0, 0, 192, 256)
+        np.zeros((256, 192), np.float32),
+        np.zeros((256, 192, 3), np.uint8),
+        Crop(Region(0, 0, 192, 256), (256, 192)),
     )
     assert other_size.shape == (256, 192)
-
-
-def test_reset_forgets(world):
-    smooth = Smooth(0.9)
-    image, truth = textured(128, 96, *world)
-    smooth(truth, image, REGION)
-    smooth.reset()
-    assert not smooth(np.zeros_like(truth), image, REGION).any()

@@ -1,0 +1,115 @@
+"""When the finder runs: python -m pytest tests/faces/test_lookout.py"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from scenes import RedFinder, background, draw_face
+
+from faces.lookout import Beside, Cuts, EveryNth
+from faces.tracks import Tracks
+
+
+def with_face(x: float = 200, seed: int = 0) -> np.ndarray:
+    frame = background(240, 320, seed)
+    draw_face(frame, (x, 120), 40)
+    return frame
+
+
+def test_a_cut_is_told_from_movement_light_and_noise():
+    is_cut, rng = Cuts(), np.random.default_rng(0)
+    assert is_cut(with_face())
+    for step in range(10):
+        frame = np.roll(with_face(100 + 5 * step), 6 * step, axis=1)
+        noisy = np.clip(frame * (1 - 0.04 * step) + rng.normal(0, 8, frame.shape), 0, 255)
+        assert not is_cut(noisy.astype(np.uint8))
+    assert is_cut(with_face(seed=1)) and is_cut(with_face(seed=2)[:-8]) and not is_cut(with_face(seed=2)[:-8])
+
+
+def test_the_finder_runs_every_nth_frame_and_sooner_without_a_face():
+    finder, tracks = RedFinder(), Tracks()
+    lookout, calls = EveryNth(finder), []
+    for index in range(20):
+        lookout(with_face(), tracks, 6, index / 25)
+        tracks[0].follow(tracks[0].box, index / 25)
+        tracks.end_lost(index / 25)
+        calls.append(finder.calls)
+    assert np.flatnonzero(np.diff(calls, prepend=0)).tolist() == [0, 6, 12, 18]
+    finder, tracks = RedFinder(), Tracks()
+    lookout = EveryNth(finder)
+    for index in range(7):
+        lookout(background(240, 320), tracks, 6, index / 25)
+    assert finder.calls == 4  # every second
+
+
+def test_at_a_cut_the_finder_runs_and_the_faces_are_others():
+    finder, tracks = RedFinder(), Tracks()
+    lookout = EveryNth(finder)
+    for index, seed in enumerate((0, 0, 1, 1)):
+        lookout(with_face(seed=seed), tracks, 100, index / 25)
+        tracks.end_lost(index / 25)
+        tracks.all_seen = True
+        assert [track.number for track in tracks] == [1 + seed]
+    assert finder.calls == 2
+
+
+class SlowFinder(RedFinder):
+    """Waits until it may go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def find(self, frame: np.ndarray, shape: tuple) -> list:
+        assert self.go_on.wait(10)
+        return super().find(frame, shape)
+
+
+def until(condition, seconds: float = 10) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
+def test_a_camera_does_not_wait_for_the_finder():
+    finder, tracks = SlowFinder(), Tracks()
+    lookout = Beside(finder)
+    frame = with_face(150)
+    for index in range(5):
+        lookout(frame, tracks, 24, index / 25)
+        frame[:] = with_face(150)  # what was handed over may be drawn into
+        assert not tracks
+    finder.go_on.set()
+    until(lookout.pending[0].done)
+    lookout(with_face(150), tracks, 24, 0.3)
+    assert [track.box.centre[0] for track in tracks] == [pytest.approx(150, abs=1)]
+    assert lookout.pending is None  # it rests for twice as long as it worked
+    lookout(with_face(150), tracks, 24, 0.8)
+    assert lookout.pending is None
+    lookout(with_face(150), tracks, 24, 0.95)
+    assert lookout.pending is not None
+
+
+def test_to_hide_faces_a_cameras_finder_never_rests():
+    finder, tracks = RedFinder(), Tracks()
+    lookout = Beside(finder)
+    for index in range(4):
+        lookout(with_face(), tracks, 1, index / 25)
+        until(lookout.pending[0].done)
+    assert finder.calls == 4
+
+
+def test_what_goes_wrong_in_the_finder_is_raised_in_the_next_frame():
+    class Broken(RedFinder):
+        def find(self, frame, shape):
+            raise RuntimeError("no memory")
+
+    lookout, tracks = Beside(Broken()), Tracks()
+    lookout(with_face(), tracks, 24, 0.0)
+    until(lookout.pending[0].done)
+    with pytest.raises(RuntimeError, match="no memory"):
+        lookout(with_face(), tracks, 24, 0.1)
