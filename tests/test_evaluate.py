@@ -20,7 +20,7 @@ from training.sheet import contact_sheet
 ROOT = Path(__file__).parent.parent
 KEYS = [
     *("images", "iou_mean", "iou_p10", "iou_all", "dice", "precision", "recall", "boundary_iou"),
-    *("threshold", "size", "seconds", "weights", "data", "flip"),
+    *("threshold", "size", "seconds", "weights", "data", "flip", "as_infer"),
 ]
 
 

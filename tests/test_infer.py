@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import ended
-from scenes import background, draw_face, iou, left_quarter, red_runtime
+from scenes import RedFinder, background, draw_face, iou, left_quarter, red_runtime
 from test_player import FakeWindow
 from test_sources import FakeCapture, stream  # noqa: F401, a fixture
 
@@ -30,10 +30,11 @@ GREEN = ("--color", "0,255,0", "--alpha", "1")
 
 @pytest.fixture(autouse=True)
 def red_world(monkeypatch, tmp_path):
-    """The current folder is empty, there is no display, and the network knows red faces."""
+    """The current folder is empty, there is no display, and finder and network know red faces."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(infer, "open_network", lambda args: red_runtime)
+    monkeypatch.setattr(infer, "Finder", RedFinder)
     monkeypatch.setattr(infer.signal, "signal", lambda *how: None)
 
 
@@ -201,7 +202,14 @@ def test_an_empty_option_is_refused(option, capsys):
 
 @pytest.mark.parametrize(
     "args",
-    [["--size", "100"], ["--threshold", "0"], ["--smooth", "1"], ["--stride", "0"], ["--max-frames", "0"]],
+    [
+        ["--size", "100"],
+        ["--threshold", "0"],
+        ["--smooth", "1"],
+        ["--stride", "0"],
+        ["--max-frames", "0"],
+        ["--find-every", "0"],
+    ],
 )
 def test_options_out_of_range(args, capsys):
     assert run(*args) == 2
@@ -274,7 +282,7 @@ def test_a_slow_processor_sees_a_camera_smaller(source, options, wanted, monkeyp
         monkeypatch.setattr(infer, "open_video", sources.open_video)
     monkeypatch.setattr(infer, "open_network", lambda args: seen)
     monkeypatch.setattr(infer, "live_size", lambda runtime, size: (64, 0.3))
-    assert run("--source", source, "--no-follow", "--output", "o.mp4", "--max-frames", "3", *options) == 0
+    assert run("--source", source, "--no-find", "--output", "o.mp4", "--max-frames", "3", *options) == 0
     assert set(sizes) == {wanted}
     told = "300 ms at 224 pixels here: taking 64" in capsys.readouterr().err
     assert told == (wanted == 64)
@@ -304,26 +312,38 @@ def test_a_stream_as_camera(stream, monkeypatch, capsys):  # noqa: F811, the imp
     assert "cannot be opened: check the address" in capsys.readouterr().err
 
 
+def watch_settings(monkeypatch) -> list:
+    """Return the list of (size, find_every) that the segmenter is given."""
+    seen = []
+
+    class Watched(infer.Segmenter):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "settings":
+                seen.append(tuple(value))
+            super().__setattr__(name, value)
+
+    monkeypatch.setattr(infer, "Segmenter", Watched)
+    return seen
+
+
 @pytest.mark.parametrize(
     "view, keys, wanted",
-    [("overlay", "", [15]), ("blur-face", "", [1]), ("overlay", "vvvv", [15, 15, 15, 1, 15])],
+    [("overlay", "", [24]), ("blur-face", "", [1]), ("overlay", "vvvv", [24, 24, 24, 1, 24])],
 )
-def test_to_hide_faces_the_whole_frame_is_looked_at_each_time(monkeypatch, view, keys, wanted):
-    intervals = []
+def test_to_hide_faces_each_frame_is_looked_at(monkeypatch, view, keys, wanted):
+    settings = watch_settings(monkeypatch)
     monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow(keys + "." * 3 + "q"))
-    monkeypatch.setattr(infer.Segmenter, "check_whole_frame", lambda self, every: intervals.append(every))
     assert run("--source", "sample", "--view", view) == 0
-    assert intervals == wanted
+    assert [find_every for _, find_every in settings[1:]] == wanted
 
 
 def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
-    sizes = []
+    settings = watch_settings(monkeypatch)
     camera_of([background(48, 64, seed) for seed in range(60)], monkeypatch)
     monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow("....vvv" + "." * 3 + "q"))
     monkeypatch.setattr(infer, "live_size", lambda runtime, size: (64, 0.3))
-    monkeypatch.setattr(infer.Segmenter, "set_size", lambda self, size: sizes.append(size))
     assert run("--source", "0") == 0
-    assert sizes[0] == 64 and sizes[-1] == 224
+    assert settings[0] == (64, 24) and settings[-1] == (224, 1)
 
 
 @pytest.mark.parametrize("source", ["sample", "in.png"])
@@ -359,7 +379,10 @@ def test_ctrl_c_does_not_stop_the_finishing_of_a_recording(monkeypatch):
 def test_pictures_are_looked_at_in_the_mirror_too(options, both, monkeypatch):
     monkeypatch.setattr(infer, "open_network", lambda args: left_quarter)
     write_image("a.png", background(64, 64))
-    assert run("--source", "a.png", "--output", "m.png", "--view", "mask", "--size", "64", *options) == 0
+    assert (
+        run("--source", "a.png", "--output", "m.png", "--view", "mask", "--size", "64", "--no-find", *options)
+        == 0
+    )
     mask = read_image("m.png")[32] > 127
     assert mask[:16].all() and not mask[16:48].any() and mask[48:].all() == both
 
@@ -367,18 +390,24 @@ def test_pictures_are_looked_at_in_the_mirror_too(options, both, monkeypatch):
 @pytest.mark.parametrize("flip", [True, False])
 def test_segment_looks_in_the_mirror_too(flip, monkeypatch):
     monkeypatch.setattr(infer, "kept_runtime", lambda *how: left_quarter)
-    probability = infer.segment(np.zeros((64, 64, 3), np.uint8), size=64, flip=flip)
+    probability = infer.segment(np.zeros((64, 64, 3), np.uint8), size=64, flip=flip, find=False)
     assert (probability[32, 8] > 0.5, probability[32, 56] > 0.5) == (True, flip)
 
 
 def test_segment_of_one_image(monkeypatch):
     monkeypatch.setattr(infer, "kept_runtime", lambda *how: red_runtime)
+    monkeypatch.setattr(infer, "kept_finder", lambda small_faces: RedFinder())
     frame = background(360, 640)
     truth = draw_face(frame, (400, 200), 30)
     probability = infer.segment(frame[..., ::-1])
     assert probability.shape == (360, 640) and probability.dtype == np.float32
     assert probability.min() >= 0 and probability.max() <= 1 and iou(probability > 0.5, truth) > 0.95
     assert not (infer.segment(frame) > 0.5).any()  # blue and red exchanged: no red face
+    (face,) = infer.faces(frame[..., ::-1])
+    left, top, right, bottom = face.region
+    assert iou(face.mask > 127, truth[top:bottom, left:right]) > 0.95 and face.confidence > 0.9
+    assert face.area(0.5) == np.count_nonzero(probability > 0.5) and face.box == (377, 170, 424, 231)
+    assert infer.faces(frame) == []
     for bad in (
         frame[..., 0],
         frame.astype(np.float32),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import background, draw_face, red_runtime
+from scenes import RedFinder, background, draw_face, red_runtime
 
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter
@@ -47,7 +47,7 @@ class FakeWindow:
 def result() -> Result:
     frame = background(120, 160)
     draw_face(frame, (90, 60), 30)
-    return Result(Frame(frame, 0, time.perf_counter()), Segmenter(red_runtime)(frame))
+    return Result(Frame(frame, 0, time.perf_counter()), Segmenter(red_runtime, RedFinder())(frame))
 
 
 def make(

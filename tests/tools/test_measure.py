@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scenes import background, draw_face, red_runtime
+from scenes import RedFinder, background, draw_face, red_runtime
 
 from tools import measure
 from tools.measure import flicker, iou, lag, make_clip, paste_photo, small_faces, smoothing
 from utils import write_image
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def red_finder(monkeypatch):
+    monkeypatch.setattr(measure, "Finder", RedFinder)
 
 
 @pytest.fixture
@@ -86,6 +92,36 @@ def test_following_and_smoothing_are_seen_to_help(photo):
     rough = smoothing(unsteady, 256, [photo], 0.0)
     smooth = smoothing(unsteady, 256, [photo], 0.7)
     assert smooth[3] < 0.8 * rough[3] and abs(smooth[2] - rough[2]) < 0.2 and smooth[0] > rough[0] - 0.01
+
+
+def test_a_scene_is_scored_by_faces_found_and_by_what_is_stray():
+    scene = {"size": [400, 200], "faces": [[100, 50, 40, 60], [300, 50, 8, 8]], "maybe": [[10, 150, 20, 20]]}
+    marked = np.zeros((200, 400), bool)
+    marked[50:66, 100:140] = True  # 27% of the first face
+    marked[150:170, 10:30] = True  # what may be a face is not stray
+    faces, stray = measure.score_scene(marked, scene)
+    assert faces == [("10 to 20%", True), ("under 5%", False)] and stray == 0
+    marked[24:34, 100:110] = True  # 26 pixels above the face, whose height is 60
+    assert measure.score_scene(marked, scene)[1] == 0
+    marked[0:10, 0:10] = True
+    assert measure.score_scene(marked, scene)[1] == pytest.approx(100 / 80000)
+    assert measure.score_scene(marked[::2, ::2], scene)[0] == faces  # a mask of another size
+
+
+def test_the_table_of_scenes(tmp_path, monkeypatch, capsys):
+    frame = background(480, 640)
+    draw_face(frame, (200, 200), 60)
+    draw_face(frame, (500, 300), 20)
+    write_image(tmp_path / "images/a.png", frame[..., ::-1])
+    boxes = [[155, 140, 90, 120], [485, 280, 30, 40], [20, 20, 30, 40]]  # in the last one there is nothing
+    (tmp_path / "faces.json").write_text(
+        json.dumps({"a.png": {"size": [640, 480], "faces": boxes, "maybe": []}})
+    )
+    monkeypatch.setattr(measure, "open_runtime", lambda weights: RedRuntime())
+    monkeypatch.setattr(sys, "argv", ["measure.py", "--scenes", str(tmp_path)])
+    measure.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].split() == ["all", "3", "2", "66.7"] and "stray: 0.0000 %" in lines[-1]
 
 
 class RedRuntime:
