@@ -406,7 +406,7 @@ def test_segment_of_one_image(monkeypatch):
     (face,) = infer.faces(frame[..., ::-1])
     left, top, right, bottom = face.region
     assert iou(face.mask > 127, truth[top:bottom, left:right]) > 0.95 and face.confidence > 0.9
-    assert face.area(0.5) == np.count_nonzero(probability > 0.5) and face.box == (377, 170, 424, 231)
+    assert face.area(0.5) == np.count_nonzero(probability > 0.5) and face.box == (378, 170, 423, 231)
     assert infer.faces(frame) == []
     for bad in (
         frame[..., 0],
