@@ -1,4 +1,4 @@
-"""Fetching the published files: the trained weights, the backbone and the training data.
+"""Fetch the published files: the trained weights, the backbone and the training data.
 
     python -m runtimes.download linknet     # trained LinkNet34      -> downloads/linknet_oneflow_model
     python -m runtimes.download backbone    # ResNet34 -> downloads/pretrained_resnet_oneflow_model
@@ -11,28 +11,26 @@ fetched again. Without a network, put the zip file where the error message says 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
 import http.client
 import os
 import shutil
 import stat
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from tqdm import tqdm
 
-from utils import Parser, UserError, run
+from utils import Parser, UserError, run, temporary_beside
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 30  # seconds without a byte
+SLOWEST = 1000  # bytes a second, over as long a time
 ATTEMPTS = 5  # in a row without a byte of progress
 CHUNK = 1 << 18
 UNPACKED_LIMIT = 64 << 30  # bytes: far above any of the published archives
@@ -65,175 +63,139 @@ class Interrupted(Exception):
 
 
 def fetch_published(name: str, folder: Path = ROOT, url: str | None = None) -> Path:
-    """Downloads and unpacks one of PUBLISHED below `folder`, if it is not there yet.
+    """Download and unpack one of PUBLISHED below `folder`, if it is not there yet; return its folder.
 
-    `url` replaces its address. Gives the unpacked folder; raises UserError.
+    `url` replaces its address. Raises UserError.
     """
     published = PUBLISHED[name]
     target = Path(folder) / published.place
-    if target.is_dir():
+    if target.is_dir() and any(target.iterdir()):
         missing = missing_files(target, published.holds)
         if missing and len(missing) < len(published.holds):  # none: a data folder of the user's own
             raise UserError(f"{target} has no {', '.join(missing)}: put it there, or remove the folder")
         return target
-    if os.path.lexists(target):
+    if os.path.lexists(target) and not target.is_dir():
         raise UserError(f"{target} is in the way: it is no folder, or a link to one that is not there")
     url = url or published.url
     archive = Path(folder) / "downloads" / url.rpartition("/")[2]
-    fetch(url, archive)
+    if not archive.exists():
+        fetch(url, archive)
     unpack(archive, target, published.holds)
     archive.unlink()
     return target
 
 
-def fetch(url: str, path: Path, wait: float = 1.0) -> Path:
-    """Downloads `url` to `path`, which appears only once it is complete; nothing is done where it exists.
+def fetch(url: str, path: Path, wait: float = 1.0) -> None:
+    """Download `url` to `path`, which appears only once it is complete.
 
     Until then the bytes are in `path`.part, where the next attempt, or the next run, goes on. `wait` is the
-    pause in seconds after the first failed attempt; it doubles. Raises UserError.
+    pause in seconds after the first failed attempt; it grows. Raises UserError.
     """
-    path = Path(path)
-    if path.exists():
-        return path
-    part = path.with_name(path.name + ".part")
+    part, failures = path.with_name(path.name + ".part"), 0
     print(f"Downloading {url}", file=sys.stderr)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        attempt = 0
         while True:
             before = size_of(part)
             try:
                 transfer(url, part)
                 break
             except Interrupted as error:
-                attempt = 1 if size_of(part) > before else attempt + 1
-                if attempt == ATTEMPTS:
+                failures = 1 if size_of(part) > before else failures + 1
+                if failures == ATTEMPTS:
                     raise UserError(str(error)) from error
                 print(f"{error}; trying again", file=sys.stderr)
-                time.sleep(wait * 2 ** (attempt - 1))
+                time.sleep(wait * failures)
         os.replace(part, path)
     except (OSError, UserError) as error:
-        reason = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else error
         raise UserError(
-            f"cannot download {url}\nto {path}: {reason}.\n"
-            "Run the same command again to go on, or fetch the file in another way and put it there."
+            f"cannot download {url} to {path}: {getattr(error, 'strerror', None) or error}. "
+            "The same command goes on where it stopped; or fetch the file in another way and put it there."
         ) from error
-    forget(part)
-    return path
 
 
 def transfer(url: str, part: Path) -> None:
-    """One attempt: appends to `part` what is missing of it, or begins it anew if the server wants that."""
-    tag_file = part.with_name(part.name + ".tag")
-    have, tag = size_of(part), tag_file.read_text() if tag_file.exists() else ""
-    if not tag:
-        have = 0  # no way to know that it is a piece of the same file
-    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", tag)
-    with connect(request, part) as response:
+    """Append to `part` what is missing of it, or begin it anew where the server sends all.
+
+    Raises Interrupted, or UserError where another attempt is of no use.
+    """
+    have = size_of(part)
+    headers = {"Accept-Encoding": "identity", "Range": f"bytes={have}-"}
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:  # `part` is no piece of what is there now
+            part.unlink()
+            raise Interrupted("the file has changed") from error
+        kind = Interrupted if error.code in (408, 429) or error.code >= 500 else UserError
+        raise kind(f"the server answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Interrupted(f"no connection ({getattr(error, 'reason', error)})") from error
+    with response:
         if response.headers.get_content_type() == "text/html":
             raise UserError("the answer is a web page, not the file")
-        begin, total = extent(response, have)
-        # Weak tags do not vouch for single bytes.
-        tag = response.headers.get("ETag", "")
-        tag_file.write_text(tag if tag.startswith('"') else response.headers.get("Last-Modified", ""))
-        free = shutil.disk_usage(part.parent).free
-        if total is not None and total - begin > free:
-            raise UserError(f"{(total - begin) >> 20} MB are missing, and the disk has {free >> 20} MB left")
-        with open(part, "ab" if begin else "wb") as file:
-            copy(response, file, begin, total)
+        goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        begin = have if goes_on and response.status == 206 else 0
+        total = None if response.length is None else begin + response.length
+        bar = tqdm(total=total, initial=begin, unit="B", unit_scale=True, unit_divisor=1024, disable=None)
+        with open(part, "ab" if begin else "wb") as file, bar:
+            for chunk in chunks(response):
+                file.write(chunk)
+                bar.update(len(chunk))
     if total is not None and size_of(part) != total:
         raise Interrupted(f"the connection broke off after {size_of(part)} of {total} bytes")
 
 
-def connect(request: urllib.request.Request, part: Path):
-    """The response, or Interrupted where another attempt may help and UserError where it cannot."""
-    try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # `part` is no piece of what is there now
-            forget(part)
-            raise Interrupted("the file has changed") from error
-        answer = f"the server answers {error.code} {error.reason}"
-        raise (Interrupted if error.code in (408, 429) or error.code >= 500 else UserError)(answer) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise Interrupted(f"no connection ({reason})") from error
-
-
-def extent(response: http.client.HTTPResponse, have: int) -> tuple:
-    """(the first byte that the response brings, the size of the whole file or None)."""
-    length = response.headers.get("Content-Length")
-    if response.status != 206:
-        return 0, int(length) if length else None
-    span, _, total = response.headers.get("Content-Range", "").rpartition("/")
-    if span.partition("-")[0].split() != ["bytes", str(have)] or not total.isdigit():
-        raise UserError("the server sends another part of the file than the one asked for")
-    return have, int(total)
-
-
-def copy(response: http.client.HTTPResponse, file, begin: int, total: int | None) -> None:
-    """Copies the body to the file. Trouble with the network is Interrupted, with the disk an OSError."""
-    bar = tqdm(total=total, initial=begin, unit="B", unit_scale=True, unit_divisor=1024, disable=None)
-    with bar:
-        while True:
-            try:
-                chunk = response.read(CHUNK)
-            except (OSError, http.client.HTTPException) as error:
-                raise Interrupted(f"the connection broke off ({error})") from error
-            if not chunk:
-                return
-            file.write(chunk)
-            bar.update(len(chunk))
+def chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the body in pieces. Raises Interrupted where the network fails or all but stands still."""
+    started, got = time.monotonic(), 0
+    while True:
+        try:
+            chunk = response.read1(CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise Interrupted(f"the connection broke off ({error})") from error
+        if not chunk:
+            return
+        yield chunk
+        got += len(chunk)
+        if time.monotonic() - started > TIMEOUT:
+            if got < SLOWEST * TIMEOUT:
+                raise Interrupted(f"{got} bytes came in {TIMEOUT} seconds")
+            started, got = time.monotonic(), 0
 
 
 def size_of(path: Path) -> int:
-    """0 where there is no file."""
     return path.stat().st_size if path.exists() else 0
 
 
-def forget(part: Path) -> None:
-    """Removes what an unfinished download has left."""
-    for file in (part, part.with_name(part.name + ".tag")):
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()
-
-
 def unpack(archive: Path, folder: Path, holds: tuple = ()) -> None:
-    """Unpacks a zip file so that `folder` appears complete or not at all.
+    """Unpack a zip file so that `folder` appears complete or not at all.
 
-    Folders that hold nothing but one folder are skipped. Every member is checked first: its checksum, and
-    that it is a plain file or folder inside the archive. Raises UserError.
+    Folders that hold nothing but one folder are skipped. Every member's checksum is looked at first, and that
+    it is a plain file or folder inside the archive. Raises UserError.
     """
     print(f"Unpacking to {folder}", file=sys.stderr)
-    Path(folder).parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{Path(folder).name}.tmp", dir=Path(folder).parent))
     try:
-        with zipfile.ZipFile(archive) as file:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(archive) as file, temporary_beside(folder, folder=True) as temporary:
             members = [member for member in file.infolist() if not member.filename.startswith("__MACOSX/")]
             check_members(members, shutil.disk_usage(temporary).free)
             damaged = file.testzip()
             if damaged:
                 raise UserError(f"its member {damaged} is damaged")
             file.extractall(temporary, members)
-        top = temporary
-        while len(inside := list(top.iterdir())) == 1 and inside[0].is_dir():
-            top = inside[0]
-        missing = missing_files(top, holds)
-        if missing:
-            raise UserError(f"it has no {', '.join(missing)}")
-        top.chmod(0o755)  # a temporary folder is its owner's alone
-        os.rename(top, folder)
+            top = temporary
+            while len(inside := list(top.iterdir())) == 1 and inside[0].is_dir():
+                top = inside[0]
+            missing = missing_files(top, holds)
+            if missing or not inside:
+                raise UserError(f"it has no {', '.join(missing) or 'files'}")
+            os.replace(top, folder)
     except (OSError, UserError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        reason = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else error
         raise UserError(
-            f"cannot unpack {archive}: {reason}.\nRemove it if it is damaged, and try again."
+            f"cannot unpack {archive}: {error}. Remove it if it is damaged, and try again."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def missing_files(folder: Path, names: tuple) -> list:
@@ -241,7 +203,7 @@ def missing_files(folder: Path, names: tuple) -> list:
 
 
 def check_members(members: list, free: int) -> None:
-    """Raises UserError for a member that lands elsewhere, is no plain file, or is absurdly large."""
+    """Raise UserError for a member that lands elsewhere, is no plain file, or is absurdly large."""
     for member in members:
         name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
         path = PurePosixPath(name)
