@@ -32,12 +32,14 @@ from faces.finder import Finder
 from faces.mask import Face, Mask
 from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
+from media.frames import Frame
+from media.mux import beside
 from media.options import parse_arguments
 from media.pictures import is_pictures, name_outputs
 from media.pipeline import Pipeline, Result
 from media.player import Player, Stream
 from media.sample import Sample
-from media.sources import Frame, open_video
+from media.sources import open_video
 from media.views import VIEWS, parse_color, parse_view, write_picture
 from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
@@ -135,7 +137,7 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     try:
         network = open_network(args)
         size = choose_size(args, network) if source.live else args.size
-        sinks = [VideoWriter(output, source.rate)] if output else []
+        sinks = [open_writer(output, source, args)] if output else []
         sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
     except BaseException:
         source.close()
@@ -156,39 +158,53 @@ def run_video(args: argparse.Namespace, views: list) -> int:
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, timing), player, args.max_frames, progress=window is None)
     print_summary(player.count, "frames", time.perf_counter() - start, timing if args.timing else None)
+    if getattr(source, "damaged", 0):
+        text = f"{source.name}: {source.damaged} frames were damaged; the last good one stands for each"
+        print(text, file=sys.stderr)
     if output and player.count:
-        print(f"wrote {output}", file=sys.stderr)
+        print(f"wrote {sinks[0].result}", file=sys.stderr)
     return status
+
+
+def open_writer(output: Path, source, args: argparse.Namespace) -> VideoWriter:
+    sound = source.sound if args.sound else None
+    transparent = args.view == "cutout"
+    return VideoWriter(output, source.rate, source.colors, sound, transparent, args.crf, args.preset)
 
 
 def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progress: bool) -> int:
     """Everything that comes out of the pipeline. Returns the exit status; OSError if writing fails."""
     source, warning, status = pipeline.source, "", 0
+    whole = False  # whether all that was asked for has come
     total = max_frames or getattr(source, "expected", None)
-    with tqdm(total=total, unit=" frames", disable=None if progress else True, leave=False) as bar:
+    with tqdm(total=total, unit=" frames", disable=None if progress else True, leave=False) as bar, pipeline:
         try:
-            with pipeline:
-                while player.count != max_frames and (result := pipeline.take(player.idle)) is not None:
-                    frozen = source.live and source.frozen(time.perf_counter())
-                    if frozen and not warning:
-                        warning = (
-                            f"{source.name} gives the same picture again and again: is it stuck or covered?"
-                        )
-                        player.say(warning)
-                    elif not frozen:
-                        warning = ""
-                    bar.update()
-                    if not player.play(result, warning):
-                        break
+            while not whole:
+                if (result := pipeline.take(player.idle)) is None:
+                    whole = True
+                    if source.sound is not None:
+                        source.sound.ended = True
+                    break
+                frozen = source.live and source.frozen(time.perf_counter())
+                if frozen and not warning:
+                    warning = f"{source.name} gives the same picture again and again: is it stuck or covered?"
+                    player.say(warning)
+                elif not frozen:
+                    warning = ""
+                bar.update()
+                if not player.play(result, warning):
+                    whole = source.live
+                    break
+                whole = player.count == max_frames
         except UserError as error:
             print(f"infer.py: {error}", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
             print("infer.py: interrupted; what was written so far is kept", file=sys.stderr)
-            status = 130
+            status, whole = 130, source.live
         finally:
             with undisturbed():
-                player.close()
+                player.close(whole)
     return status or (1 if warning or player.failed else 0)
 
 
@@ -251,7 +267,7 @@ def picture_result(path: Path, number: int, network, finder, args, timing: Timin
     with timing("read"):
         image = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
     mask = segment_picture(network, finder, image, args.size, timing)
-    return Result(Frame(image, number, time.perf_counter()), mask)
+    return Result(Frame(image, number, time.perf_counter(), number, number + 1), mask)
 
 
 def open_window(args: argparse.Namespace) -> Window | None:
@@ -276,7 +292,7 @@ def video_output(args: argparse.Namespace) -> Path:
         output = output / (source.stem + ".mp4")
         if output.exists() and source.exists() and output.parent.samefile(source.parent):
             raise UserError(f"{output} is there already, beside the source: choose another --output")
-    refuse_inputs([output], [source, *background(args)])
+    refuse_inputs([output, beside(output)], [source, *background(args)])
     return output
 
 
@@ -292,7 +308,7 @@ def open_source(args: argparse.Namespace, endless: bool):
     if args.source == "sample":
         return Sample(endless, args.stride)
     try:
-        return open_video(args.source or "0", args.stride)
+        return open_video(args.source or "0", args.stride, args.reconnect)
     except UserError as error:
         if args.source is not None:
             raise

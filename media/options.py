@@ -9,6 +9,7 @@ import argparse
 
 from faces.segmenter import FIND_EVERY
 from media.views import VIEWS
+from media.writers import PRESETS
 from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES
 from runtimes.weights import default_weights, trained_size
 from utils import Parser, real, side, whole
@@ -67,6 +68,15 @@ def make_parser() -> Parser:
     add("--no-window", dest="window", action="store_false", help="show nothing, only write")
     add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
     add("--folder", default="output", help="for what the keys s and r write (default: %(default)s)")
+    add("--crf", type=whole(0, 51), default=18, help="quality of videos, lower is better (default: 18)")
+    add("--preset", choices=PRESETS, default="superfast", help="of H.264: slower ones make smaller files")
+    add("--no-audio", dest="sound", action="store_false", help="leave out the video's sound")
+    add(
+        "--reconnect",
+        type=real(0, 86400),
+        default=30,
+        help="seconds in which a stream that broke off is connected again (default: 30)",
+    )
     add("--max-frames", type=whole(1), help="end after so many frames or pictures")
     add("--stride", type=whole(1), default=1, help="take every so-many-th frame only (default: %(default)s)")
     add("--timing", action="store_true", help="at the end, print how long each stage took")

@@ -19,7 +19,7 @@ import numpy as np
 
 from faces.mask import Mask
 from faces.timing import Timing
-from media.sources import Frame
+from media.frames import Frame
 from utils import UserError
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
@@ -111,13 +111,16 @@ class Pipeline:
         # A thread that waits for a dead camera inside OpenCV cannot be stopped: it does not hold up the end.
         for thread in self.threads:
             thread.join(timeout=2)
+        if not self.threads[0].is_alive():
+            self.source.close()
 
     def take(self, idle: Callable[[], bool] = lambda: True) -> Result | None:
         """The next result; None at the end. Raises what went wrong in a thread.
 
         idle: called now and then while there is nothing to do; the end has come when it gives False.
         """
-        give_up = time.perf_counter() + SILENCE
+        silence = SILENCE + (self.source.patience if self.source.live else 0)
+        give_up = time.perf_counter() + silence
         while True:
             try:
                 return self.results.take(IDLE_SECONDS)
@@ -125,7 +128,7 @@ class Pipeline:
                 if not idle():
                     return None
                 if self.source.live and time.perf_counter() > give_up:
-                    raise UserError(f"{self.source.name} has given no frame for {SILENCE:.0f} s") from None
+                    raise UserError(f"{self.source.name} has given no frame for {silence:.0f} s") from None
 
     def _run(self, stage: Callable[[], None], output: Channel) -> None:
         try:
@@ -137,15 +140,12 @@ class Pipeline:
             output.end(error)
 
     def _read(self) -> None:
-        try:
-            while True:
-                with self.timing("read"):
-                    frame = self.source.read()
-                if frame is None:
-                    break
-                self.frames.put(frame)
-        finally:
-            self.source.close()
+        while True:
+            with self.timing("read"):
+                frame = self.source.read()
+            if frame is None:
+                break
+            self.frames.put(frame)
 
     def _segment(self) -> None:
         try:

@@ -21,6 +21,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from faces.timing import Timing
+from media.frames import Frame
 from media.pipeline import Result
 from media.views import View, to_bgr, write_picture
 from media.window import HELP, Window, draw_lines
@@ -84,19 +85,18 @@ class Player:
         """One result. Returns False when the user wants to end. Raises OSError if it cannot be written."""
         with self.timing("draw"):
             picture = self.draw(result)
-        taken = result.frame.time if self.stream.live else None
         with self.timing("write"):
             for sink in self.sinks:
-                sink.write(to_bgr(picture), taken)
+                sink.write(picture, result.frame.at, result.frame.until)
             if self.recording is not None:
-                self._record(to_bgr(picture), taken)
+                self._record(picture, result.frame)
         self.count += 1
         if self.window is None:
-            time.sleep(self._time_to_wait())
+            time.sleep(self._time_to_wait(result))
             self._note_time(result)
             return True
         with self.timing("show"):
-            key = self._show(picture, result, self._time_to_wait(), warning)
+            key = self._show(picture, result, self._time_to_wait(result), warning)
         self._note_time(result)
         keys, self.pressed = [*self.pressed, key], ""
         return all([self._handle(each, result, picture) for each in keys])
@@ -138,11 +138,14 @@ class Player:
         """Frames/s of late."""
         return (len(self.shown) - 1) / max(1e-6, self.shown[-1] - self.shown[0])
 
-    def close(self) -> None:
-        """Finish and check what was written. Raises OSError if one of the files is not as it should be."""
+    def close(self, whole: bool = True) -> None:
+        """Finish and check what was written. Raises OSError if one of the files is not as it should be.
+
+        whole: whether the source came to its end, or the user meant it.
+        """
         with contextlib.ExitStack() as stack:  # all are closed, whatever happens to one of them
             for sink in self.sinks:
-                stack.callback(sink.close)
+                stack.callback(sink.close, whole)
             if self.recording is not None:
                 stack.callback(self._stop_recording)
             if self.window is not None:
@@ -167,12 +170,12 @@ class Player:
         draw_lines(canvas, lines + (list(HELP) if self.help else []))
         return self.window.show(canvas, wait)
 
-    def _time_to_wait(self) -> float:
-        """Seconds until the present frame's time is over."""
+    def _time_to_wait(self, result: Result) -> float:
+        """Seconds until the frame's time is over."""
         if not self.paced:
             return 0.0
         now = time.perf_counter()
-        self.due = max(self.due or now, now - 0.5) + 1 / self.stream.rate
+        self.due = max(self.due or now, now - 0.5) + result.frame.until - result.frame.at
         return max(0.0, self.due - now)
 
     def _note_time(self, result: Result) -> None:
@@ -222,9 +225,9 @@ class Player:
         else:
             self._stop_recording()
 
-    def _record(self, picture: np.ndarray, taken: float | None) -> None:
+    def _record(self, picture: np.ndarray, frame: Frame) -> None:
         try:
-            self.recording.write(picture, taken)
+            self.recording.write(picture, frame.at, frame.until)
         except (OSError, UserError) as error:
             self._fail(error)
             self._stop_recording()

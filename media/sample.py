@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from media.sources import Frame
+from media.frames import Frame
 from media.writers import VideoWriter
 from utils import Parser, read_image, run
 
@@ -55,6 +55,7 @@ class Sample:
 
     live = False
     name = "the sample"
+    sound = colors = None
 
     def __init__(self, endless: bool = False, stride: int = 1):
         """endless: start again after each round. stride: only every so-many-th frame is given.
@@ -75,9 +76,8 @@ class Sample:
         image = cv2.warpAffine(
             self.portrait, matrix, SIZE[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        frame = Frame(image, self.index, time.perf_counter())
-        self.index += self.stride
-        return frame
+        at, self.index = self.index, self.index + self.stride
+        return Frame(image, at, time.perf_counter(), at / RATE, self.index / RATE)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,8 +7,9 @@
     finally:
         source.close()
 
-Every source has `name`, `rate` (frames/s), `live` (frames that come too late are of no use), `read`, which
-gives None at the end, and `close`. Pictures are in pictures.py, the sample clip in sample.py.
+Every source has `name`, `rate` (frames/s, about), `live` (frames that come too late are of no use), `sound`,
+`colors`, `read`, which gives None at the end, and `close`; a live one has `frozen` and `patience` too.
+Files are in videos.py, streams in streams.py, pictures in pictures.py, the sample clip in sample.py.
 """
 
 from __future__ import annotations
@@ -17,26 +18,16 @@ import math
 import re
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import cv2
-import numpy as np
 
+from media.frames import LONGEST_GAP, USUAL_RATE, Frame, Still
+from media.streams import Stream, open_address
+from media.videos import VideoFile, open_file
 from utils import UserError
 
-OPEN_SECONDS = 10  # how long a stream may take to answer
-READ_SECONDS = 10  # and to give the next frame
 RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
-FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
-USUAL_RATE = 30.0  # for sources that do not tell their frame rate
-
-
-class Frame(NamedTuple):
-    """One image of a video: HWC uint8 BGR, its number, and time.perf_counter() when it was taken."""
-
-    image: np.ndarray
-    index: int
-    time: float
 
 
 def camera_index(spec: str) -> int | None:
@@ -49,46 +40,32 @@ def is_stream(spec: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+://", spec, re.IGNORECASE) is not None
 
 
-def open_video(spec: str, stride: int = 1, opener: Callable = cv2.VideoCapture) -> Live | VideoFile:
+def open_video(spec: str, stride: int = 1, patience: float = 30.0) -> Camera | Stream | VideoFile:
     """The camera, stream or video file that `spec` names.
 
-    stride: only every so-many-th frame is given. opener: what opens it, in the way of cv2.VideoCapture.
-    Raises UserError if there is none, or nothing can be read from it.
+    stride: only every so-many-th frame is given. patience: seconds for which a stream that broke off is tried
+    again. Raises UserError if there is none, or nothing can be read from it.
     """
     index = camera_index(spec)
     if index is not None:
-        capture = opener(index)
-        if not capture.isOpened():
-            capture.release()
-            raise UserError(_why_no_camera(index))
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no old frames in a queue
-        camera = Live(capture, f"camera {index}", stride)
-        try:
-            camera.read()  # a camera that is in use elsewhere may open, and then give nothing
-        except UserError:
-            camera.close()
-            raise
-        return camera
-    if is_stream(spec):
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_SECONDS * 1000]
-        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_SECONDS * 1000]
-        capture = opener(spec, cv2.CAP_FFMPEG, limits)
-        reason = "check the address, and that its server runs"
-    else:
-        path = Path(spec)
-        if not path.exists():
-            raise UserError(f"{spec}: there is no such file or folder")
-        if path.is_file() and path.stat().st_size == 0:
-            raise UserError(f"{spec}: the file is empty")
-        capture = opener(str(path.absolute()))  # a relative name with a colon would be an address to FFmpeg
-        reason = "it is no video, of an unknown format, or cut off"
+        return open_camera(index, stride)
+    return open_address(spec, stride, patience) if is_stream(spec) else open_file(Path(spec), stride)
+
+
+def open_camera(index: int, stride: int = 1, opener: Callable = cv2.VideoCapture) -> Camera:
+    """opener: what opens it, in the way of cv2.VideoCapture. Raises UserError."""
+    capture = opener(index)
     if not capture.isOpened():
         capture.release()
-        raise UserError(f"{spec} cannot be opened: {reason}")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a telephone's videos say which side is up; 4.11 leaves it
-    # A stream that knows its length is a file at the other end: all of it is wanted, in order.
-    live = is_stream(spec) and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
-    return (Live if live else VideoFile)(capture, spec, stride)
+        raise UserError(_why_no_camera(index))
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no old frames in a queue
+    camera = Camera(capture, f"camera {index}", stride)
+    try:
+        camera.read()  # a camera that is in use elsewhere may open, and then give nothing
+    except UserError:
+        camera.close()
+        raise
+    return camera
 
 
 def _why_no_camera(index: int) -> str:
@@ -100,62 +77,23 @@ def _why_no_camera(index: int) -> str:
     return f"there is no camera {index}"
 
 
-class VideoFile:
-    """Every frame in order."""
-
-    live = False
-
-    def __init__(self, capture: cv2.VideoCapture, name: str, stride: int = 1):
-        self.capture = capture
-        self.name = name
-        self.stride = stride
-        self.rate = _rate(capture) / stride
-        self.length = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # of the file, by its own account
-        self.expected = math.ceil(self.length / stride)  # frames that will be given
-        self.index = 0
-
-    def read(self) -> Frame | None:
-        """Raises UserError where the file ends before its time."""
-        taken = time.perf_counter()
-        ok, image = self.capture.read()
-        if not ok:
-            return self._end()
-        frame = Frame(image, self.index, taken)
-        self.index += 1
-        for _ in range(self.stride - 1):
-            if not self.capture.grab():
-                break
-            self.index += 1
-        return frame
-
-    def _end(self) -> None:
-        if self.index == 0:
-            raise UserError(f"{self.name}: there is no frame in it that can be read")
-        missing = self.length - self.index
-        # Some containers only estimate the number of frames, hence the tolerance.
-        if missing > max(3, 0.02 * self.length):
-            raise UserError(
-                f"{self.name} is cut off, or was cut without encoding it again: "
-                f"it ends after {self.index} of {self.length:.0f} frames"
-            )
-
-    def close(self) -> None:
-        self.capture.release()
-
-
-class Live:
-    """A camera or a stream that goes on until somebody stops it."""
+class Camera:
+    """A camera goes on until somebody stops it."""
 
     live = True
+    patience = 0.0
+    sound = colors = None
 
     def __init__(self, capture: cv2.VideoCapture, name: str, stride: int = 1):
         self.capture = capture
         self.name = name
         self.stride = stride
-        self.rate = _rate(capture) / stride
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate = (rate if math.isfinite(rate) and 1 <= rate <= 240 else USUAL_RATE) / stride
         self.index = 0
-        self.sample = None  # a few pixels of the last frame that differed from the one before it
-        self.changed = 0.0  # when that was
+        self.start = None  # time.perf_counter() at second 0 of its video
+        self.last = 0.0  # when the last frame came
+        self.frozen = Still()
 
     def read(self) -> Frame:
         """The next frame. Raises UserError when none comes any more."""
@@ -170,16 +108,16 @@ class Live:
                 break
             if time.perf_counter() > give_up:
                 raise UserError(f"{self.name} gives frames that cannot be decoded, after {self.index}")
-        sample = image[::16, ::16].copy()
-        if not np.array_equal(sample, self.sample):
-            self.sample, self.changed = sample, taken
-        frame = Frame(image, self.index, taken)
+        self.frozen.look(image, taken)
+        if self.start is None:
+            self.start = taken
+        elif taken - self.last > LONGEST_GAP:
+            self.start += taken - self.last - 1 / self.rate
+        self.last = taken
+        at = taken - self.start
+        frame = Frame(image, self.index, taken, at, at + 1 / self.rate)
         self.index += 1
         return frame
-
-    def frozen(self, now: float) -> bool:
-        """Whether it has given nothing but the same frame for some seconds."""
-        return self.sample is not None and now - self.changed > FROZEN_SECONDS
 
     def _grab(self) -> float:
         """Wait for a frame. Returns when it came."""
@@ -194,8 +132,3 @@ class Live:
 
     def close(self) -> None:
         self.capture.release()
-
-
-def _rate(capture: cv2.VideoCapture) -> float:
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    return rate if math.isfinite(rate) and 1 <= rate <= 240 else USUAL_RATE

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from media import pipeline
+from media.frames import Frame
 from media.pipeline import Channel, Closed, Pipeline
-from media.sources import Frame
 from utils import UserError
 
 
@@ -19,6 +19,7 @@ class Numbers:
 
     name = "numbers"
     rate = 30.0
+    patience = 0.0
 
     def __init__(
         self, count: int | None, live: bool = False, pause: float = 0.0, error: Exception | None = None
@@ -33,7 +34,8 @@ class Numbers:
                 raise self.error
             return None
         self.index += 1
-        return Frame(np.full((2, 2, 3), self.index - 1, np.uint16), self.index - 1, time.perf_counter())
+        image, at = np.full((2, 2, 3), self.index - 1, np.uint16), (self.index - 1) / self.rate
+        return Frame(image, self.index - 1, time.perf_counter(), at, at + 1 / self.rate)
 
     def frozen(self, now: float) -> bool:
         return False

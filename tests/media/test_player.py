@@ -13,9 +13,9 @@ from scenes import RedFinder, background, draw_face, red_runtime
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter
 from media import player as player_module
+from media.frames import Frame
 from media.pipeline import Result
 from media.player import Player, Stream
-from media.sources import Frame
 from media.views import VIEWS, parse_view
 from media.writers import VideoWriter
 
@@ -47,7 +47,7 @@ class FakeWindow:
 def result() -> Result:
     frame = background(120, 160)
     draw_face(frame, (90, 60), 30)
-    return Result(Frame(frame, 0, time.perf_counter()), Segmenter(red_runtime, RedFinder())(frame))
+    return Result(Frame(frame, 0, time.perf_counter(), 0.0, 0.04), Segmenter(red_runtime, RedFinder())(frame))
 
 
 def make(
@@ -61,18 +61,18 @@ def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, 
     written = []
 
     class Sink:
-        def write(self, picture, taken):
-            written.append((picture.copy(), taken))
+        def write(self, picture, at, until):
+            written.append((picture.copy(), at, until))
 
-        def close(self):
-            written.append("closed")
+        def close(self, whole):
+            written.append(whole)
 
     wanted = parse_view("overlay")(result.frame.image.copy(), result.mask, 0.5)
     player = make(None, tmp_path, [Sink()], CAMERA)
     assert player.play(result) and player.count == 1
-    player.close()
+    player.close(whole=False)
     np.testing.assert_array_equal(written[0][0], wanted)
-    assert written[0][1] == result.frame.time and written[1] == "closed"
+    assert written[0][1:] == (0.0, 0.04) and written[1] is False
 
 
 @pytest.mark.parametrize(("key", "goes_on"), [("q", False), ("", True), ("x", True)])
@@ -194,7 +194,7 @@ def test_a_held_picture_is_not_recorded(tmp_path, result, capsys):
 
 
 def test_a_large_picture_is_shown_small_and_written_large(tmp_path):
-    frame = Frame(background(2400, 1800), 0, time.perf_counter())
+    frame = Frame(background(2400, 1800), 0, time.perf_counter(), 0.0, 1.0)
     large = Result(frame, Mask(np.zeros((2400, 1800), np.uint8), Region(0, 0, 0, 0)))
     window = FakeWindow("s ")
     make(window, tmp_path).hold(large, "question")
@@ -216,7 +216,7 @@ def test_a_file_that_is_watched_plays_at_its_own_speed(tmp_path, result):
         make(window, tmp_path, [VideoWriter(tmp_path / "a.mp4", 25)], FILE),
         make(None, tmp_path, stream=FILE),
     ):
-        assert faster._time_to_wait() == 0
+        assert faster._time_to_wait(result) == 0
 
 
 def test_idle_looks_at_the_keys(tmp_path, result):
@@ -250,7 +250,7 @@ def test_all_is_closed_even_if_one_thing_fails(tmp_path):
         def __init__(self, name, fails):
             self.name, self.fails = name, fails
 
-        def close(self):
+        def close(self, whole):
             closed.append(self.name)
             if self.fails:
                 raise OSError("the disk is full")

@@ -1,0 +1,75 @@
+"""Between the pictures of videos (YCbCr 4:2:0) and images (BGR), without the bias of the usual short cuts.
+
+    image = decode(frame)               # HWC uint8 BGR
+    frame = encode(image, Colors(1, 1))
+
+FFmpeg's own fast conversion rounds down, so that a video becomes darker by one or two levels each time.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+
+# By FFmpeg's number of the matrix (ITU-T H.273, table 4; 2: not said), red's and blue's share of brightness.
+SHARES = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114)}
+SHARES.update({7: (0.212, 0.087), 9: (0.2627, 0.0593)})
+FULL = 2  # the range of 0 to 255; else it is 16 to 235, and 16 to 240 for the colour differences
+
+
+class Colors(NamedTuple):
+    """What a video's numbers mean, as FFmpeg's constants. By default it does not say."""
+
+    matrix: int = 2
+    range: int = 0
+    primaries: int = 2
+    transfer: int = 2
+
+
+@functools.lru_cache(maxsize=8)
+def matrices(matrix: int, full: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return two 3x4 float64 matrices: from (B, G, R, 1) to (Y, Cb, Cr), and back from (Y, Cb, Cr, 1)."""
+    red, blue = SHARES[matrix]
+    y = np.array([blue, 1 - red - blue, red])
+    rows = np.array(
+        [y, (np.array([1, 0, 0]) - y) / (2 - 2 * blue), (np.array([0, 0, 1]) - y) / (2 - 2 * red)]
+    )
+    if not full:
+        rows *= np.array([[219], [224], [224]]) / 255
+    offset = np.array([[0 if full else 16], [128], [128]])
+    back = np.linalg.inv(rows)
+    return np.hstack([rows, offset]), np.hstack([back, -back @ offset])
+
+
+def decode(frame: av.VideoFrame) -> np.ndarray | None:
+    """Return HWC uint8 BGR; None for another format than 8-bit 4:2:0, or an unknown matrix."""
+    if frame.format.name not in ("yuv420p", "yuvj420p") or frame.colorspace not in SHARES:
+        return None
+    y, *differences = (
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    )
+    size = (2 * differences[0].shape[1], 2 * differences[0].shape[0])
+    planes = [
+        cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)[: len(y), : y.shape[1]]
+        for plane in differences
+    ]
+    full = frame.format.name == "yuvj420p" or frame.color_range == FULL
+    return cv2.transform(cv2.merge([y, *planes]), matrices(int(frame.colorspace), full)[1])
+
+
+def encode(image: np.ndarray, colors: Colors, layout: str = "yuv420p") -> av.VideoFrame:
+    """Return a frame of an HWC uint8 BGR image with even sides. layout: yuv420p or yuvj420p."""
+    height, width = image.shape[:2]
+    pixels = cv2.transform(
+        image, matrices(colors.matrix if colors.matrix in SHARES else 2, colors.range == FULL)[0]
+    )
+    half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    frame = av.VideoFrame(width, height, layout)
+    for plane, values in zip(frame.planes, (pixels[..., 0], half[..., 1], half[..., 2])):
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : plane.width] = values
+    return frame

@@ -1,0 +1,77 @@
+"""What is beside the pictures in a video file: its sound, its index, its name while it is not finished."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import av
+from av.bitstream import BitStreamFilterContext
+
+from media.frames import Sound
+
+MP4 = (".mp4", ".m4v", ".mov")
+
+
+def beside(path: Path) -> Path:
+    """The name of what is not finished: out.unfinished.mp4, and no longer than names may be."""
+    end = ".unfinished" + path.suffix
+    stem = os.fsencode(path.stem)[: 255 - len(os.fsencode(end))]
+    return path.with_name(stem.decode(errors="ignore") + end)
+
+
+def remux(source: Path, target: Path, until: float) -> None:
+    """Copy a video's streams. until: when its last picture ends, in seconds."""
+    options = {"movflags": "faststart"} if target.suffix.lower() in MP4 else {}
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        streams = [new.add_stream_from_template(stream) for stream in old.streams]
+        video = old.streams.video[0]
+        for packet in old.demux():
+            if packet.dts is None or packet.is_corrupt:  # the end, or half a packet
+                continue
+            if packet.stream is video:  # of the last one, the file takes the duration
+                packet.duration = max(1, round(until / packet.time_base) - packet.pts)
+            packet.stream = streams[packet.stream.index]
+            new.mux(packet)
+
+
+def count_frames(path: Path) -> int:
+    with av.open(str(path)) as file:
+        packets = file.demux(file.streams.video[0])
+        return sum(packet.dts is not None and not packet.is_discard for packet in packets)
+
+
+class SoundTrack:
+    """A source's sound in a file: as it is, or encoded anew where the file cannot hold it."""
+
+    def __init__(self, file: av.container.OutputContainer, sound: Sound, holds: tuple):
+        """holds: the codecs that the file can hold."""
+        self.file, self.sound = file, sound
+        source = sound.stream.codec_context
+        self.copied = source.codec.canonical_name in holds
+        if self.copied:
+            self.stream = file.add_stream_from_template(sound.stream)
+            # In a transport stream, what AAC has at its beginning elsewhere stands before each packet.
+            bare = source.codec.canonical_name == "aac" and not source.extradata
+            self.filter = BitStreamFilterContext("aac_adtstoasc" if bare else "null", sound.stream)
+        elif "aac" in holds:
+            self.stream = file.add_stream("aac", rate=min(source.rate, 48000), layout=source.layout.name)
+        else:
+            self.stream = file.add_stream("libopus", rate=48000, layout="stereo")
+
+    def write(self, until: float) -> None:
+        """What has come of the sound before `until` seconds."""
+        for packet in self.sound.take(until):
+            if self.copied:
+                for whole in self.filter.filter(packet):
+                    whole.stream = self.stream
+                    self.file.mux(whole)
+                continue
+            with contextlib.suppress(av.error.InvalidDataError):  # a damaged packet is a moment's silence
+                for frame in packet.decode():
+                    self.file.mux(self.stream.encode(frame))
+
+    def close(self) -> None:
+        if not self.copied:
+            self.file.mux(self.stream.encode())

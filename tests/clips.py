@@ -1,0 +1,92 @@
+"""Clips for the tests, made by PyAV with whatever codec, times and colours a test needs, and read back."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def make_clip(
+    path: str | Path,
+    frames: list,
+    rate: float = 25,
+    times: list | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    colors: tuple = (2, 0),
+    aspect: Fraction | None = None,
+    sound: str | None = None,
+    seconds: float | None = None,
+    **options: str,
+) -> Path:
+    """Write frames, HWC uint8 BGR.
+
+    times: seconds at which each is shown; by default as the rate has it. colors: FFmpeg's matrix and range.
+    sound: a codec, for a tone of 440 Hz that lasts as long as the pictures, or `seconds`.
+    """
+    rate = Fraction(rate).limit_denominator(1001)
+    clock = 1 / rate if times is None else Fraction(1, 90_000)
+    defaults = {"crf": "10", "preset": "ultrafast"} if codec == "libx264" else {}
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=rate, options={**defaults, **options})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        context = stream.codec_context
+        context.time_base = clock
+        context.colorspace, context.color_range = colors
+        if aspect is not None:
+            context.sample_aspect_ratio = aspect
+        tone = file.add_stream(sound, rate=48_000, layout="mono") if sound else None
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.colorspace = colors[0]
+            frame = frame.reformat(format=pix_fmt, dst_color_range=colors[1])
+            frame.pts = number if times is None else round(times[number] / clock)
+            frame.time_base = clock
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+        if tone is not None:
+            add_tone(file, tone, seconds or float(len(frames) / rate))
+    return Path(path)
+
+
+def add_tone(file: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+    count = round(48_000 * seconds)
+    wave = (8000 * np.sin(2 * np.pi * 440 * np.arange(count) / 48_000)).astype(np.int16)[None]
+    for start in range(0, count, 960):
+        part = av.AudioFrame.from_ndarray(wave[:, start : start + 960], format="s16", layout="mono")
+        part.sample_rate, part.pts, part.time_base = 48_000, start, Fraction(1, 48_000)
+        file.mux(stream.encode(part))
+    file.mux(stream.encode())
+
+
+def read_clip(path: str | Path) -> tuple[list, list]:
+    """Return the frames (HWC uint8 BGR), and the seconds at which each is shown."""
+    with av.open(str(path)) as file:
+        frames = list(file.decode(video=0))
+    return [f.to_ndarray(format="bgr24") for f in frames], [float(f.pts * f.time_base) for f in frames]
+
+
+def frames_of(path: str | Path) -> list:
+    return read_clip(path)[0]
+
+
+def length_of(path: str | Path) -> float:
+    """Return the seconds that a player shows."""
+    with av.open(str(path)) as file:
+        return file.duration / 1e6
+
+
+def sound_of(path: str | Path) -> tuple[str, float]:
+    """Return the codec of the sound, and the seconds that are not silent; ("", 0.0) where there is none."""
+    with av.open(str(path)) as file:
+        if not file.streams.audio:
+            return "", 0.0
+        stream = file.streams.audio[0]
+        loud = sum(
+            np.abs(f.to_ndarray().astype(float)).max() > 0 and f.samples / f.rate for f in file.decode(stream)
+        )
+        return stream.codec_context.codec.canonical_name, loud

@@ -1,0 +1,162 @@
+"""Network streams on the loopback: python -m pytest tests/media/test_streams.py"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from clips import make_clip
+from scenes import background
+
+from media import streams
+from media.sources import open_video
+from media.streams import Stream, hide_password, open_address
+from media.videos import VideoFile
+from utils import UserError
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """/stream: Motion JPEG as network cameras serve it, `count` frames; another path: that of `files`."""
+
+    count = 40
+    connections = 0
+    files: dict = {}  # noqa: RUF012, each test sets its own
+
+    def do_GET(self) -> None:
+        type(self).connections += 1
+        with contextlib.suppress(ConnectionError):  # who watches may go at any time
+            if self.path != "/stream":
+                return self.send_file()
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            self.send_frames()
+        return None
+
+    def send_file(self) -> None:
+        data = self.files.get(self.path)
+        self.send_response(404 if data is None else 200)
+        if not self.path.endswith(".ts"):  # which goes on, as far as the client knows
+            self.send_header("Content-Length", str(len(data or b"")))
+        self.end_headers()
+        self.wfile.write(data or b"")
+
+    def send_frames(self) -> None:
+        for number in range(self.count):
+            jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * number, np.uint8))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+            time.sleep(0.01)
+
+    def log_message(self, *args) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server():
+    """A server of a loopback camera; its address is `server.url`."""
+    handler = type("Handler", (Server,), {"files": {}})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield server
+        server.shutdown()
+
+
+def test_a_stream_is_live_and_its_end_is_told(server):
+    source = open_video(f"{server.url}/stream", patience=0)
+    levels, times = [], []
+    with pytest.raises(UserError, match=r"stopped after \d+ frames"):
+        while True:
+            frame = source.read()
+            levels.append(frame.image.mean())
+            times.append(frame.at)
+    source.close()
+    assert isinstance(source, Stream) and source.live and len(levels) > 30 and (np.diff(levels) > 2).all()
+    assert (np.diff(times) > 0).all() and 0.2 < times[-1] < 5  # by the clock: it does not say its times
+
+
+def test_a_stream_that_breaks_off_is_connected_again(server, capsys):
+    source = open_video(f"{server.url}/stream", patience=20)
+    frames = [source.read() for _ in range(100)]
+    source.close()
+    assert (
+        server.RequestHandlerClass.connections == 3 and capsys.readouterr().err.count("connecting again") == 2
+    )
+    times = [frame.at for frame in frames]
+    assert (np.diff(times) > 0).all() and [frame.index for frame in frames] == list(range(100))
+
+
+def test_a_stream_that_does_not_come_back(server):
+    source = open_video(f"{server.url}/stream", patience=0.8)
+    source.read()
+    server.RequestHandlerClass.do_GET = lambda self: self.send_error(503)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"stopped after \d+ frames"):
+        while True:
+            source.read()
+    assert 0.5 < time.monotonic() - start < 10
+
+
+def test_a_stream_that_nobody_serves():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"//name:secret@127.0.0.1:{free.getsockname()[1]}/stream"
+        for kind in ("http", "rtsp"):
+            with pytest.raises(UserError, match=r"cannot be opened: .*check the address") as caught:
+                open_video(f"{kind}:{address}")
+            assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(streams, "OPEN_SECONDS", 1)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        start = time.monotonic()
+        with pytest.raises(UserError, match="cannot be opened"):
+            open_video(f"http://127.0.0.1:{mute.getsockname()[1]}/stream")
+        assert time.monotonic() - start < 20
+
+
+def test_a_video_behind_an_address_is_read_like_a_file(server, tmp_path):
+    path = make_clip(tmp_path / "a.mp4", [background(48, 64)] * 7, movflags="faststart")
+    server.RequestHandlerClass.files["/clip.mp4"] = path.read_bytes()
+    source = open_address(f"{server.url}/clip.mp4")
+    assert isinstance(source, VideoFile) and not source.live
+    assert sum(1 for _ in iter(source.read, None)) == 7
+    source.close()
+
+
+def test_a_server_cannot_have_files_read_here(server, tmp_path):
+    private = make_clip(tmp_path / "a.ts", [background(48, 64)] * 7)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{private.as_uri()}\n#EXT-X-ENDLIST\n"
+    files = server.RequestHandlerClass.files
+    files["/clip.mp4"] = files["/list.m3u8"] = playlist.encode()
+    files["/more.mp4"] = f"ffconcat version 1.0\nfile {private.as_uri()}\n".encode()
+    for name in files:
+        with pytest.raises(UserError):
+            open_address(server.url + name).read()
+
+
+def test_the_sound_of_a_stream_keeps_its_time(server, tmp_path):
+    path = make_clip(tmp_path / "a.ts", [background(48, 64)] * 25, sound="aac")
+    server.RequestHandlerClass.files["/a.ts"] = path.read_bytes()
+    source = open_address(f"{server.url}/a.ts", patience=0)
+    source.sound.wanted = True
+    frames = [source.read() for _ in range(20)]
+    sound = [float(packet.pts * packet.time_base) for packet in source.sound.take(99)]
+    source.close()
+    assert source.live and frames[19].at - frames[0].at == pytest.approx(19 / 25, abs=1e-3)
+    assert sound[0] == pytest.approx(0, abs=0.1) and len(sound) > 20
+
+
+def test_passwords_are_not_shown():
+    assert hide_password("rtsp://me:pw@host:554/a@b") == "rtsp://host:554/a@b"
+    assert hide_password("http://host/a?b=c") == "http://host/a?b=c"

@@ -1,0 +1,204 @@
+"""Video files as people have them: python -m pytest tests/media/test_videos.py"""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip
+from scenes import background
+
+from media.videos import VideoFile, open_file
+from utils import UserError
+
+
+def grey(count: int, step: int = 4) -> list:
+    return [np.full((48, 64, 3), step * number, np.uint8) for number in range(count)]
+
+
+def read_all(source: VideoFile) -> list:
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    source.close()
+    return frames
+
+
+def levels(frames: list) -> np.ndarray:
+    return np.array([frame.image.mean() for frame in frames])
+
+
+@pytest.mark.parametrize(
+    "codec, name", [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libvpx-vp9", "a.webm")]
+)
+def test_every_frame_in_order_at_its_time(tmp_path, codec, name):
+    options = {"bf": "3"} if codec == "libx264" else {}  # with frames that are not stored in their order
+    source = open_file(make_clip(tmp_path / name, grey(40), 12.5, codec=codec, **options))
+    frames = read_all(source)
+    assert not source.live and source.rate == 12.5 and source.expected == 40 and source.decoder.damaged == 0
+    assert [frame.index for frame in frames] == list(range(40))
+    np.testing.assert_allclose(levels(frames), 4 * np.arange(40), atol=5)
+    np.testing.assert_allclose([frame.at for frame in frames], np.arange(40) / 12.5, atol=1e-3)
+    np.testing.assert_allclose([frame.until for frame in frames], np.arange(1, 41) / 12.5, atol=1e-3)
+
+
+def test_changing_rates_and_a_late_start(tmp_path):
+    times = [10 + t for t in (0, 0.04, 0.08, 1.5, 1.6, 4.0)]
+    frames = read_all(open_file(make_clip(tmp_path / "a.mkv", grey(6), 25, times=times)))
+    np.testing.assert_allclose([frame.at for frame in frames], np.array(times) - 10, atol=1e-3)
+
+
+@pytest.mark.parametrize("rate, seconds", [(Fraction(1, 3), 18), (300, 0.2), (Fraction(30000, 1001), 2.002)])
+def test_slow_and_fast_rates_keep_their_length(tmp_path, rate, seconds):
+    source = open_file(make_clip(tmp_path / "a.mp4", grey(round(seconds * rate)), rate))
+    frames = read_all(source)
+    assert source.rate == pytest.approx(float(rate)) and frames[-1].until == pytest.approx(seconds, abs=1e-3)
+
+
+def test_stride_gives_every_seventh_frame_for_the_time_of_all(tmp_path):
+    source = open_file(make_clip(tmp_path / "a.mp4", grey(60)), stride=7)
+    frames = read_all(source)
+    assert [frame.index for frame in frames] == list(range(0, 60, 7)) and source.expected == 9
+    assert source.rate == pytest.approx(25 / 7) and frames[-1].until == pytest.approx(2.4)
+    np.testing.assert_allclose(levels(frames), 4 * np.arange(0, 60, 7), atol=5)
+    assert all(one.until == pytest.approx(two.at) for one, two in zip(frames, frames[1:]))
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 6, 9])
+@pytest.mark.parametrize("span", [1, 2])
+def test_colours_are_read_by_their_matrix_and_range(tmp_path, matrix, span):
+    red = np.full((48, 64, 3), (30, 40, 220), np.uint8)
+    source = open_file(make_clip(tmp_path / "a.mp4", [red] * 3, colors=(matrix, span)))
+    image = source.read().image
+    assert np.abs(image.mean(axis=(0, 1)) - (30, 40, 220)).max() <= 4
+    assert source.colors[:2] == (matrix, span)
+
+
+# The first numbers of a display matrix, and what they make of a picture.
+TURNS = {
+    "90": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "180": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+    "270": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
+    "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda image: image[::-1]),
+    "transposed": ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
+    "not at all": ((1, 0, 0, 1), lambda image: image),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_telephones_video_is_turned_upright(turn, tmp_path):
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:24, :32], frame[:24, 32:] = 255, 128  # the corners tell how it was turned
+    path = make_clip(tmp_path / "a.mp4", [frame] * 3)
+    (a, b, c, d), turned = TURNS[turn]
+    matrix = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    data[start : start + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in matrix)
+    path.write_bytes(data)
+    image, wanted = open_file(path).read().image, turned(frame)
+    assert image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 8
+
+
+def test_pixels_become_square(tmp_path):
+    picture = background(576, 720)
+    path = make_clip(tmp_path / "a.mkv", [picture] * 2, codec="mpeg2video", aspect=Fraction(64, 45))
+    assert open_file(path).read().image.shape == (576, 1024, 3)
+
+
+def moving(count: int) -> list:
+    return [np.roll(background(96, 128), 3 * number, axis=1) for number in range(count)]
+
+
+def test_a_damaged_stretch_repeats_the_last_good_frame(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", moving(60), g="15", crf="4")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + len(data) // 3
+    data[start : start + len(data) // 12] = bytes(len(data) // 12)
+    path.write_bytes(data)
+    source = open_file(path)
+    frames = read_all(source)
+    assert len(frames) == 60 and 3 <= source.decoder.damaged <= 12
+    repeated = sum(np.array_equal(one.image, two.image) for one, two in zip(frames, frames[1:]))
+    assert repeated >= source.decoder.damaged - 1
+    np.testing.assert_allclose([frame.at for frame in frames], np.arange(60) / 25, atol=1e-3)
+    assert np.abs(frames[-1].image.astype(int) - moving(60)[-1]).mean() < 6  # the rest is as it was
+
+
+def test_a_truncated_file_is_told_after_its_last_frame(tmp_path):
+    path = make_clip(tmp_path / "cut.mp4", moving(60), crf="4", movflags="faststart")
+    whole = make_clip(tmp_path / "whole.mkv", moving(60), crf="4")
+    for cut in (tmp_path / "cut.mkv",):
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        source, count = open_file(cut), 0
+        with pytest.raises(UserError, match=r"cut\.\w+ is cut off, .* it ends after \d+ of 60 frames"):
+            while source.read() is not None:
+                count += 1
+        assert 20 < count < 40
+        source.close()
+    path.write_bytes(path.read_bytes()[:-600])  # the index was at its end
+    with pytest.raises(UserError, match="cut off"):
+        open_file(path)
+
+
+def test_what_is_no_video_is_named(tmp_path):
+    contents = {"missing.mp4": None, "empty.mp4": b"", "text.mp4": b"this is no video" * 100}
+    for name, content in contents.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            open_file(tmp_path / name)
+    make_sound = make_clip(tmp_path / "both.mp4", grey(3), sound="aac")
+    assert open_file(make_sound).sound is not None
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(UserError, match="it is a pipe"):
+        open_file(tmp_path / "pipe.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.ffconcat", "a.m3u8", "a.mp4"])
+def test_lists_of_other_files_are_not_followed(tmp_path, name):
+    make_clip(tmp_path / "private.mp4", grey(3))
+    lists = {
+        "a.ffconcat": "ffconcat version 1.0\nfile private.mp4\n",
+        "a.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nprivate.mp4\n#EXT-X-ENDLIST\n",
+    }
+    (tmp_path / name).write_text(lists.get(name, lists["a.ffconcat"]))
+    with pytest.raises(UserError, match="a list of other files"):
+        open_file(tmp_path / name)
+    (tmp_path / name).write_text(
+        "\n" + lists.get(name, lists["a.ffconcat"])
+    )  # and by what FFmpeg makes of it
+    with pytest.raises(UserError, match="no video"):
+        open_file(tmp_path / name)
+
+
+def test_a_codec_that_cannot_be_read_is_named(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", grey(3))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
+    with pytest.raises(UserError, match=r"a\.mp4: its codec 'xyz1' cannot be read"):
+        open_file(path)
+
+
+def test_a_relative_name_with_a_colon_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.rename(make_clip("a.mp4", grey(3)), "2024-05-01T12:30.mp4")
+    assert len(read_all(open_file(Path("2024-05-01T12:30.mp4")))) == 3
+
+
+def test_sound_is_put_aside_for_who_wants_it(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", grey(25), sound="aac")
+    source = open_file(path)
+    read_all(source)
+    assert not source.sound.packets
+    source = open_file(path)
+    source.sound.wanted = True
+    while source.read() is not None:
+        pass
+    before = list(source.sound.take(0.5))
+    after = list(source.sound.take(float("inf")))
+    assert 20 < len(before) < 27 and 20 < len(after) < 27  # 1024 samples of 48 kHz each
+    source.close()
