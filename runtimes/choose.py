@@ -41,7 +41,7 @@ def open_runtime(
 
     runtime: "auto" is OneFlow where it sees a CUDA device, else OpenVINO, else OneFlow on the CPU.
     device: "auto", "cpu" or "cuda". precision: "auto" is, in OpenVINO, the INT8 form beside the weights if
-    it was made from them, else bf16 on a processor with the hardware for it (AMX), else f32.
+    it was made from them, else bf16 or f32, whichever takes less time here.
 
     Raises UserError for a choice that does not work here and for weights that cannot be used, ValueError
     for an unknown choice.

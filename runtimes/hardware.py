@@ -18,14 +18,6 @@ def cpu_flags() -> set[str]:
         return set()
 
 
-def has_amx() -> bool:
-    """Whether the processor multiplies bf16 matrices in hardware.
-
-    AVX-512 alone has bf16 instructions too, but with them OpenVINO's convolutions are slower than in f32.
-    """
-    return "amx_bf16" in cpu_flags()
-
-
 def has_bf16() -> bool:
     """Whether the processor has instructions for bf16 numbers, of AVX-512 or AMX."""
     return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})

@@ -197,11 +197,22 @@ def test_int8_that_is_missing_or_damaged(weights: Path, random_state: dict) -> N
         open_runtime(weights, "openvino")
 
 
-@pytest.mark.parametrize(("amx", "precision"), [(True, "bf16"), (False, "f32")])
-def test_automatic_precision(
-    weights: Path, monkeypatch: pytest.MonkeyPatch, amx: bool, precision: str
+@pytest.mark.parametrize(
+    ("capabilities", "slow", "precision"),
+    [("FP32", "", "f32"), ("FP32 BF16", "f32", "bf16"), ("FP32 BF16", "bf16", "f32")],
+)
+def test_automatic_precision_is_the_faster_one(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capabilities: str, slow: str, precision: str
 ) -> None:
-    monkeypatch.setattr(ours, "has_amx", lambda: amx)
+    class Timed:
+        def __init__(self, model: object, precision: str) -> None:
+            self.precision, self.name = precision, f"OpenVINO {precision} on CPU"
+
+        def __call__(self, batch: np.ndarray) -> None:
+            time.sleep(0.02 * (self.precision == slow))
+
+    monkeypatch.setattr(ours, "OpenVinoRuntime", Timed)
+    monkeypatch.setattr(ours.openvino.Core, "get_property", lambda *which: capabilities.split())
     assert open_runtime(weights, "openvino").name == f"OpenVINO {precision} on CPU"
 
 
