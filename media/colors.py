@@ -30,6 +30,13 @@ class Colors(NamedTuple):
     transfer: int = 2
 
 
+def completed(colors: Colors) -> Colors:
+    """Return them with the primaries and the transfer that go with the matrix: browsers ignore one alone."""
+    usual = {1: (1, 1), 5: (5, 6), 6: (6, 6)}.get(colors.matrix, (2, 2))
+    primaries, transfer = (one if given == 2 else given for given, one in zip(colors[2:], usual))
+    return colors._replace(primaries=primaries, transfer=transfer)
+
+
 @functools.lru_cache(maxsize=8)
 def matrices(matrix: int, full: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return two 3x4 float64 matrices: from (B, G, R, 1) to (Y, Cb, Cr), and back from (Y, Cb, Cr, 1)."""

@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from media.colors import Colors, encode
+from media.colors import Colors, completed, encode
 from media.frames import Sound
 from media.mux import MP4, SoundTrack, beside, count_frames, remux
 from media.pipeline import Channel, Closed
@@ -206,7 +206,8 @@ class VideoWriter:
         context.time_base = stream.time_base = self.clock
         context.gop_size = max(1, round(KEY_SECONDS * self.rate))
         if self.colors is None:  # as players take it where nothing is said
-            self.colors = Colors(1, 1, 1, 1) if height >= 720 else Colors(6, 1, 6, 6)
+            self.colors = Colors(1 if height >= 720 else 6, 1)
+        self.colors = completed(self.colors)
         if self.format.startswith("yuvj"):
             self.colors = self.colors._replace(range=2)
         context.colorspace, context.color_range = self.colors.matrix, self.colors.range
