@@ -16,13 +16,13 @@ how it was measured: as it is for one split, or {"train": {...}, "test": {...}} 
 from __future__ import annotations
 
 import argparse
-import functools
+import contextlib
 import json
 import math
 import sys
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -31,9 +31,9 @@ from tqdm import tqdm
 from dataset import open_dataset
 from faces.finder import Finder
 from faces.segmenter import segment_picture
-from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES, find_logits, open_runtime, with_flip
-from runtimes.weights import default_weights, trained_size
-from training.metrics import score_mask, summarise
+from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
+from runtimes.weights import trained_size
+from training.metrics import print_table, score_mask, summarise
 from training.sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
@@ -44,34 +44,21 @@ from utils import (
     read_image,
     real,
     run,
-    side,
     whole,
     write_image,
 )
 
-HEADINGS = {  # of the table, for the keys of a summary
-    "iou_mean": "IoU",
-    "iou_p10": "10th pct",
-    "iou_all": "all pixels",
-    "dice": "Dice",
-    "precision": "precision",
-    "recall": "recall",
-    "boundary_iou": "boundary",
-}
-PUBLISHED = {  # mean IoU in percent as (train, test), measured by their authors on their own data
-    "published, OneFlow (on their own data)": (95.006, 94.425),
-    "published, PyTorch (on their own data)": (92.815, 92.689),
-}
+SETTINGS = ("weights", "data", "flip", "as_infer")  # written down with the figures
+# The published program left the network in training mode, with each batch's own statistics.
+PUBLISHED = """published mean IoU, measured by their authors on their own data:
+OneFlow: train 95.006, test 94.425; PyTorch: train 92.815, test 92.689"""
 
 
 def make_parser() -> Parser:
     parser = Parser("Measure how well a LinkNet34 finds faces.")
     add = parser.add_argument
-    add(
-        "--weights",
-        default=default_weights(),
-        help="or a checkpoint of train.py (default: %(default)s)",
-    )
+    add_network_options(parser, precision="f32")
+    parser.set_defaults(precision=None)  # so that --as-infer sees whether one was named
     add("--data", default="faceseg_data", help="a data folder, as for train.py (default: %(default)s)")
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
@@ -79,9 +66,6 @@ def make_parser() -> Parser:
     add("--worst", type=whole(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU")
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
-    add(
-        "--size", type=side, help="longest side of the network's input (default: as the weights were trained)"
-    )
     add(
         "--threshold",
         type=real(0.001, 0.999),
@@ -92,18 +76,10 @@ def make_parser() -> Parser:
     add(
         "--as-infer",
         action="store_true",
-        help="not the whole image into the network but as infer.py does it: find the faces, look at each, "
-        "also in the mirror, in the fastest precision",
+        help="find the faces and look at each, also in the mirror, as infer.py does; --precision auto",
     )
     add("--limit", type=whole(1), metavar="N", help="only N images of each split, evenly spread over it")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
-    add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
-    add("--device", choices=DEVICES, default="auto", help="and where (default: %(default)s)")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        help="auto is the fastest, as infer.py takes it (default: f32, with --as-infer auto)",
-    )
     return parser
 
 
@@ -143,13 +119,13 @@ def evaluate(args: argparse.Namespace) -> None:
         scores[name] = score_pairs(find, pairs, args, name)
         seconds = round(time.monotonic() - started, 3)
         summaries[name] = summarise(list(scores[name].values()), args.threshold, args.size, seconds)
-        summaries[name].update({key: getattr(args, key) for key in ("weights", "data", "flip", "as_infer")})
+        summaries[name].update({key: getattr(args, key) for key in SETTINGS})
         rows.append((name, summaries[name]))
         if args.groups:
             rows += group_rows(pairs.names, scores[name], args)
     print_table(rows)
     if summaries.keys() == {"train", "test"}:
-        print_published(*(100 * summaries[name]["iou_mean"] for name in ("train", "test")))
+        print(f"\n{PUBLISHED}")
     if args.json:
         write_json(args.json, summaries if len(summaries) > 1 else next(iter(summaries.values())))
     if args.worst:
@@ -158,20 +134,14 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def evaluate_no_face(args: argparse.Namespace) -> None:
     """Find what is marked in pictures that show no face; print it and write the JSON file."""
-    folder = Path(args.no_face)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
     paths = find_pictures(args.no_face)
     find = open_finder(args)
-    started = time.monotonic()
     shares = {}
     for path in tqdm(paths, desc="no face", unit="image"):
-        try:
+        with skipped(args.skip_bad):
             shares[path] = float(find(read_image(path)).mean())
-        except UserError as error:
-            skip_or_raise(error, args.skip_bad)
     if not shares:
-        raise UserError(f"{folder} holds no readable picture")
+        raise UserError(f"{args.no_face} holds no readable picture")
     if len(shares) < len(paths):
         print(f"{len(paths) - len(shares)} bad pictures left out", file=sys.stderr)
     worst = max(shares, key=shares.get)
@@ -180,9 +150,8 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     print(f"most in {worst}: {100 * shares[worst]:.3f} %")
     if args.json:
         figures = {"images": len(shares), "marked_mean": mean, "marked_worst": shares[worst]}
-        names = ("threshold", "size", "weights", "no_face", "flip", "as_infer")
-        settings = {key: getattr(args, key) for key in names}
-        write_json(args.json, {**figures, **settings, "seconds": round(time.monotonic() - started, 3)})
+        settings = {key: getattr(args, key) for key in ("threshold", "size", "no_face", *SETTINGS)}
+        write_json(args.json, {**figures, **settings})
 
 
 def open_splits(args: argparse.Namespace) -> dict:
@@ -191,63 +160,59 @@ def open_splits(args: argparse.Namespace) -> dict:
     A folder with just images/ and masks/ is one split, "all".
     """
     folder = Path(args.data)
-    if args.split:
-        return {args.split: open_dataset(folder, args.split, args.skip_bad)}
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder; give your own with --data, or fetch the published one with "
             "`python -m runtimes.download data`"
         )
-    names = [
-        name
-        for name in ("train", "test")
-        if (folder / f"img_{name}.npy").exists() or (folder / name / "images").is_dir()
+    there = [
+        n for n in ("train", "test") if (folder / f"img_{n}.npy").exists() or (folder / n / "images").is_dir()
     ]
-    return {name: open_dataset(folder, name, args.skip_bad) for name in names or ["all"]}
+    names = [args.split] if args.split else there or ["all"]
+    return {name: open_dataset(folder, name, args.skip_bad) for name in names}
 
 
 def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
-    """Give the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool."""
+    """Return the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool."""
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
     print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
-    if args.as_infer:
-        return functools.partial(
-            find_as_infer, with_flip(runtime), Finder(photo=True), args.size, args.threshold
-        )
-    find = with_flip(runtime) if args.flip else runtime
-    level = math.log(args.threshold / (1 - args.threshold))
-    return lambda image: find_logits(find, image, args.size) > level
+    find = with_flip(runtime) if args.flip or args.as_infer else runtime
+    if not args.as_infer:
+        level = math.log(args.threshold / (1 - args.threshold))
+        return lambda image: find_logits(find, image, args.size) > level
+    finder = Finder(photo=True)
 
+    def find_as_infer(image: np.ndarray) -> np.ndarray:
+        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        return segment_picture(find, finder, picture, args.size).probability > args.threshold * 255
 
-def find_as_infer(runtime, finder: Finder, size: int, threshold: float, image: np.ndarray) -> np.ndarray:
-    """Return what a user of infer.py gets, HxW bool, of an image, HWC uint8 RGB."""
-    picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return segment_picture(runtime, finder, picture, size).probability > threshold * 255
+    return find_as_infer
 
 
 def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
     """Score the images of a split: {index: Score}. Raises UserError for a bad one."""
     count = min(args.limit or len(pairs), len(pairs))
-    scores, bad = {}, 0
+    scores = {}
     for index in tqdm((np.arange(count) * len(pairs) // count).tolist(), desc=name, unit="image"):
-        try:
+        with skipped(args.skip_bad):
             image, mask = pairs[index]
-        except UserError as error:
-            skip_or_raise(error, args.skip_bad)
-            bad += 1
-        else:
             scores[index] = score_mask(find(image), mask)
-    if bad:
-        print(f"{name}: {bad} bad pairs left out", file=sys.stderr)
+    if len(scores) < count:
+        print(f"{name}: {count - len(scores)} bad pairs left out", file=sys.stderr)
     if not scores:
         raise UserError(f"{args.data}, {name}: there is no readable image with its mask")
     return scores
 
 
-def skip_or_raise(error: Exception, skip: bool) -> None:
-    if not skip:
-        raise error
-    tqdm.write(f"left out: {error}", file=sys.stderr)
+@contextlib.contextmanager
+def skipped(skip: bool) -> Iterator[None]:
+    """Name what is bad and go on, or raise it."""
+    try:
+        yield
+    except UserError as error:
+        if not skip:
+            raise
+        tqdm.write(f"left out: {error}", file=sys.stderr)
 
 
 def group_rows(names: list, scores: dict, args: argparse.Namespace) -> list:
@@ -263,24 +228,6 @@ def group_rows(names: list, scores: dict, args: argparse.Namespace) -> list:
         (f"  {group}", summarise(members, args.threshold, args.size, 0.0))
         for group, members in sorted(groups.items())
     ]
-
-
-def print_table(rows: list) -> None:
-    """Print a line of percentages for each (name, summary)."""
-    print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
-    for name, summary in rows:
-        figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
-        print(f"{name:<12} {summary['images']:7} {figures}")
-
-
-def print_published(train: float, test: float) -> None:
-    """Print the mean IoU of our own evaluation, in percent, beside the published results.
-
-    The published program evaluated a network left in training mode: batch norm used each batch's statistics.
-    """
-    print(f"\n{'mean IoU':<40} {'train':>8} {'test':>8}")
-    for name, results in {"these weights on this data": (train, test), **PUBLISHED}.items():
-        print(f"{name:<40} {results[0]:8.3f} {results[1]:8.3f}")
 
 
 def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:

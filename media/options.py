@@ -10,9 +10,9 @@ import argparse
 from faces.segmenter import FIND_EVERY
 from media.views import VIEWS
 from media.writers import PRESETS
-from runtimes.choose import DEVICES, PRECISIONS, RUNTIMES
-from runtimes.weights import default_weights, trained_size
-from utils import Parser, real, side, whole
+from runtimes.choose import add_network_options
+from runtimes.weights import trained_size
+from utils import Parser, real, whole
 
 
 def make_parser() -> Parser:
@@ -36,17 +36,7 @@ def make_parser() -> Parser:
         default=0.5,
         help="probability at the face's edge (default: %(default)s)",
     )
-    add(
-        "--weights",
-        default=default_weights(),
-        help="a file, or 'published' (default: the repository's)",
-    )
-    add(
-        "--size",
-        type=side,
-        help="longest side of the network's input (default: as the weights were trained; "
-        "a camera's may be smaller on a slow processor)",
-    )
+    add_network_options(parser)
     add("--no-find", dest="find", action="store_false", help="give the network the whole frame, as one face")
     add(
         "--find-every",
@@ -62,9 +52,6 @@ def make_parser() -> Parser:
         default=0.7,
         help="smoothing over time, 0 is off (default: %(default)s)",
     )
-    add("--runtime", choices=RUNTIMES, default="auto")
-    add("--device", choices=DEVICES, default="auto")
-    add("--precision", choices=PRECISIONS, default="auto")
     add("--no-window", dest="window", action="store_false", help="show nothing, only write")
     add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
     add("--folder", default="output", help="for what the keys s and r write (default: %(default)s)")

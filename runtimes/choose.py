@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from runtimes.hardware import has_gpu_driver
-from runtimes.weights import existing_weights
-from utils import STRIDE, UserError, fit_size, preprocess
+from runtimes.weights import default_weights, existing_weights
+from utils import STRIDE, Parser, UserError, fit_size, preprocess, side
 
 # (N, 3, H, W) float32 RGB as utils.preprocess makes it, H and W multiples of 32 -> (N, 1, H, W) float32
 # logits; ValueError for another array. What open_runtime returns has a `name` too, that says what runs.
@@ -32,6 +32,25 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "f32", "bf16", "int8")
 LIVE_SECONDS = 0.04  # for the network, of a camera's picture
 LIVE_SMALLEST = 128  # below it faces lose their shape: at 96 five points of IoU, at 128 one and a half
+
+
+def add_network_options(parser: Parser, precision: str = "auto") -> None:
+    """Add the options that name a network and what runs it, as `open_runtime` takes them, and --size."""
+    add = parser.add_argument
+    add(
+        "--weights",
+        default=default_weights(),
+        help="or a checkpoint of train.py, or for infer.py 'published' (default: the repository's)",
+    )
+    add("--size", type=side, help="longest side of the network's input (default: as it was trained)")
+    add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
+    add("--device", choices=DEVICES, default="auto", help="and where (default: %(default)s)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default=precision,
+        help=f"auto is the fastest (default: {precision})",
+    )
 
 
 def open_runtime(

@@ -17,6 +17,15 @@ import numpy as np
 
 from utils import FACE, NOT_JUDGED
 
+HEADINGS = {  # of the table, for the keys of a summary
+    "iou_mean": "IoU",
+    "iou_p10": "10th pct",
+    "iou_all": "all pixels",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary_iou": "boundary",
+}
 BAND = 0.02  # width of the boundary's band, as a part of the image's diagonal
 
 
@@ -119,3 +128,11 @@ def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict
         "size": size,
         "seconds": seconds,
     }
+
+
+def print_table(rows: list) -> None:
+    """Print a line of percentages for each (name, summary)."""
+    print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
+    for name, summary in rows:
+        figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
+        print(f"{name:<12} {summary['images']:7} {figures}")

@@ -85,9 +85,10 @@ def find_pictures(spec: str) -> list[Path]:
     else:
         found = map(Path, glob.iglob(spec, recursive=True))
     pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
-    if not pictures or not (len(pictures) > 1 or pictures[0].exists()):
-        what = ", ".join(IMAGE_SUFFIXES)
-        raise UserError(f"{spec}: there is no picture ({what})" if not pictures else f"{spec}: no such file")
+    if not (path.exists() or glob.has_magic(spec)):
+        raise UserError(f"{spec}: no such file or folder")
+    if not pictures:
+        raise UserError(f"{spec}: there is no picture ({', '.join(IMAGE_SUFFIXES)})")
     return pictures
 
 
