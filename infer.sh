@@ -3,7 +3,7 @@
 #
 #   bash infer.sh                                  # the webcam, in a window
 #   bash infer.sh --source photo.jpg --output masked.jpg
-#   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2.3 GB the first time
+#   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2 GB the first time
 [ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash infer.sh' >&2 && exit 2; }
 set -euo pipefail
 unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv, the virtual environment of this clone, and installs one of four sets of packages into it:
 #
-#   bash tools/setup.sh infer   # what infer.py needs on a CPU: 200 MB to download, Python 3.8 to 3.14
+#   bash tools/setup.sh infer   # what infer.py needs on a CPU: 210 MB to download, Python 3.8 to 3.14
 #   bash tools/setup.sh train   # with OneFlow and its CUDA libraries: 2 GB, Linux on x86-64 and Python 3.8 to 3.10
 #   bash tools/setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
 #   bash tools/setup.sh test    # with the tests' tools
@@ -30,7 +30,7 @@ fi
 # `infer` prefers the Pythons that `train` can use too, so that nothing has to be made again for it.
 versions='3.10 3.9 3.8'
 case $set in
-    infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='200 MB' holds=infer ;;
+    infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='210 MB' holds=infer ;;
     train) size='2 GB' holds='infer train' ;;
     torch) size='5 GB' holds='infer train torch' ;;
     test) size='2 GB' holds='infer train test' ;;
