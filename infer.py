@@ -28,6 +28,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # before a utils.py of who imports this
+
 from faces.finder import Finder
 from faces.mask import Face, Mask
 from faces.segmenter import Segmenter, Settings, segment_picture

@@ -476,3 +476,11 @@ def test_an_interrupted_recording_is_kept_and_plays(random_weights, which, runti
     counted = int(out.split()[0])
     assert len(frames) > 2 and counted <= len(frames) <= counted + 1  # one may be written, not yet counted
     assert os.listdir(".") == ["out.mp4"]
+
+
+def test_a_utils_py_of_the_importers_is_no_trouble(tmp_path):
+    for name in ("utils.py", "dataset.py", "media.py"):
+        (tmp_path / name).write_text("raise SystemExit('mine')")
+    code = f"import sys; sys.path.append({str(ROOT)!r}); from infer import segment; print(segment.__name__)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "segment\n"), result.stderr
