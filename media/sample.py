@@ -1,7 +1,6 @@
 """The sample: a portrait as a hand-held camera would show it. What infer.py runs on where there is no camera.
 
-    python -m media.sample --output sample.mp4           # the clip alone
-    python infer.py --source sample                # what the network makes of it
+    python infer.py --source sample
 
 The portrait (docs/portrait.png) is NASA's of Eileen Collins, in the public domain.
 """
@@ -16,8 +15,7 @@ import cv2
 import numpy as np
 
 from media.frames import Frame
-from media.writers import VideoWriter
-from utils import Parser, read_image, run
+from utils import read_image
 
 PORTRAIT = Path(__file__).resolve().parent.parent / "docs" / "portrait.png"
 FRAMES = 240  # once round the path
@@ -81,24 +79,3 @@ class Sample:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def make_parser() -> Parser:
-    parser = Parser("Write the sample clip.")
-    parser.add_argument("--output", required=True, help="the video file to write")
-    return parser
-
-
-def main() -> None:
-    args = make_parser().parse_args()
-    sample = Sample()
-    video = VideoWriter(args.output, sample.rate)
-    try:
-        while (frame := sample.read()) is not None:
-            video.write(frame.image)
-    finally:
-        video.close()
-
-
-if __name__ == "__main__":
-    run(main)
