@@ -145,7 +145,7 @@ def test_any_error_of_the_picture_library_is_named(tmp_path, picture, monkeypatc
     def fail(image):
         raise struct.error("unpack requires a buffer of 2 bytes")
 
-    monkeypatch.setattr(utils.images.ImageOps, "exif_transpose", fail)
+    monkeypatch.setattr(utils.pictures.ImageOps, "exif_transpose", fail)
     with pytest.raises(UserError, match="broken picture"):
         utils.read_image(tmp_path / "a.png")
 

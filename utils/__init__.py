@@ -9,21 +9,30 @@ if __name__ == "__main__":
 
 from utils.files import atomic_path, identity, refuse_inputs, regular_file, temporary_beside
 from utils.images import (
-    ALPHA_SUFFIXES,
     FACE,
-    IMAGE_SUFFIXES,
     MEAN,
     NOT_JUDGED,
     STD,
     check_shape,
     find_pictures,
     fit_size,
-    open_picture,
     picture_files,
     preprocess,
-    read_image,
     resize,
     sigmoid,
+)
+from utils.pictures import (
+    ALPHA_SUFFIXES,
+    IMAGE_SUFFIXES,
+    is_animation,
+    metadata_of,
+    on_black,
+    open_picture,
+    picture_of,
+    read_image,
+    read_pixels,
+    to_pixels,
     write_image,
+    write_images,
 )
 from utils.program import STRIDE, Parser, UserError, real, run, side, whole

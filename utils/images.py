@@ -1,17 +1,14 @@
-"""Pictures in and out, and what the network is given. Images are HWC uint8 RGB everywhere in this file."""
+"""Which pictures are meant, and what the network is given. Images here are HWC uint8 RGB."""
 
 from __future__ import annotations
 
 import glob
-import os
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.files import atomic_path, regular_file
+from utils.pictures import IMAGE_SUFFIXES
 from utils.program import STRIDE, UserError
 
 # The published network's normalisation: (pixel - MEAN) / STD, RGB, for pixels of 0..255.
@@ -19,9 +16,6 @@ MEAN = np.array([123.68, 116.779, 103.939], np.float32)
 STD = np.array([58.393, 57.12, 57.375], np.float32)
 
 FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
 
 
 def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -99,69 +93,3 @@ def picture_files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """A picture file as HWC uint8 RGB.
-
-    The camera's EXIF orientation is applied, transparency is laid on black, 16 bits become 8, grey, palette
-    and CMYK become RGB. Raises UserError, naming the file, if there is no whole picture in it.
-    """
-    path = regular_file(path)
-    try:
-        with open_picture(path) as picture:
-            return _to_rgb(ImageOps.exif_transpose(picture))
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture, or of an unknown format") from error
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: more pixels than is safe to open; scale it down first") from error
-    except Exception as error:  # Pillow raises almost anything on broken data, struct.error for one
-        raise UserError(f"{path}: broken picture ({error})") from error
-
-
-def open_picture(path: str | os.PathLike) -> Image.Image:
-    """Image.open without its warning of pictures as large as phones take them: it refuses larger ones."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
-
-
-def _to_rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I"):  # 16-bit grey
-        grey = np.asarray(picture).astype(np.int64) >> 8
-        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels are not supported")
-    if "A" in picture.mode or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-        picture = Image.alpha_composite(black, picture)
-    return np.array(picture.convert("RGB"))
-
-
-def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write a picture, whole or not at all; the suffix of `path` decides the format.
-
-    image: HWC uint8 RGB or RGBA, or HW. Raises UserError for a format that cannot hold it or
-    cannot hold this one (too large, say), OSError if it cannot be written.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise UserError(f"{path}: '{suffix}' is no picture format; use one of {', '.join(IMAGE_SUFFIXES)}")
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
-        raise ValueError(
-            f"{path}: an image must be uint8 HxW, HxWx3 or HxWx4, not {image.shape} {image.dtype}"
-        )
-    if image.ndim == 3 and image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
-        raise UserError(f"{path}: '{suffix}' cannot hold transparency; use .png")
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    try:
-        ok, data = cv2.imencode(suffix, image)
-    except cv2.error as error:
-        raise UserError(f"{path}: cannot encode this picture ({error.err})") from error
-    if not ok:
-        raise UserError(f"{path}: cannot encode this picture")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())

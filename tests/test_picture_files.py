@@ -1,0 +1,156 @@
+"""Picture files as people have them: python -m pytest tests/test_picture_files.py"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import UserError, is_animation, metadata_of, open_picture, read_image, read_pixels, write_image
+from utils.pictures import IMAGE_SUFFIXES, WRITTEN, write_images
+
+FLAT = np.full((48, 64, 3), (200, 90, 40), np.uint8)
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_what_is_written_is_read_by_what_is_in_it(tmp_path, suffix):
+    write_image(tmp_path / f"a{suffix}", FLAT if suffix != ".pgm" else FLAT[..., 0])
+    os.rename(tmp_path / f"a{suffix}", tmp_path / "photo.jpg")
+    image = read_image(tmp_path / "photo.jpg")
+    wanted = FLAT if suffix != ".pgm" else FLAT[..., :1]
+    assert image.shape == FLAT.shape and np.abs(image.astype(int) - wanted).max() <= 6
+    assert suffix in IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    "head", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\xc5\xd0\xd3\xc6" + bytes(99)]
+)
+def test_nothing_foreign_is_run(tmp_path, monkeypatch, head):
+    script = tmp_path / "gs"
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/it-ran\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "x.jpg").write_bytes(head)
+    with pytest.raises(UserError, match=r"x\.jpg: it is PostScript, which is a program"):
+        read_image(tmp_path / "x.jpg")
+    with pytest.raises(Image.UnidentifiedImageError):
+        open_picture(tmp_path / "x.jpg").load()
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize(
+    "data, library",
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(40), "pillow-heif|broken"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "pillow-jxl-plugin"),
+        (b"8BPS\0\1" + bytes(40), "psd-tools"),
+        (b"%PDF-1.7\n", "pypdfium2"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "cairosvg"),
+        (b"v/1\x01" + bytes(40), "OpenEXR"),
+        (b"nothing at all", "not a picture"),
+    ],
+)
+def test_what_could_read_it_is_said(tmp_path, data, library):
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(UserError, match=rf"a\.jpg: .*({library})"):
+        read_image(tmp_path / "a.jpg")
+    (tmp_path / "a.nef").write_bytes(b"nothing at all")
+    with pytest.raises(UserError, match="rawpy"):
+        read_image(tmp_path / "a.nef")
+
+
+@pytest.mark.parametrize(
+    "values, wanted",
+    [
+        (np.float32([[0, 0.5, 1]]), [0, 128, 255]),
+        (np.float32([[-10, 0, 30]]), [0, 64, 255]),
+        (np.int32([[0, 1 << 29, 1 << 30]]), [0, 128, 255]),
+        (np.uint16([[0, 0x8000, 0xFFFF]]), [0, 128, 255]),
+    ],
+)
+def test_large_numbers_are_scaled_with_a_note(tmp_path, values, wanted, capsys):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image, np.repeat(np.uint8(wanted)[None, :, None], 3, axis=2))
+    assert ("are taken as black to white" in capsys.readouterr().err) == (values.dtype != np.uint16)
+    Image.fromarray(np.float32([[0, np.nan]])).save(tmp_path / "nan.tif")
+    with pytest.raises(UserError, match="no numbers"):
+        read_image(tmp_path / "nan.tif")
+
+
+def display_p3() -> bytes:
+    """Return a colour profile of the screens of today, put together by the ICC's specification."""
+
+    def xyz(*numbers: float) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(65536 * number)) for number in numbers)
+
+    curve = [2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045]
+    parts = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 3) + b"P3\0" + bytes(78 + 9),
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.51512, 0.24120, -0.00105),
+        b"gXYZ": xyz(0.29198, 0.69225, 0.04189),
+        b"bXYZ": xyz(0.15710, 0.06657, 0.78407),
+    }
+    for name in (b"rTRC", b"gTRC", b"bTRC"):
+        parts[name] = b"para\0\0\0\0\0\3\0\0" + b"".join(struct.pack(">i", round(65536 * n)) for n in curve)
+    table, data = struct.pack(">I", len(parts)), b""
+    for name, part in parts.items():
+        table += name + struct.pack(">II", 128 + 4 + 12 * len(parts) + len(data), len(part))
+        data += part + bytes(-len(part) % 4)
+    head = struct.pack(
+        ">I4s4s4s4s4s", 128 + len(table) + len(data), b"", b"\2\x40\0\0", b"mntr", b"RGB ", b"XYZ "
+    )
+    head += (
+        bytes(12)
+        + b"acsp"
+        + bytes(28)
+        + b"".join(struct.pack(">i", round(65536 * n)) for n in (0.9642, 1, 0.8249))
+    )
+    return head.ljust(128, b"\0") + table + data
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_colour_profile_is_applied(tmp_path, mode):
+    picture = Image.new(mode, (8, 8), (230, 120, 82) + ((128,) if mode == "RGBA" else ()))
+    picture.save(tmp_path / "p3.png", icc_profile=display_p3())
+    pixels = read_pixels(tmp_path / "p3.png")[4, 4]
+    assert np.abs(pixels[:3].astype(int) - (245, 113, 71)).max() <= 2, pixels
+    assert mode == "RGB" or pixels[3] == 128
+    picture.save(tmp_path / "broken.png", icc_profile=b"no profile")
+    assert tuple(read_pixels(tmp_path / "broken.png")[4, 4][:3]) == (230, 120, 82)
+
+
+def test_metadata_without_the_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110], exif[0x0132] = 6, "A camera", "2024:05:01 12:00:00"
+    Image.fromarray(FLAT).save(tmp_path / "a.jpg", exif=exif)
+    write_image(tmp_path / "b.jpg", FLAT, metadata_of(tmp_path / "a.jpg"))
+    kept = Image.open(tmp_path / "b.jpg").getexif()
+    assert (kept[0x0110], kept[0x0132]) == ("A camera", "2024:05:01 12:00:00") and 0x0112 not in kept
+    write_image(tmp_path / "c.jpg", FLAT)
+    assert not Image.open(tmp_path / "c.jpg").getexif()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_several_pictures_in_one_file(tmp_path, suffix):
+    images = [np.full((48, 64, 3), (60 * number, 90, 40), np.uint8) for number in range(4)]
+    write_images(tmp_path / f"a{suffix}", images, [0.1, 0.2, 0.3, 0.4])
+    assert is_animation(tmp_path / f"a{suffix}")
+    with open_picture(tmp_path / f"a{suffix}") as picture:
+        assert picture.n_frames == 4
+        if suffix in (".gif", ".png"):
+            picture.seek(2)
+            assert picture.info["duration"] == 300
+    write_image(tmp_path / "one.png", FLAT)
+    assert not is_animation(tmp_path / "one.png") and not is_animation(tmp_path / "none.png")
+
+
+def test_a_long_name_and_a_link(tmp_path):
+    name = "n" * 246 + ".png"
+    os.symlink(name, tmp_path / "link.png")
+    write_image(tmp_path / "link.png", FLAT)
+    assert (tmp_path / "link.png").is_symlink() and (read_image(tmp_path / name) == FLAT).all()

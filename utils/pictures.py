@@ -1,0 +1,233 @@
+"""Picture files, in and out: by what is in a file, not by its name. Images are HWC uint8 RGB, in sRGB."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
+
+from utils.files import atomic_path, regular_file
+from utils.program import UserError
+
+with contextlib.suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+# Nothing else is opened: for some formats Pillow starts other programs, as Ghostscript for PostScript.
+OPENED = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
+ANIMATED = ("PNG", "WEBP", "GIF", "TIFF")  # may hold several pictures, which belong together
+# By suffix: the format that is written, and how.
+WRITTEN = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jfif", ".jpe"), ("JPEG", {"quality": 95})),
+    ".png": ("PNG", {"compress_level": 1}),
+    ".bmp": ("BMP", {}),
+    ".webp": ("WEBP", {"lossless": True}),
+    **dict.fromkeys((".tif", ".tiff"), ("TIFF", {"compression": "tiff_lzw"})),
+    ".gif": ("GIF", {}),
+    ".jp2": ("JPEG2000", {}),
+    **dict.fromkeys((".ppm", ".pgm", ".pnm"), ("PPM", {})),
+    **({".avif": ("AVIF", {"quality": 90})} if features.check("avif") else {}),
+}
+IMAGE_SUFFIXES = (
+    *WRITTEN,
+    ".avif",
+    ".apng",
+    ".dib",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".j2k",
+    ".jpx",
+    ".mpo",
+    ".pbm",
+)
+ALPHA_SUFFIXES = tuple(s for s in WRITTEN if s in (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif"))
+# What a file begins with, from which byte on, that is a picture to others: what it is, and what reads it.
+OTHERS = (
+    (0, b"%!PS", "PostScript, which is a program and not run here: convert it to PNG"),
+    (0, b"\xc5\xd0\xd3\xc6", "PostScript, which is a program and not run here: convert it to PNG"),
+    (0, b"%PDF", "PDF: the package pypdfium2 turns its pages into pictures"),
+    (0, b"\xff\x0a", "JPEG XL: the package pillow-jxl-plugin reads it"),
+    (4, b"JXL ", "JPEG XL: the package pillow-jxl-plugin reads it"),
+    (0, b"8BPS", "Photoshop: the package psd-tools reads it"),
+    (0, b"v/1\x01", "OpenEXR: the package OpenEXR reads it"),
+    (0, b"#?RADIANCE", "Radiance HDR: the package imageio reads it"),
+    (0, b"<svg", "SVG: the package cairosvg reads it"),
+    (0, b"<?xml", "SVG, it seems: the package cairosvg reads it"),
+    (4, b"ftypavif", "AVIF: Pillow 11.3 or later reads it"),
+    (4, b"ftypcrx", "a camera's raw picture: the package rawpy reads it"),
+    *(
+        (4, b"ftyp" + kind, "HEIC: install the package pillow-heif")
+        for kind in (b"hei", b"hev", b"mif1", b"msf1")
+    ),
+)
+RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Return a picture file as HxWx3 uint8 sRGB; of several pictures in it, the first.
+
+    Transparency is laid on black. For the rest see `read_pixels`.
+    """
+    return on_black(read_pixels(path))
+
+
+def read_pixels(path: str | os.PathLike) -> np.ndarray:
+    """Return a picture file as HxWx3 uint8 sRGB, or HxWx4 where it has transparency.
+
+    The camera's EXIF orientation and the colour profile are applied, 16 bits become 8, grey, palette and CMYK
+    become RGB, 32-bit numbers are scaled, with a note. Raises UserError, naming the file and, where it is
+    known, what could read it, if there is no whole picture in it.
+    """
+    with picture_of(path) as picture:
+        return to_pixels(ImageOps.exif_transpose(picture), str(path))
+
+
+def on_black(pixels: np.ndarray) -> np.ndarray:
+    """Return HxWx3 of HxWx3 or HxWx4, what is transparent laid on black."""
+    if pixels.shape[2] == 3:
+        return pixels
+    return (pixels[..., :3] * (pixels[..., 3:] / np.float32(255)) + 0.5).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
+    """Yield an opened picture file. What goes wrong inside becomes a UserError that names the file."""
+    path = regular_file(path)
+    try:
+        with open_picture(path) as picture:
+            yield picture
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: {_what_else(path)}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path}: more pixels than is safe to open; scale it down first") from error
+    except Exception as error:  # Pillow raises almost anything on broken data, struct.error for one
+        raise UserError(f"{path}: broken picture ({error})") from error
+
+
+def open_picture(path: str | os.PathLike) -> Image.Image:
+    """Image.open for these formats alone, without its warning of pictures as large as phones take them."""
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=[name for name in OPENED if name in Image.OPEN])
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a file holds several pictures that belong together: an animation, or pages."""
+    with contextlib.suppress(OSError, UserError), picture_of(path) as picture:
+        return picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1
+    return False
+
+
+def to_pixels(picture: Image.Image, name: str) -> np.ndarray:
+    """Return HxWx3 or HxWx4 uint8 sRGB. name: for the note that its numbers were scaled."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        grey = _scaled(picture, name)
+        return np.repeat(grey[..., None], 3, axis=2)
+    alpha = None
+    if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        alpha = np.array(picture.getchannel("A"))
+    pixels = np.array(_to_srgb(picture))
+    return pixels if alpha is None or alpha.min() == 255 else np.dstack([pixels, alpha])
+
+
+def _to_srgb(picture: Image.Image) -> Image.Image:
+    profile = picture.info.get("icc_profile")
+    if picture.mode not in ("RGB", "L", "CMYK"):
+        picture = picture.convert("RGB")
+    if profile:
+        with contextlib.suppress(
+            ImageCms.PyCMSError, OSError, ValueError
+        ):  # a broken one is none, as to viewers
+            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            return ImageCms.profileToProfile(picture, given, srgb, outputMode="RGB")
+    return picture.convert("RGB")
+
+
+def _scaled(picture: Image.Image, name: str) -> np.ndarray:
+    """Return HxW uint8 of a picture of 16-bit, 32-bit or floating-point greys."""
+    values = np.asarray(picture)
+    if picture.mode != "F" and 0 <= values.min() and values.max() < 1 << 16:
+        return np.clip(values.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("some of its pixels are no numbers")
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    print(f"{name}: its values from {low:.4g} to {high:.4g} are taken as black to white", file=sys.stderr)
+    return ((values - low) * (255 / max(high - low, 1e-30)) + 0.5).astype(np.uint8)
+
+
+def _what_else(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(32)
+    for start, signature, text in OTHERS:
+        if head[start:].startswith(signature):
+            return f"it is {text}"
+    if path.suffix.lower() in RAW:
+        return "it is a camera's raw picture: the package rawpy reads it"
+    return "not a picture, or of an unknown format"
+
+
+def metadata_of(path: Path) -> bytes:
+    """Return a picture file's EXIF, as `write_image` takes it: without the orientation, which is applied."""
+    with picture_of(path) as picture:
+        exif = picture.getexif()
+        exif.pop(0x0112, None)
+        return exif.tobytes() if exif else b""
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray, exif: bytes = b"") -> None:
+    """Write a picture, whole or not at all; the suffix of `path` decides the format.
+
+    image: HWC uint8 RGB or RGBA, or HW. Raises UserError for a format that cannot hold it or
+    cannot hold this one (too large, say), OSError if it cannot be written.
+    """
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
+        raise ValueError(
+            f"{path}: an image must be uint8 HxW, HxWx3 or HxWx4, not {image.shape} {image.dtype}"
+        )
+    write_images(path, [image], exif=exif)
+
+
+def write_images(
+    path: str | os.PathLike, images: list, seconds: list | None = None, exif: bytes = b""
+) -> None:
+    """Write one picture as `write_image` does, or several into one animation or into pages of one file.
+
+    seconds: how long each is shown.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
+        raise UserError(f"{path}: '{suffix}' is no picture format; use one of {', '.join(WRITTEN)}")
+    if suffix not in ALPHA_SUFFIXES and any(image.ndim == 3 and image.shape[2] == 4 for image in images):
+        raise UserError(f"{path}: '{suffix}' cannot hold transparency; use .png")
+    kind, options = WRITTEN[suffix]
+    pictures = [Image.fromarray(image) for image in images]
+    if len(pictures) > 1:
+        options = {**options, "save_all": True, "append_images": pictures[1:], "loop": 0, "disposal": 2}
+        options["duration"] = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(pictures)]
+    if exif:
+        options = {**options, "exif": exif}
+    data = io.BytesIO()
+    try:
+        pictures[0].save(data, format=kind, **options)
+    except Exception as error:  # of any kind: too large, an encoder that is not there
+        raise UserError(f"{path}: cannot encode this picture ({error})") from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.getvalue())
