@@ -160,7 +160,7 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
 def _scaled(picture: Image.Image, name: str) -> np.ndarray:
     """Return HxW uint8 of a picture of 16-bit, 32-bit or floating-point greys."""
     values = np.asarray(picture)
-    if picture.mode != "F" and 0 <= values.min() and values.max() < 1 << 16:
+    if picture.mode != "F" and values.min() >= 0 and values.max() < 1 << 16:
         return np.clip(values.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
