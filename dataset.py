@@ -50,6 +50,7 @@ class PairFolder:
             raise UserError(f"{folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
         self.names = sorted({**images, **masks})
         self.paths = [(images.get(name), masks.get(name)) for name in self.names]
+        self.files = [*images.values(), *masks.values()]
         if not skip_bad:
             for image_path, mask_path in self.paths:
                 check_pair(image_path, mask_path)
@@ -81,7 +82,8 @@ class FaceSegData:
             Path(folder) / f"img_{split}.npy",
             Path(folder) / f"mask_{split}.npy",
         )
-        self.images, self.masks = open_array(self.image_path), open_array(self.mask_path)
+        self.files = [self.image_path, self.mask_path]
+        self.images, self.masks = map(open_array, self.files)
         shape = self.images.shape
         self.channels_first = len(shape) == 4 and shape[1] == 3
         if not self.channels_first and not (len(shape) == 4 and shape[3] == 3):
@@ -93,6 +95,8 @@ class FaceSegData:
             raise UserError(
                 f"{self.mask_path}: the shape {self.masks.shape} does not fit the images' {shape}"
             )
+        if self.masks.dtype.kind not in "biuf":
+            raise UserError(f"{self.mask_path}: masks must be numbers, not {self.masks.dtype}")
         if not self.images.size:
             raise UserError(f"{self.image_path} holds no images")
         self.gain, self.shift = pixel_range(self.images, self.image_path, self.channels_first)
@@ -243,7 +247,7 @@ def open_array(path: Path) -> np.ndarray:
     try:
         # np.load would take an .npz for one too
         return np.lib.format.open_memmap(regular_file(path), mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header is read as Python, and raises almost anything
         raise UserError(f"{path} is not a readable .npy array; fetch it again ({error})") from None
 
 

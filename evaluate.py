@@ -32,7 +32,7 @@ from dataset import open_dataset
 from faces.finder import Finder
 from faces.segmenter import segment_picture
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
-from runtimes.weights import trained_size
+from runtimes.weights import runtime_files, trained_size
 from training.metrics import print_table, score_mask, summarise
 from training.sheet import contact_sheet
 from utils import (
@@ -43,6 +43,7 @@ from utils import (
     find_pictures,
     read_image,
     real,
+    refuse_inputs,
     run,
     whole,
     write_image,
@@ -112,6 +113,10 @@ def main() -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Evaluate the splits that were asked for, print the tables, and write the files."""
     splits = open_splits(args)
+    refuse_inputs(
+        [args.json, args.worst_picture if args.worst else None],
+        [*runtime_files(args.weights), *(file for pairs in splits.values() for file in pairs.files)],
+    )
     find = open_finder(args)
     scores, summaries, rows = {}, {}, []
     for name, pairs in splits.items():
@@ -135,6 +140,7 @@ def evaluate(args: argparse.Namespace) -> None:
 def evaluate_no_face(args: argparse.Namespace) -> None:
     """Find what is marked in pictures that show no face; print it and write the JSON file."""
     paths = find_pictures(args.no_face)
+    refuse_inputs([args.json], [*runtime_files(args.weights), *paths])
     find = open_finder(args)
     shares = {}
     for path in tqdm(paths, desc="no face", unit="image"):

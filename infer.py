@@ -46,7 +46,7 @@ from media.views import VIEWS, parse_color, parse_view, write_picture
 from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
 from runtimes.choose import live_size, open_runtime, with_flip
-from runtimes.weights import default_weights, trained_size
+from runtimes.weights import default_weights, runtime_files, trained_size
 from utils import UserError, find_pictures, read_image, refuse_inputs, run
 
 SINGLE = Stream("picture", rate=1.0, live=False)
@@ -228,9 +228,7 @@ def run_pictures(args: argparse.Namespace, views: list) -> int:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     pictures = find_pictures(args.source)[:: args.stride][: args.max_frames]
     suffix = ".png" if args.view in ("cutout", "mask") else None
-    outputs = (
-        name_outputs(pictures, args.source, args.output, suffix, background(args)) if args.output else []
-    )
+    outputs = name_outputs(pictures, args.source, args.output, suffix, also_read(args)) if args.output else []
     window = None if outputs else open_window(args)
     network = open_network(args)
     if args.flip:
@@ -294,14 +292,14 @@ def video_output(args: argparse.Namespace) -> Path:
         output = output / (source.stem + ".mp4")
         if output.exists() and source.exists() and output.parent.samefile(source.parent):
             raise UserError(f"{output} is there already, beside the source: choose another --output")
-    refuse_inputs([output, beside(output)], [source, *background(args)])
+    refuse_inputs([output, beside(output)], [source, *also_read(args)])
     return output
 
 
-def background(args: argparse.Namespace) -> list[Path]:
-    """The picture that --view lays behind the face, if it names one."""
+def also_read(args: argparse.Namespace) -> list[Path]:
+    """Return what is read beside the source: the weights, and the picture behind the face."""
     kind, _, what = args.view.partition(":")
-    return [Path(what)] if kind == "background" else []
+    return [*runtime_files(args.weights), *([Path(what)] if kind == "background" else [])]
 
 
 def open_source(args: argparse.Namespace, endless: bool):

@@ -75,5 +75,5 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     args = make_parser().parse_args(argv)
     args.size_chosen = args.size is not None
     if args.size is None:
-        args.size = trained_size(args.weights)
+        args.size = 256 if args.weights == "published" else trained_size(args.weights)
     return args

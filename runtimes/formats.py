@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 
-from utils import UserError
+from utils import UserError, regular_file
 
 # What OneFlow's protobuf text calls the types; the numbers are those of its DataType enumeration.
 ONEFLOW_TYPES = {
@@ -74,7 +75,7 @@ def read_oneflow_directory(path: Path) -> dict[str, np.ndarray]:
 def read_variable(folder: Path) -> np.ndarray:
     """Return one variable: its folder holds `meta`, protobuf text, and `out`, raw little-endian numbers."""
     try:
-        meta = (folder / "meta").read_text()
+        meta = regular_file(folder / "meta").read_text()
         data = (folder / "out").read_bytes()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the variable in {folder} cannot be read: {error}") from error
@@ -85,7 +86,7 @@ def read_variable(folder: Path) -> np.ndarray:
     if kind is None or kind[1] not in ONEFLOW_TYPES:
         raise UserError(f"{folder / 'meta'} names no type of number known here: {meta.strip()[:200]!r}")
     dtype = np.dtype(ONEFLOW_TYPES[kind[1]])
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         raise UserError(
             f"{folder / 'out'} has {len(data)} bytes where its shape {shape} needs {expected}: fetch it again"

@@ -14,11 +14,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from runtimes.formats import read_oneflow_directory, read_torch
-from utils import UserError, atomic_path, regular_file
+from utils import UserError, atomic_path, real, regular_file, side
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 
@@ -85,7 +85,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
                 if weights:
                     return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
             return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # of many types, some of them of safetensors' Rust
         raise UserError(
             f"{path} is not a readable safetensors file ({error}); "
             "it may be cut short: fetch it or write it again"
@@ -95,16 +95,21 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 def trained_size(path: str | Path) -> int:
     """Return the side, in pixels, of the examples that these weights were trained on, where they work best.
 
-    256, the published size, where the file does not say.
+    256, the published size, where the file does not say. Raises UserError for a size that is none.
     """
+    path = existing_weights(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
+        size = metadata.get("size", 256)
         if "training_state" in metadata:  # a checkpoint of train.py
-            return int(json.loads(metadata["training_state"])["options"]["size"])
-        return int(metadata.get("size", 256))
-    except (SafetensorError, OSError, TypeError, ValueError, KeyError):
+            size = json.loads(metadata["training_state"])["options"]["size"]
+    except Exception:
         return 256  # another format; whether it can be read at all is for read_weights to say
+    try:
+        return side(size)
+    except UserError as error:
+        raise UserError(f"{path}: the size in its metadata: {error}") from None
 
 
 def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
@@ -120,9 +125,10 @@ def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
         if name.endswith("num_batches_tracked"):
             if value.size != 1:
                 raise UserError(f"{name} in {path} has the shape {value.shape}; it must be one number")
-            result[name] = np.array(value.item(), np.int64)
+            result[name] = np.array(int(real(0, 2**62)(value.item())), np.int64)
         else:
-            result[name] = value.astype(np.float32)
+            with np.errstate(over="ignore"):  # whoever uses the weights checks that they are finite
+                result[name] = value.astype(np.float32)
             if name.endswith("running_var"):
                 result.setdefault(name.replace("running_var", "num_batches_tracked"), np.array(0, np.int64))
     return result

@@ -58,7 +58,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    refuse_inputs([args.output, args.output.with_suffix(".bin")], weights_files(args.weights))
+    splits = [open_dataset(args.data, split) for split in ("train", "test")] if args.int8 else []
+    outputs = [args.output, args.output.with_suffix(".bin") if args.int8 else None]
+    refuse_inputs(
+        outputs, [*weights_files(args.weights), *(file for pairs in splits for file in pairs.files)]
+    )
     model = build_onnx(read_weights(args.weights))
     if args.int8:
         export_int8(model, args)
@@ -79,6 +83,7 @@ def export_int8(model, args: argparse.Namespace) -> None:
     except ImportError as error:
         raise UserError(f"INT8 needs NNCF ({error}): .venv/bin/pip install nncf==3.4.0") from error
     train, test = open_dataset(args.data, "train"), open_dataset(args.data, "test")
+    refuse_inputs([args.output, args.output.with_suffix(".bin")], [*train.files, *test.files])
     chosen = np.linspace(0, len(train) - 1, min(args.images, len(train))).astype(int)
 
     def network_input(index: int) -> np.ndarray:

@@ -57,7 +57,10 @@ def make_parser() -> Parser:
 
 
 def main() -> None:
-    args = make_parser().parse_args()
+    parser = make_parser()
+    args = parser.parse_args()
+    if not args.output.lower().endswith(".png"):
+        parser.error(f"{args.output}: it must end in .png")
     refuse_inputs([args.output], [args.log])
     plot_curves(args.log, args.output)
 

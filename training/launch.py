@@ -26,7 +26,7 @@ import time
 import traceback
 from pathlib import Path
 
-from utils import Parser, run, whole
+from utils import Parser, UserError, regular_file, run, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
@@ -146,6 +146,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def check_address(address: str, port: int, bind: bool) -> None:
+    """Raise UserError for an unknown host or, where this machine is to `bind` it, for a port in use."""
+    try:
+        socket.getaddrinfo(address, port)
+        if bind and port:
+            socket.create_server(("", port)).close()
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"{address}, port {port}: {getattr(error, 'strerror', error)}") from None
+
+
 def listens(launcher: Launcher, address: str, port: int) -> bool:
     """Waits until rank 0 takes connections; without that, the others try again only after ten seconds.
 
@@ -188,6 +198,8 @@ def main() -> int | None:
         parser.error("--node-rank must be below --nodes")
     if args.nodes > 1 and not args.port:
         parser.error("several machines need the same --port")
+    regular_file(args.script)
+    check_address(args.address, args.port, bind=args.node_rank == 0)
     command = [sys.executable, "-u", __file__, "--worker", args.script, *args.arguments]
     return launch(command, args.processes, args.nodes, args.node_rank, args.address, args.port)
 

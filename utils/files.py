@@ -89,6 +89,7 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
     """
     target = Path(os.path.realpath(path))
     try:
+        str(target).encode()
         if target.is_dir() and not folder:
             raise IsADirectoryError(21, "it is a folder")
         if target.exists() and not (target.is_file() or folder):  # moving onto it would replace it
