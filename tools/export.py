@@ -58,11 +58,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    splits = [open_dataset(args.data, split) for split in ("train", "test")] if args.int8 else []
-    outputs = [args.output, args.output.with_suffix(".bin") if args.int8 else None]
-    refuse_inputs(
-        outputs, [*weights_files(args.weights), *(file for pairs in splits for file in pairs.files)]
-    )
+    binary = args.output.with_suffix(".bin") if args.int8 else None
+    refuse_inputs([args.output, binary], weights_files(args.weights))
     model = build_onnx(read_weights(args.weights))
     if args.int8:
         export_int8(model, args)
