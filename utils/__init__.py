@@ -2,9 +2,7 @@
 
 from utils import preprocess, read_image, sigmoid
 batch = preprocess(read_image("face.jpg"), size=(256, 256))[None]  # (1, 3, 256, 256)
-
-if __name__ == "__main__":
-    run(main)  # the end of every program
+run(main)  # how every program ends
 """
 
 from utils.files import atomic_path, identity, refuse_inputs, regular_file, temporary_beside

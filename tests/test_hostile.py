@@ -1,0 +1,248 @@
+"""Bad input to every option of every program: python -m pytest tests/test_hostile.py
+
+The programs and their options are taken from their parsers, so that a new one is tried too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import PROGRAMS, READ, WORDS, WRITTEN, ended, given, is_number, options_of, parser_of
+from safetensors.numpy import save_file
+from scenes import background, draw_face, red_runtime
+
+from media.writers import VideoWriter
+from utils import write_image
+
+SUFFIXES = {  # of what --output names
+    "infer": ".png",
+    "media.sample": ".mp4",
+    "tools.convert": ".safetensors",
+    "tools.export": ".onnx",
+    "tools.make_demo": ".webp",
+    "training.curves": ".png",
+}
+MORE = {  # what makes a program use the option that is tried
+    "infer": ["--no-window", "--max-frames", "1", "--no-flip"],
+    "evaluate": ["--worst", "1", "--size", "64"],
+    "tools.bench_train": ["--steps", "1"],
+    "train": ["--device", "cpu", "--size", "32", "--batch-size", "1", "--workers", "0"],
+}
+NUMBERS = (
+    "-1",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "1e10",
+    "0x10",
+    "1.5",
+    "4294967296",
+    "9" * 30,
+    "9" * 5000,
+    "x",
+    "",
+)
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    """A folder with something good for every option, in which the test runs."""
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            picture = background(64, 64)
+            face = draw_face(picture, (32, 32), 16)
+            write_image(tmp_path / f"data/{split}/images/{name}.png", picture[..., ::-1])
+            write_image(tmp_path / f"data/{split}/masks/{name}.png", face.astype(np.uint8) * 255)
+    shutil.copytree(tmp_path / "data/test/images", tmp_path / "no_face")
+    shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "source.png")
+    shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "background.png")
+    video = VideoWriter(tmp_path / "source.mp4", 25)
+    for _ in range(4):
+        video.write(background(64, 64))
+    video.close()
+    for name in ("weights", "mix", "backbone", "resume"):
+        save_file({"a": np.zeros(3, np.float32)}, tmp_path / f"{name}.safetensors")
+    (tmp_path / "log.csv").write_text("epoch,loss,train_iou,val_iou\n1,0.5,0.8,0.7\n")
+    (tmp_path / "script.py").write_text("print('ran')\n")
+    monkeypatch.chdir(tmp_path)
+    for program in PROGRAMS:
+        module = importlib.import_module(program)
+        if hasattr(module, "open_runtime"):
+            monkeypatch.setattr(module, "open_runtime", lambda *choices, **more: red_runtime)
+    monkeypatch.setattr(
+        "tools.export.build_onnx", lambda state: argparse.Namespace(SerializeToString=lambda: b"1")
+    )
+    monkeypatch.setattr("tools.bench.bench", lambda *settings: ({}, {}))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def good(program: str, name: str) -> str:
+    """Return a value that an option takes."""
+    if name == "output":
+        return f"out{SUFFIXES.get(program, '')}"
+    values = {"json": "out.json", "worst_picture": "worst.png", "data": "data", "no_face": "no_face"}
+    others = {"source": "source.png", "log": "log.csv", "script": "script.py", "folder": "output"}
+    return {**values, **others}.get(name, f"{name}.safetensors")
+
+
+def arguments(program: str, **values: object) -> list[str]:
+    """Return the arguments that are necessary, with these values of options."""
+    options = options_of(program)
+    needed = {name for name, option in options.items() if option.required} | {"data"} & options.keys()
+    if program in ("infer", "tools.export"):
+        needed |= {"output", "source", "weights"} & options.keys()
+    chosen = {**{name: good(program, name) for name in needed}, **values}
+    words = [word for name, value in chosen.items() for word in given(options[name], value)]
+    return [*words, *MORE.get(program, [])]
+
+
+def run(program: str, words: list, capsys) -> tuple[int, str]:
+    """Return a program's status and what it said, after a check that it ended as programs do."""
+    status = ended(importlib.import_module(program).main, *words)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and "should not have happened" not in said, (words, said)
+    assert status in (0, 1, 2) and (status == 0 or said), (words, status)
+    return status, said
+
+
+def read_options() -> list:
+    return [(p, name) for p in PROGRAMS for name in options_of(p) if name in READ]
+
+
+def places(name: str) -> list[str]:
+    """Return the files behind an option's good value, of a folder all that are in it."""
+    if name in ("data", "no_face"):
+        return sorted(str(path) for path in Path(good("", name)).rglob("*.*"))
+    return ["source.png", "source.mp4"] if name == "source" else [good("", name)]
+
+
+def test_every_option_is_known():
+    for program in PROGRAMS:
+        for name, option in options_of(program).items():
+            known = is_number(option) or name in READ | WRITTEN | WORDS
+            assert known, f"{program}: say in tests/programs.py what --{name} is"
+            assert option.type not in (int, float), f"{program} --{name}: a number needs its range"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_numbers_are_checked_where_they_come_in(program, capsys):
+    for name, option in options_of(program).items():
+        for text in NUMBERS if is_number(option) else ():
+            value = None
+            try:
+                value = vars(parser_of(program).parse_known_args(arguments(program, **{name: text}))[0])[name]
+            except SystemExit as end:
+                assert end.code == 2 and option.option_strings[0] in capsys.readouterr().err
+            values = value if isinstance(value, list) else [value]
+            assert all(v is None or abs(v) < 2**63 for v in values), (name, text)
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if WRITTEN & options_of(p).keys()])
+def test_no_output_is_an_input(program, here, capsys):
+    options = options_of(program)
+    for output in WRITTEN & options.keys():
+        for name in READ & options.keys():
+            for place in places(name):
+                attack(program, output, name, Path(place), capsys)
+
+
+def attack(program: str, output: str, name: str, place: Path, capsys) -> None:
+    """Let a program write to what it reads, under each of the names that a file can have."""
+    suffix = Path(good(program, output)).suffix
+    if place.suffix != suffix and name not in ("data", "no_face", "source"):
+        place = Path(shutil.copy(place, place.with_suffix(suffix)))  # the name that the output must have
+    source = {name: place if name in ("weights", "mix", "log", "source", "script") else good(program, name)}
+    before = digests()
+    link, hard = Path(f"link{suffix}"), Path(f"hard{suffix}")
+    link.symlink_to(place)
+    hard.hardlink_to(place) if hasattr(hard, "hardlink_to") else os.link(place, hard)
+    for spelling in (place, Path("data/..") / place, place.absolute(), link, hard, place.parent):
+        run(program, arguments(program, **{**source, output: spelling}), capsys)
+        changed = {path for path, digest in before.items() if digests().get(path) != digest}
+        assert not changed, (program, output, spelling, name, changed)
+    for path in (link, hard):
+        path.unlink()
+
+
+def digests() -> dict:
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in Path(".").rglob("*")
+        if path.is_file() and not path.is_symlink() and path.stem not in ("link", "hard")
+    }
+
+
+@pytest.mark.parametrize(("program", "name"), read_options())
+@pytest.mark.parametrize("kind", ["pipe", "socket", "name"])
+def test_what_is_no_file_is_refused_in_words(program, name, kind, here, capsys):
+    for place in {good(program, name), *places(name)}:
+        replaced = Path(place)
+        if kind == "name":
+            odd = replaced.with_name(os.fsdecode(b"o\xff") + replaced.suffix)
+            replaced.rename(odd)
+        else:
+            shutil.move(replaced, "kept")
+            odd = replaced
+            if kind == "pipe":
+                os.mkfifo(odd)
+            else:
+                os.mknod(odd, 0o140644)
+        value = odd if place == good(program, name) or name == "source" else good(program, name)
+        timer = threading.Timer(8, free, [odd])
+        timer.start()
+        start = time.monotonic()
+        status, said = run(program, arguments(program, **{name: value}), capsys)
+        timer.cancel()
+        assert time.monotonic() - start < 8, f"{program} --{name} waited for {odd}"
+        if kind != "name":
+            assert status and odd.name in said, (status, said)
+            odd.unlink()
+            shutil.move("kept", replaced)
+        else:
+            odd.rename(replaced)
+
+
+def free(pipe: Path) -> None:
+    """Let go who waits for a pipe."""
+    if pipe.is_fifo():
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+
+
+@pytest.mark.parametrize(
+    "program", [p for p in PROGRAMS if {"source", "data", "no_face"} & options_of(p).keys()]
+)
+def test_no_picture_is_run(program, here, capsys, monkeypatch):
+    stub = here / "bin/gs"
+    stub.parent.mkdir()
+    stub.write_text(f"#!/bin/sh\ntouch {here}/mark\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stub.parent}:{os.environ['PATH']}")
+    names = [name for name in ("source", "data", "no_face") if name in options_of(program)]
+    for name in names:
+        for place in places(name):
+            if place.endswith(".mp4"):
+                continue
+            kept = Path(place).read_bytes()
+            Path(place).write_bytes(POSTSCRIPT)
+            run(program, arguments(program, **{name: good(program, name)}), capsys)
+            Path(place).write_bytes(kept)
+            assert not (here / "mark").exists(), (program, place)
+    if program == "infer":
+        (here / "background.png").write_bytes(POSTSCRIPT)
+        assert run(program, [*arguments(program), "--view", "background:background.png"], capsys)[0] == 1
+        assert not (here / "mark").exists()
