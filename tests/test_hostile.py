@@ -22,7 +22,9 @@ from safetensors.numpy import save_file
 from scenes import background, draw_face, red_runtime
 
 from media.writers import VideoWriter
-from utils import write_image
+from runtimes.weights import read_weights
+from training.loop import open_pairs
+from utils import atomic_path, write_image
 
 SUFFIXES = {  # of what --output names
     "infer": ".png",
@@ -34,10 +36,11 @@ SUFFIXES = {  # of what --output names
 }
 MORE = {  # what makes a program use the option that is tried
     "infer": ["--no-window", "--max-frames", "1", "--no-flip"],
-    "evaluate": ["--worst", "1", "--size", "64"],
+    "evaluate": ["--worst", "1"],
     "tools.bench_train": ["--steps", "1"],
     "train": ["--device", "cpu", "--size", "32", "--batch-size", "1", "--workers", "0"],
 }
+FOLDERS = ("data", "no_face", "scenes")
 NUMBERS = (
     "-1",
     "nan",
@@ -66,6 +69,8 @@ def here(tmp_path: Path, monkeypatch) -> Path:
             write_image(tmp_path / f"data/{split}/images/{name}.png", picture[..., ::-1])
             write_image(tmp_path / f"data/{split}/masks/{name}.png", face.astype(np.uint8) * 255)
     shutil.copytree(tmp_path / "data/test/images", tmp_path / "no_face")
+    shutil.copytree(tmp_path / "data/test/images", tmp_path / "scenes/images")
+    (tmp_path / "scenes/faces.json").write_text('{"a.png": {"faces": [[20, 20, 20, 30]], "maybe": []}}')
     shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "source.png")
     shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "background.png")
     video = VideoWriter(tmp_path / "source.mp4", 25)
@@ -73,7 +78,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
         video.write(background(64, 64))
     video.close()
     for name in ("weights", "mix", "backbone", "resume"):
-        save_file({"a": np.zeros(3, np.float32)}, tmp_path / f"{name}.safetensors")
+        save_file({"a": np.zeros(3, np.float32)}, tmp_path / f"{name}.safetensors", {"size": "64"})
     (tmp_path / "log.csv").write_text("epoch,loss,train_iou,val_iou\n1,0.5,0.8,0.7\n")
     (tmp_path / "script.py").write_text("print('ran')\n")
     monkeypatch.chdir(tmp_path)
@@ -85,17 +90,44 @@ def here(tmp_path: Path, monkeypatch) -> Path:
         "tools.export.build_onnx", lambda state: argparse.Namespace(SerializeToString=lambda: b"1")
     )
     monkeypatch.setattr("tools.bench.bench", lambda *settings: ({}, {}))
+    monkeypatch.setattr("training.loop.Training", Reader)
+    monkeypatch.setattr("train.lock", lambda folder: None)  # it would last as long as the process
+    monkeypatch.setattr("tools.measure.print_photos", lambda runtime, size, pairs, *more: [*pairs])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
+class Reader:
+    """In place of a training: it reads what one reads, and writes what one writes."""
+
+    rank = 0
+
+    def __init__(self, args: argparse.Namespace, tensors: dict, state: dict | None):
+        self.output = Path(args.output)
+        open_pairs(args)
+        for weights in filter(None, (args.weights, args.backbone)):
+            read_weights(weights)
+
+    def run(self) -> int:
+        with atomic_path(self.output / "last.safetensors") as temporary:
+            temporary.write_bytes(b"trained")
+        (self.output / "last.safetensors").unlink()
+        return 0
+
+
 def good(program: str, name: str) -> str:
     """Return a value that an option takes."""
     if name == "output":
         return f"out{SUFFIXES.get(program, '')}"
-    values = {"json": "out.json", "worst_picture": "worst.png", "data": "data", "no_face": "no_face"}
+    values = {
+        "json": "out.json",
+        "worst_picture": "worst.png",
+        "data": "data",
+        "no_face": "no_face",
+        "scenes": "scenes",
+    }
     others = {"source": "source.png", "log": "log.csv", "script": "script.py", "folder": "output"}
     return {**values, **others}.get(name, f"{name}.safetensors")
 
@@ -103,12 +135,18 @@ def good(program: str, name: str) -> str:
 def arguments(program: str, **values: object) -> list[str]:
     """Return the arguments that are necessary, with these values of options."""
     options = options_of(program)
-    needed = {name for name, option in options.items() if option.required} | {"data"} & options.keys()
+    needed = {name for name, option in options.items() if option.required}
+    if program != "tools.export" and "scenes" not in values:
+        needed |= {"data"} & options.keys()
     if program in ("infer", "tools.export"):
         needed |= {"output", "source", "weights"} & options.keys()
     chosen = {**{name: good(program, name) for name in needed}, **values}
-    words = [word for name, value in chosen.items() for word in given(options[name], value)]
-    return [*words, *MORE.get(program, [])]
+    words = [
+        word for name, option in options.items() if name in chosen for word in given(option, chosen[name])
+    ]
+    if program == "tools.export" and "data" in values:
+        return [*words, "--int8", "--output", Path(chosen["output"]).with_suffix(".xml")]
+    return words if "no_face" in values else [*words, *MORE.get(program, [])]
 
 
 def run(program: str, words: list, capsys) -> tuple[int, str]:
@@ -125,9 +163,9 @@ def read_options() -> list:
 
 
 def places(name: str) -> list[str]:
-    """Return the files behind an option's good value, of a folder all that are in it."""
-    if name in ("data", "no_face"):
-        return sorted(str(path) for path in Path(good("", name)).rglob("*.*"))
+    """Return files behind an option's good value."""
+    if name in FOLDERS:
+        return sorted(str(path) for path in Path(good("", name)).rglob("a.png"))
     return ["source.png", "source.mp4"] if name == "source" else [good("", name)]
 
 
@@ -164,7 +202,7 @@ def test_no_output_is_an_input(program, here, capsys):
 def attack(program: str, output: str, name: str, place: Path, capsys) -> None:
     """Let a program write to what it reads, under each of the names that a file can have."""
     suffix = Path(good(program, output)).suffix
-    if place.suffix != suffix and name not in ("data", "no_face", "source"):
+    if place.suffix != suffix and name not in ("source", *FOLDERS):
         place = Path(shutil.copy(place, place.with_suffix(suffix)))  # the name that the output must have
     source = {name: place if name in ("weights", "mix", "log", "source", "script") else good(program, name)}
     before = digests()
@@ -173,7 +211,8 @@ def attack(program: str, output: str, name: str, place: Path, capsys) -> None:
     hard.hardlink_to(place) if hasattr(hard, "hardlink_to") else os.link(place, hard)
     for spelling in (place, Path("data/..") / place, place.absolute(), link, hard, place.parent):
         run(program, arguments(program, **{**source, output: spelling}), capsys)
-        changed = {path for path, digest in before.items() if digests().get(path) != digest}
+        after = digests()
+        changed = {path for path, digest in before.items() if after.get(path) != digest}
         assert not changed, (program, output, spelling, name, changed)
     for path in (link, hard):
         path.unlink()
@@ -188,38 +227,42 @@ def digests() -> dict:
 
 
 @pytest.mark.parametrize(("program", "name"), read_options())
-@pytest.mark.parametrize("kind", ["pipe", "socket", "name"])
-def test_what_is_no_file_is_refused_in_words(program, name, kind, here, capsys):
+def test_what_is_no_file_is_refused_in_words(program, name, here, capsys):
+    for kind, mode in (("pipe", 0o010644), ("socket", 0o140644)):
+        refused = []
+        for place in {good(program, name), *places(name)}:
+            shutil.move(place, "kept")
+            os.mknod(place, mode)
+            timer = threading.Timer(8, free, [place])
+            timer.start()
+            start = time.monotonic()
+            status, said = run(program, arguments(program, **{name: value_for(program, name, place)}), capsys)
+            timer.cancel()
+            assert time.monotonic() - start < 8, f"{program} --{name} waits for {place}"
+            refused.append(status and place in said and kind in said)
+            os.unlink(place)
+            shutil.move("kept", place)
+        assert any(refused), said
+
+
+@pytest.mark.parametrize(("program", "name"), read_options())
+def test_names_that_are_no_text_work_or_are_refused(program, name, here, capsys):
     for place in {good(program, name), *places(name)}:
-        replaced = Path(place)
-        if kind == "name":
-            odd = replaced.with_name(os.fsdecode(b"o\xff") + replaced.suffix)
-            replaced.rename(odd)
-        else:
-            shutil.move(replaced, "kept")
-            odd = replaced
-            if kind == "pipe":
-                os.mkfifo(odd)
-            else:
-                os.mknod(odd, 0o140644)
-        value = odd if place == good(program, name) or name == "source" else good(program, name)
-        timer = threading.Timer(8, free, [odd])
-        timer.start()
-        start = time.monotonic()
-        status, said = run(program, arguments(program, **{name: value}), capsys)
-        timer.cancel()
-        assert time.monotonic() - start < 8, f"{program} --{name} waited for {odd}"
-        if kind != "name":
-            assert status and odd.name in said, (status, said)
-            odd.unlink()
-            shutil.move("kept", replaced)
-        else:
-            odd.rename(replaced)
+        odd = Path(place).with_name(os.fsdecode(b"o\xff") + Path(place).suffix)
+        os.rename(place, odd)
+        value = odd if place == good(program, name) else value_for(program, name, str(odd))
+        run(program, arguments(program, **{name: value}), capsys)
+        os.rename(odd, place)
 
 
-def free(pipe: Path) -> None:
+def value_for(program: str, name: str, place: str) -> str:
+    """Return the option's value with which this file is read."""
+    return good(program, name) if name in FOLDERS else place
+
+
+def free(pipe: str) -> None:
     """Let go who waits for a pipe."""
-    if pipe.is_fifo():
+    if Path(pipe).is_fifo():
         os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
 
 

@@ -46,8 +46,8 @@ def make_parser() -> Parser:
 def parse_arguments() -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args()
-    if args.int8 and not args.data:
-        parser.error("--int8 needs --data DIR: it is calibrated and judged on pictures of faces")
+    if args.int8 != bool(args.data):
+        parser.error("--int8 needs --data DIR, and goes with it: pictures of faces that it is judged on")
     args.output = args.output or (int8_path(args.weights) if args.int8 else args.weights.with_suffix(".onnx"))
     suffix = ".xml" if args.int8 else ".onnx"
     if args.output.suffix.lower() != suffix:
@@ -75,12 +75,12 @@ def export_int8(model, args: argparse.Namespace) -> None:
     Raises UserError, and then writes nothing, if NNCF is missing or the mean IoU on the test split
     moves by more than MAX_IOU_CHANGE.
     """
+    train, test = open_dataset(args.data, "train"), open_dataset(args.data, "test")
+    refuse_inputs([args.output, args.output.with_suffix(".bin")], [*train.files, *test.files])
     try:
         import nncf
     except ImportError as error:
         raise UserError(f"INT8 needs NNCF ({error}): .venv/bin/pip install nncf==3.4.0") from error
-    train, test = open_dataset(args.data, "train"), open_dataset(args.data, "test")
-    refuse_inputs([args.output, args.output.with_suffix(".bin")], [*train.files, *test.files])
     chosen = np.linspace(0, len(train) - 1, min(args.images, len(train))).astype(int)
 
     def network_input(index: int) -> np.ndarray:

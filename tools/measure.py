@@ -33,7 +33,7 @@ from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.augment import resize_mask
-from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, regular_file, run, whole
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
@@ -63,11 +63,29 @@ def score_scene(marked: np.ndarray, scene: dict) -> tuple[list[tuple[str, bool]]
     return faces, float(stray.mean())
 
 
+KINDS = ("faces", "maybe")  # of boxes; maybe: what may be marked or not
+
+
+def read_scenes(path: Path) -> dict:
+    """Return {name of a photograph: {"faces": boxes, "maybe": boxes}}, a box as (x, y, width, height)."""
+    number = whole(-1_000_000, 1_000_000)
+    try:
+        return {
+            name: {
+                kind: [list(map(number, (*box, "")[:4])) for box in scene[kind]]
+                for kind in ("faces", "maybe")
+            }
+            for name, scene in json.loads(regular_file(path).read_text()).items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} does not list the boxes of faces ({error})") from None
+
+
 def print_scenes(runtime, size: int, folder: Path) -> None:
     """Print how many faces of whole photographs are found, and how much is stray."""
     finder, network = Finder(photo=True), with_flip(runtime)
     faces, strays = [], {}
-    for name, scene in json.loads((folder / "faces.json").read_text()).items():
+    for name, scene in read_scenes(folder / "faces.json").items():
         picture = cv2.cvtColor(read_image(folder / "images" / name), cv2.COLOR_RGB2BGR)
         found, strays[name] = score_scene(
             segment_picture(network, finder, picture, size).probability > 127, scene

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from utils import UserError, atomic_path
+from utils import UserError, atomic_path, regular_file
 
 STATE_KEY = "training_state"
 
@@ -31,8 +30,7 @@ def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> Non
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     """Read both back. Raises UserError, naming the file, where it is not a whole checkpoint."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such checkpoint")
+    path = regular_file(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
