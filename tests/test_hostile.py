@@ -56,6 +56,7 @@ NUMBERS = (
     "x",
     "",
 )
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
 
 
 @pytest.fixture
@@ -267,3 +268,28 @@ def free(pipe: str) -> None:
     """Let go who waits for a pipe."""
     if Path(pipe).is_fifo():
         os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+
+
+@pytest.mark.parametrize(
+    "program", [p for p in PROGRAMS if {"source", "data", "no_face"} & options_of(p).keys()]
+)
+def test_no_picture_is_run(program, here, capsys, monkeypatch):
+    stub = here / "bin/gs"
+    stub.parent.mkdir()
+    stub.write_text(f"#!/bin/sh\ntouch {here}/mark\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stub.parent}:{os.environ['PATH']}")
+    names = [name for name in ("source", "data", "no_face") if name in options_of(program)]
+    for name in names:
+        for place in places(name):
+            if place.endswith(".mp4"):
+                continue
+            kept = Path(place).read_bytes()
+            Path(place).write_bytes(POSTSCRIPT)
+            run(program, arguments(program, **{name: good(program, name)}), capsys)
+            Path(place).write_bytes(kept)
+            assert not (here / "mark").exists(), (program, place)
+    if program == "infer":
+        (here / "background.png").write_bytes(POSTSCRIPT)
+        assert run(program, [*arguments(program), "--view", "background:background.png"], capsys)[0] == 1
+        assert not (here / "mark").exists()
