@@ -120,10 +120,10 @@ def test_int8_with_other_masks_is_not_written(
     assert not list(tmp_path.glob("w-int8*"))
 
 
-def test_int8_without_nncf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_without_nncf(tmp_path: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(UserError, match="pip install nncf"):
-        export.export_int8(None, options(weights=tmp_path / "w", output=tmp_path / "w.xml"))
+        export.export_int8(None, options(weights=tmp_path / "w", data=faces, output=tmp_path / "w.xml"))
 
 
 def test_mean_iou_leaves_out_what_is_not_judged() -> None:
