@@ -25,7 +25,7 @@ import cv2
 from media.frames import LONGEST_GAP, USUAL_RATE, Frame, Still
 from media.streams import Stream, open_address
 from media.videos import VideoFile, open_file
-from utils import UserError
+from utils import UserError, whole
 
 RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
 
@@ -33,7 +33,7 @@ RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
 def camera_index(spec: str) -> int | None:
     """The camera meant by "0", "1", "/dev/video1" ...; None if something else is meant."""
     match = re.fullmatch(r"(?:/dev/video)?(\d+)", spec)
-    return int(match.group(1)) if match else None
+    return whole(0)(match.group(1)) if match else None
 
 
 def is_stream(spec: str) -> bool:

@@ -69,10 +69,11 @@ def identity(path: str | os.PathLike) -> tuple | str:
     name = os.fspath(path)
     if name.startswith("file:"):
         name = unquote("/" + name[5:].lstrip("/"))
+    name = os.path.realpath(name)  # as `atomic_path` takes it, also where a folder of it is not there
     try:
         status = os.stat(name)
-    except (OSError, ValueError):
-        return os.path.realpath(name)
+    except OSError:
+        return name
     return status.st_dev, status.st_ino
 
 
