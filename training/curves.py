@@ -1,6 +1,7 @@
 """The log of a training run and its picture.
 
-python -m training.curves runs/train/log.csv curves.png
+write_log("runs/train/log.csv", rows)  # a row, a dict, for each epoch
+plot_curves("runs/train/curves.png", rows)
 """
 
 from __future__ import annotations
@@ -8,33 +9,25 @@ from __future__ import annotations
 import csv
 import os
 
-from utils import Parser, UserError, atomic_path, refuse_inputs, regular_file, run
+from utils import atomic_path
 
 
 def write_log(path: str | os.PathLike, rows: list) -> None:
-    """Write the CSV log: one row, a dict, an epoch."""
+    """Write the log as CSV."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
 
 
-def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
+def plot_curves(path: str | os.PathLike, rows: list) -> None:
     """Draw loss and IoU by epoch into a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")  # a server has no display
     from matplotlib import pyplot
 
-    names = ("epoch", "loss", "train_iou", "val_iou")
-    try:
-        with open(regular_file(log), newline="") as file:
-            rows = list(csv.DictReader(file))
-        column = {name: [float(row[name]) for row in rows] for name in names}
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{log} is not the log of a training ({error})") from None
-    if not rows:
-        raise UserError(f"{log} holds no epochs")
+    column = {name: [row[name] for row in rows] for name in ("epoch", "loss", "train_iou", "val_iou")}
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
     left.plot(column["epoch"], column["loss"], marker=".", label="training")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
@@ -44,26 +37,6 @@ def plot_curves(log: str | os.PathLike, picture: str | os.PathLike) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    with atomic_path(picture) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
     pyplot.close(figure)
-
-
-def make_parser() -> Parser:
-    parser = Parser("Draw the log of a training run.")
-    parser.add_argument("log", help="its log.csv")
-    parser.add_argument("output", help="the .png to write")
-    return parser
-
-
-def main() -> None:
-    parser = make_parser()
-    args = parser.parse_args()
-    if not args.output.lower().endswith(".png"):
-        parser.error(f"{args.output}: it must end in .png")
-    refuse_inputs([args.output], [args.log])
-    plot_curves(args.log, args.output)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -197,7 +197,7 @@ class Training:
         self.save("last.safetensors")
         if self.rank == 0:
             write_log(self.output / "log.csv", state["log"])
-            plot_curves(self.output / "log.csv", self.output / "curves.png")
+            plot_curves(self.output / "curves.png", state["log"])
             print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
 
     def validate(self) -> float:
