@@ -27,23 +27,24 @@ from utils import (
     STD,
     Parser,
     UserError,
-    find_pictures,
     open_picture,
     picture_files,
     read_image,
     regular_file,
     run,
+    whole,
 )
 
 
 class PairFolder:
     """`images/NAME.jpg` (or another picture format) with `masks/NAME.png` (likewise), of any size.
 
-    Raises UserError for a picture without mask or a mask without picture: at once, or with `skip_bad` when
-    that item is read.
+    Raises UserError for a picture without mask, a mask without picture, or a mask as JPEG, which changes its
+    values, where there is no `mask_threshold`: at once, or with `skip_bad` when that item is read.
     """
 
-    def __init__(self, folder: str | os.PathLike, skip_bad: bool = False):
+    def __init__(self, folder: str | os.PathLike, skip_bad: bool = False, mask_threshold: int | None = None):
+        self.mask_threshold = mask_threshold
         folder = Path(folder)
         images, masks = list_pictures(folder / "images"), list_pictures(folder / "masks")
         if not images:
@@ -52,22 +53,35 @@ class PairFolder:
         self.paths = [(images.get(name), masks.get(name)) for name in self.names]
         self.files = [*images.values(), *masks.values()]
         if not skip_bad:
-            for image_path, mask_path in self.paths:
-                check_pair(image_path, mask_path)
+            for index in range(len(self.paths)):
+                self.check(index)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple:
-        image_path, mask_path = self.paths[index]
-        check_pair(image_path, mask_path)
-        image, mask = read_image(image_path), read_mask(mask_path)
+        image_path, mask_path = self.check(index)
+        image, mask = read_image(image_path), read_mask(mask_path, self.mask_threshold)
         if image.shape[:2] != mask.shape:
             raise UserError(
                 f"{mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its picture {image_path.name} is "
                 f"{image.shape[1]}x{image.shape[0]}; both must have one size"
             )
         return image, mask
+
+    def check(self, index: int) -> tuple:
+        """Return the paths of a picture and its mask. Raises UserError, see above."""
+        image_path, mask_path = self.paths[index]
+        if mask_path is None:
+            raise UserError(f"{image_path}: this picture has no mask in {image_path.parent.parent / 'masks'}")
+        if image_path is None:
+            raise UserError(f"{mask_path}: this mask has no picture in {mask_path.parent.parent / 'images'}")
+        if self.mask_threshold is None and mask_path.suffix.lower() in (".jpg", ".jpeg"):
+            raise UserError(
+                f"{mask_path}: JPEG changes the values of a mask: write it as PNG, or take "
+                "--mask-threshold 128, where nothing is marked as not judged"
+            )
+        return image_path, mask_path
 
 
 class FaceSegData:
@@ -117,40 +131,15 @@ class FaceSegData:
         return np.ascontiguousarray(image), label_values(mask, f"{self.mask_path}[{index}]")
 
 
-class WithNoFace:
-    """The given pairs, and after them the pictures of a folder, each with a mask that is background alone.
-
-    Pictures that all show a face teach that there always is one: then round and brown things are marked where
-    nobody is. Raises UserError if the folder holds no pictures.
-    """
-
-    def __init__(self, pairs, folder: str | os.PathLike):
-        if not Path(folder).is_dir():
-            raise UserError(f"{folder}: no such folder; --no-face names one of pictures that show no face")
-        try:
-            self.paths = find_pictures(str(folder))
-        except UserError as error:
-            raise UserError(f"{error}; --no-face names a folder of pictures that show no face") from None
-        self.pairs = pairs
-        self.names = [*pairs.names, *(path.stem for path in self.paths)]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> tuple:
-        if index < len(self.pairs):
-            return self.pairs[index]
-        image = read_image(self.paths[index - len(self.pairs)])
-        return image, np.zeros(image.shape[:2], np.uint8)
-
-
-def open_dataset(folder: str | os.PathLike, split: str, skip_bad: bool = False):
+def open_dataset(
+    folder: str | os.PathLike, split: str, skip_bad: bool = False, mask_threshold: int | None = None
+):
     """Open `folder` in whichever layout it has.
 
     That is `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
     which are every split but `test`: they may have been trained on. Raises UserError where it has none of
     them, and for a picture without mask or a mask without picture: with `skip_bad` only when that item is
-    read.
+    read. mask_threshold: the value (1 to 255) from which on a mask file shows face; no pixel is 128 then.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -158,37 +147,39 @@ def open_dataset(folder: str | os.PathLike, split: str, skip_bad: bool = False):
     if (folder / f"img_{split}.npy").exists():
         return FaceSegData(folder, split)
     if (folder / split / "images").is_dir():
-        return PairFolder(folder / split, skip_bad)
+        return PairFolder(folder / split, skip_bad, mask_threshold)
     if (folder / "images").is_dir():
         if split == "test":
             raise UserError(
                 f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
                 f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
             )
-        return PairFolder(folder, skip_bad)
+        return PairFolder(folder, skip_bad, mask_threshold)
     raise UserError(
         f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; {split}/images and "
         f"{split}/masks; or images and masks"
     )
 
 
-def readable_indices(pairs) -> tuple:
-    """Read every pair once: give (indices of the good ones, messages about the bad ones)."""
+def readable_indices(pairs, count: int | None = None) -> tuple:
+    """Read every pair once: give (indices of the good ones, messages about the bad ones).
+
+    Bad are also those of the first `count` (all, if None) whose masks mark nothing: a face that was never
+    labelled teaches that it is none.
+    """
     good, messages = [], []
     for index in range(len(pairs)):
         try:
-            pairs[index]
+            _, mask = pairs[index]
+            if not mask.any() and (count is None or index < count):
+                raise UserError(
+                    f"{pairs.names[index]}: its mask marks no face: label it, or move the picture to "
+                    "a folder for --no-face"
+                )
             good.append(index)
         except UserError as error:
             messages.append(str(error))
     return np.array(good, int), messages
-
-
-def check_pair(image_path: Path | None, mask_path: Path | None) -> None:
-    if mask_path is None:
-        raise UserError(f"{image_path}: this picture has no mask in {image_path.parent.parent / 'masks'}")
-    if image_path is None:
-        raise UserError(f"{mask_path}: this mask has no picture in {mask_path.parent.parent / 'images'}")
 
 
 def list_pictures(folder: Path) -> dict:
@@ -203,15 +194,18 @@ def list_pictures(folder: Path) -> dict:
     return pictures
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, threshold: int | None = None) -> np.ndarray:
     """Read a mask file as HxW uint8 of 0, 128, 255.
 
     Grey, 1-bit, palette, RGB and RGBA files are understood. Colour files must show greys, and transparent
-    pixels are background. A palette of greys is read by these, one of colours by its numbers.
+    pixels are background. A palette of greys is read by these, one of colours by its numbers. With a
+    threshold, what is at least that bright is face and the rest background.
     """
     try:
         with open_picture(regular_file(path)) as picture:
             picture.load()
+            if threshold is not None:
+                return np.where(np.array(picture.convert("L")) >= threshold, FACE, 0).astype(np.uint8)
             if picture.mode in ("1", "L", "I;16", "I"):
                 values = np.array(picture.convert("L") if picture.mode == "1" else picture)
             else:
@@ -223,8 +217,6 @@ def read_mask(path: Path) -> np.ndarray:
                 else:
                     raise UserError(f"{path}: a mask must be black, white or grey, and this one has colours")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} is not a readable mask picture ({error})") from None
     return label_values(values, str(path))
 
@@ -278,12 +270,13 @@ def make_parser() -> Parser:
     parser = Parser("Read every picture and mask once and name the bad ones.")
     parser.add_argument("data", help="a data folder, as for train.py")
     parser.add_argument("--split", default="train", choices=("train", "test"))
+    parser.add_argument("--mask-threshold", type=whole(1, 255), help="from here on a mask file shows face")
     return parser
 
 
 def main() -> int:
     args = make_parser().parse_args()
-    good, messages = readable_indices(open_dataset(args.data, args.split, skip_bad=True))
+    good, messages = readable_indices(open_dataset(args.data, args.split, True, args.mask_threshold))
     print("\n".join(messages), file=sys.stderr, end="\n" if messages else "")
     print(f"{len(good)} good, {len(messages)} bad")
     return 1 if messages else 0

@@ -21,11 +21,10 @@ from pathlib import Path
 
 from runtimes.network import check_linknet34
 from training.checkpoint import read_checkpoint, without_prefix
-from training.options import given_options, parse_arguments
-from utils import UserError, run
+from training.options import given_options, make_parser, parse_arguments
+from utils import UserError, real, run, whole
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
-STATE = {"options", "step", "epoch_sums", "best_iou", "log"}  # what a training cannot go on without
 
 
 def main() -> int:
@@ -41,15 +40,7 @@ def main() -> int:
     check_writable(Path(args.output))
     if training.rank == 0:
         lock(Path(args.output))
-    try:
-        return training.run()
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise UserError(
-            f"a loader process was killed ({error}): memory ran out, or /dev/shm is too small "
-            "(docker run --shm-size); try --workers 0"
-        ) from None
+    return training.run()
 
 
 def check_output(folder: Path) -> None:
@@ -90,9 +81,10 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
     checkpoint's.
     """
     tensors, state = read_checkpoint(args.resume)
-    missing = ", ".join(sorted(STATE - state.keys()))
-    if missing:
-        raise UserError(f"{args.resume} is no checkpoint of this train.py: it has no {missing}")
+    try:
+        check_state(state)
+    except UserError as error:
+        raise UserError(f"{args.resume} is no checkpoint of this train.py: {error}") from None
     for prefix in ("model.", "ema."):
         check_linknet34(without_prefix(prefix, tensors))
     folder = Path(args.resume).parent
@@ -100,6 +92,12 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         raise UserError(
             f"--output {given['output']} does not go with --resume, which goes on writing to {folder}; "
             f"start anew with --weights {args.resume}"
+        )
+    last = folder / "last.safetensors"
+    if last.exists() and not last.samefile(args.resume):
+        raise UserError(
+            f"going on from {args.resume} would write over {last}: copy it to a folder of its own, as "
+            "last.safetensors"
         )
     kept = {"resume", "output", "device", "workers", "save_minutes"}
     kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
@@ -117,12 +115,25 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
     return tensors, state
 
 
-def plain_message(error: Exception) -> str:
-    """An error raised in a loader process comes with that process's stack trace: give its last line alone."""
-    message = str(error).strip()
-    if "Original Traceback" in message:
-        message = message.splitlines()[-1].split(": ", 1)[-1]
-    return message
+def check_state(state: dict) -> None:
+    """Raise UserError, saying what is wrong, unless a training can go on from these numbers."""
+    needed = {"options", "step", "seconds", "epoch_sums", "best_iou", "log"}
+    if needed - state.keys():
+        raise UserError(f"it has no {', '.join(sorted(needed - state.keys()))}")
+    try:
+        step = whole(0)(state["step"])
+        sums = [real(-1e12, 1e12)(value) for value in state["epoch_sums"]]
+        real(0, 1e9)(state["seconds"]), real(-1, 1)(state["best_iou"])
+        numbers = [float(value) for row in state["log"] for value in row.values()]
+        ends = [whole(0, step)(row["step"]) for row in state["log"]]
+        if len(sums) != 3 or ends != sorted(ends) or len(numbers) < len(ends):
+            raise ValueError("numbers that do not fit each other")
+        for action in make_parser()._actions:
+            value = state["options"].get(action.dest)
+            if value is not None and action.type is not None:
+                action.type(value)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"its training state is damaged ({error})") from None
 
 
 if __name__ == "__main__":

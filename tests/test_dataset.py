@@ -13,14 +13,12 @@ from PIL import Image
 from dataset import (
     FaceSegData,
     PairFolder,
-    WithNoFace,
     label_values,
     open_dataset,
     read_mask,
     readable_indices,
 )
-from training.demo import DemoFaces
-from utils import MEAN, STD, UserError, write_image
+from utils import MEAN, STD, UserError
 
 ROOT = Path(__file__).parent.parent
 
@@ -164,23 +162,33 @@ def test_bad_picture_is_an_image_error(pairs, tmp_path):
         PairFolder(tmp_path)[1]
 
 
-def test_pictures_without_a_face_come_after_the_pairs(tmp_path):
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (2, 20, 30, 3)).astype(np.uint8)  # RGB
-    for name, picture in zip(("b", "a"), pictures):
-        write_image(tmp_path / f"{name}.png", picture)
-    (tmp_path / "notes.txt").write_text("no picture")
-    faces = DemoFaces(3, 32)
-    pairs = WithNoFace(faces, tmp_path)
-    assert len(pairs) == 5
-    assert pairs.names == [*faces.names, "a", "b"]
-    for index in range(3):
-        for found, expected in zip(pairs[index], faces[index]):
-            assert np.array_equal(found, expected)
-    for index, picture in ((3, pictures[1]), (4, pictures[0])):
-        image, mask = pairs[index]
-        assert np.array_equal(image, picture)
-        assert mask.shape == (20, 30) and mask.dtype == np.uint8 and not mask.any()
+def test_masks_as_jpeg_are_refused_at_once_or_thresholded(pairs, tmp_path):
+    write_folder(tmp_path, *pairs)
+    (tmp_path / "masks" / "p1.png").unlink()
+    marked = np.zeros(pairs[1][1].shape[:2], np.uint8)
+    marked[:, 8:] = 255
+    Image.fromarray(marked).convert("RGB").save(tmp_path / "masks" / "p1.jpg", quality=60)
+    with pytest.raises(UserError, match=r"p1\.jpg: JPEG changes .* --mask-threshold 128"):
+        PairFolder(tmp_path)
+    with pytest.raises(UserError, match=r"p1\.jpg: JPEG"):
+        PairFolder(tmp_path, skip_bad=True)[1]
+    folder = open_dataset(tmp_path, "train", mask_threshold=128)
+    assert np.array_equal(folder[1][1], marked)
+    result = subprocess.run(
+        [sys.executable, "dataset.py", str(tmp_path), "--mask-threshold", "128"],
+        capture_output=True,
+        text=True,
+    )
+    assert "p1" not in result.stderr
+
+
+def test_a_mask_that_marks_nothing_is_bad(pairs, tmp_path):
+    write_folder(tmp_path, *pairs)
+    Image.fromarray(np.zeros(pairs[1][1].shape[:2], np.uint8)).save(tmp_path / "masks" / "p1.png")
+    good, messages = readable_indices(PairFolder(tmp_path))
+    assert 1 not in good
+    assert len(messages) == 1 and messages[0].startswith("p1: its mask marks no face")
+    assert 1 in readable_indices(PairFolder(tmp_path), count=1)[0]  # one of a folder for --no-face
 
 
 # ---- masks

@@ -19,6 +19,7 @@ try:
 except ImportError as problem:
     sys.exit(f"bench_train.py: {problem}")
 
+from training.loader import load_batches
 from training.loop import Training
 from training.options import parse_arguments
 from utils import Parser, UserError, run, whole
@@ -34,7 +35,7 @@ WAYS = {
 def make_parser() -> Parser:
     parser = Parser("Time the loader alone and the training step, images per second.")
     add = parser.add_argument
-    add("--workers", type=whole(0, 1024), nargs="+", default=[0, 1, 2], help="loader processes to try")
+    add("--workers", type=whole(0, 1024), nargs="+", default=[0, 1, 2], help="loader threads to try")
     add("--steps", type=whole(1, 1_000_000), default=5, help="steps to time after one to warm up")
     return parser
 
@@ -60,9 +61,10 @@ def measure(args: argparse.Namespace, workers: list, steps: int) -> None:
 
 def loader_rate(training: Training, steps: int) -> float:
     count = steps * max(1, training.args.workers) * training.args.batch_size
-    items = [item % len(training.examples) for item in range(count)]
+    items = [(item % len(training.examples), training.args.size) for item in range(count)]
+    batches = [items[i : i + training.args.batch_size] for i in range(0, count, training.args.batch_size)]
     start = time.perf_counter()
-    for _ in training.loader(training.examples, items):
+    for _ in load_batches(training.examples.read, batches, training.args.workers):
         pass
     return count / (time.perf_counter() - start)
 
@@ -72,10 +74,10 @@ def step_rate(args: argparse.Namespace, steps: int) -> float:
     image = np.zeros((args.batch_size, 3, args.size, args.size), np.float32)
     mask = flow.zeros(args.batch_size, 1, args.size, args.size).to(flow.uint8).to(training.device)
     image = flow.tensor(image).to(training.device)
-    training.step(image, mask)[0].numpy()
+    training.step(image, mask, args.lr)[0].numpy()
     start = time.perf_counter()
     for _ in range(steps):
-        training.step(image, mask)[0].numpy()
+        training.step(image, mask, args.lr)[0].numpy()
     return steps * args.batch_size / (time.perf_counter() - start)
 
 

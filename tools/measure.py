@@ -32,7 +32,7 @@ from faces.segmenter import Segmenter, Settings, segment_picture
 from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
-from training.augment import resize_mask
+from training.crops import resize_mask
 from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, regular_file, run, whole
 
 FRAME = (720, 1280)  # (height, width)

@@ -2,8 +2,8 @@
 
     from training.examples import TrainExamples, split_by_person
     train_indices, val_indices = split_by_person(pairs.names, 0.05)
-    examples = TrainExamples(pairs, train_indices, size=256, seed=0)
-    image, mask = examples[0]  # (3, 256, 256) float32, as the network is given it, and (1, 256, 256) uint8
+    examples = TrainExamples(pairs, balance_groups(train_indices, pairs.names), [], seed=0)
+    image, mask = examples.read(0, 256)  # (3, 256, 256) float32 for the network, and (1, 256, 256) uint8
 
 `pairs` are those of `dataset.open_dataset`; the values of a mask are 0 = background, 255 = face and 128 = not
 judged.
@@ -11,12 +11,76 @@ judged.
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 
-from training.augment import augment, resize_mask
-from utils import UserError, preprocess
+from dataset import open_dataset, readable_indices
+from training.augment import augment
+from training.crops import face_boxes, upright_crop, warp
+from training.demo import DemoFaces
+from utils import UserError, find_pictures, preprocess, read_image
+
+
+def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
+    """Open the data: (pairs, training indices, those of pictures without a face, validation indices).
+
+    args: of options.py. tell: print which pictures are left out. Raises UserError where none is left.
+    """
+    if args.demo:
+        pairs = DemoFaces(count=180, size=args.size, seed=args.seed)
+    else:
+        pairs = open_dataset(args.data, "train", args.skip_bad, args.mask_threshold)
+    train_indices, val_indices = split_by_person(pairs.names, args.val)
+    count, without_face = len(pairs), np.array([], int)
+    if args.no_face:
+        pairs = WithNoFace(pairs, args.no_face)
+        without_face = np.arange(count, len(pairs))
+    if args.skip_bad:
+        good, messages = readable_indices(pairs, count)
+        if tell:
+            print("\n".join([*messages[:20], f"{len(messages)} bad pictures left out"]), file=sys.stderr)
+        train_indices, without_face, val_indices = (
+            np.intersect1d(part, good) for part in (train_indices, without_face, val_indices)
+        )
+        if not len(train_indices) + len(val_indices):
+            raise UserError(f"no picture of {args.data} is left; `python dataset.py {args.data}` says why")
+    if not len(train_indices):
+        raise UserError(f"all {len(val_indices)} pictures are kept for validation; use a smaller --val")
+    if args.balance:
+        train_indices = balance_groups(train_indices, pairs.names)
+    return pairs, train_indices, without_face, val_indices
+
+
+class WithNoFace:
+    """The given pairs, and after them the pictures of a folder, each with a mask that is background alone.
+
+    Pictures that all show a face teach that there always is one: then round and brown things are marked where
+    nobody is. Raises UserError if the folder holds no pictures.
+    """
+
+    def __init__(self, pairs, folder: str | os.PathLike):
+        if not Path(folder).is_dir():
+            raise UserError(f"{folder}: no such folder; --no-face names one of pictures that show no face")
+        try:
+            self.paths = find_pictures(str(folder))
+        except UserError as error:
+            raise UserError(f"{error}; --no-face names a folder of pictures that show no face") from None
+        self.pairs = pairs
+        self.names = [*pairs.names, *(path.stem for path in self.paths)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple:
+        if index < len(self.pairs):
+            return self.pairs[index]
+        image = read_image(self.paths[index - len(self.pairs)])
+        return image, np.zeros(image.shape[:2], np.uint8)
 
 
 def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
@@ -42,57 +106,64 @@ def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
-def repeat_group(indices: np.ndarray, names: list, group: str, times: int) -> np.ndarray:
-    """Give `indices` with those of the pictures named GROUP_... standing there `times` times.
+def balance_groups(indices: np.ndarray, names: list) -> np.ndarray:
+    """Return `indices` with those of small groups repeated, up to four times each.
 
-    Raises UserError where no picture has such a name.
+    A group is what stands before the first _ of a name; names without _ are one. A group with a quarter of
+    the largest one's pictures comes twice, with a ninth three times: halfway between as they are and alike.
     """
-    members = np.array([names[index].startswith(f"{group}_") for index in indices], bool)
-    if not members.any():
-        raise UserError(f"no training picture's name starts with {group}_, which --repeat names")
-    return np.repeat(indices, np.where(members, times, 1))
+    groups = [names[index].rpartition("_")[0].split("_")[0] for index in indices]
+    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    times = np.rint(np.sqrt(counts.max() / counts)).astype(int).clip(1, 4)
+    return np.repeat(indices, times[group])
 
 
 class TrainExamples:
-    """Augmented training examples: item i is (image, mask), (3, S, S) float32 and (1, S, S) uint8.
+    """Augmented training examples: `read(item, size)` is (image, mask), (3, S, S) float32, (1, S, S) uint8.
 
     The image is what the network is given, the mask has the values 0, 128, 255.
 
-    An example is a function of (seed, epoch, gentle, item) alone: whatever the number of loader workers, and
-    after a resumed training, the same numbers come out. An index that stands in `indices` twice makes two
-    different examples. Call `set_epoch` before each epoch.
+    An example is a function of (seed, epoch, item, size) alone: whatever the number of threads, and after a
+    resumed training, the same numbers come out. An index that stands in `indices` twice makes two different
+    examples. `without_face` are the indices of pictures without a face, also to be trained on; things before
+    faces are cut from them. Set `epoch` before each epoch.
     """
 
-    def __init__(self, pairs, indices: np.ndarray, size: int, seed: int):
-        self.pairs, self.indices, self.size, self.seed = pairs, indices, size, seed
-        self.epoch, self.gentle = 0, False
-
-    def set_epoch(self, epoch: int, gentle: bool = False) -> None:
-        self.epoch, self.gentle = epoch, gentle
+    def __init__(self, pairs, indices: np.ndarray, without_face: np.ndarray, seed: int):
+        self.pairs, self.without_face, self.seed = pairs, without_face, seed
+        self.indices = np.append(indices, without_face).astype(int)
+        self.epoch = 0
 
     def order(self) -> np.ndarray:
-        """This epoch's shuffled order of the items."""
+        """Return this epoch's shuffled order of the items."""
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, item: int) -> tuple:
+    def read(self, item: int, size: int) -> tuple:
         rng = np.random.default_rng((self.seed, self.epoch, item))
-        image, mask = augment(*self.pairs[int(self.indices[item])], self.size, rng, self.gentle)
+        other = None
+        if len(self.without_face) and rng.random() < 0.25:  # few examples need one
+            other, _ = self.pairs[int(rng.choice(self.without_face))]
+        image, mask = augment(*self.pairs[int(self.indices[item])], size, rng, other)
         return preprocess(image), mask[None]
 
 
-class PlainExamples:
-    """Examples as they are, resized to (S, S): for validation while training. Items as in TrainExamples."""
+class ValidationExamples:
+    """The largest face of each picture, in a square of 1.8 times its box; the picture where there is none.
 
-    def __init__(self, pairs, indices: np.ndarray, size: int):
-        self.pairs, self.indices, self.size = pairs, indices, size
+    `read(item, size)` as in TrainExamples, without any chance.
+    """
+
+    def __init__(self, pairs, indices: np.ndarray):
+        self.pairs, self.indices = pairs, indices
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, item: int) -> tuple:
+    def read(self, item: int, size: int) -> tuple:
         image, mask = self.pairs[int(self.indices[item])]
-        mask = resize_mask(mask, (self.size, self.size))
-        return preprocess(image, (self.size, self.size)), mask[None]
+        boxes = face_boxes(mask) or [(0, 0, *(side / 1.8 for side in mask.shape[::-1]))]
+        image, mask = warp(image, mask, upright_crop(boxes[0], size), size)
+        return preprocess(image), mask[None]

@@ -11,27 +11,28 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import sys
 import time
 import zlib
+from contextlib import closing
 from pathlib import Path
+from typing import Iterator
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dataset import WithNoFace, open_dataset, readable_indices
 from linknet import LinkNet34
 from quiet import flow
 from runtimes.network import backbone_to_encoder, check_linknet34
 from runtimes.weights import read_weights
 from training.checkpoint import with_prefix, without_prefix, write_checkpoint
 from training.curves import plot_curves, write_log
-from training.demo import DemoFaces
-from training.examples import PlainExamples, TrainExamples, repeat_group, split_by_person
+from training.examples import TrainExamples, ValidationExamples, open_pairs
+from training.loader import load_batches
 from training.losses import image_iou
-from training.options import split_repeat
-from training.processes import StopRequest, choose_device, leave_signals_to_parent, sum_over_processes
-from training.steps import make_step
+from training.options import split_sizes
+from training.processes import StopRequest, choose_device, sum_over_processes
+from training.steps import learning_rate, make_step
 from utils import UserError
 
 
@@ -49,9 +50,10 @@ class Training:
             raise UserError("--kernels torch computes on the CPU, and here is a GPU: add --device cpu")
         self.output = Path(args.output)
 
-        pairs, train_indices, val_indices = open_pairs(args)
-        self.examples = TrainExamples(pairs, train_indices, args.size, args.seed)
-        self.validation = PlainExamples(pairs, val_indices[self.rank :: self.world], args.size)
+        pairs, train_indices, without_face, val_indices = open_pairs(args, tell=self.rank == 0)
+        self.examples = TrainExamples(pairs, train_indices, without_face, args.seed)
+        self.validation = ValidationExamples(pairs, val_indices[self.rank :: self.world])
+        self.sizes = split_sizes(args.sizes) if args.sizes else [[args.size, 1.0]]
         self.epoch_steps = len(self.examples) // (args.batch_size * self.world)
         if self.epoch_steps == 0:
             raise UserError(
@@ -71,7 +73,7 @@ class Training:
         self.average = copy.deepcopy(self.model)
         self.step = make_step(self.model, args, self.total_steps, self.device, self.world)
         if state is None:
-            state = {"step": 0, "epoch_sums": [0.0, 0.0, 0.0], "best_iou": -1.0, "log": []}
+            state = {"step": 0, "seconds": 0.0, "epoch_sums": [0.0, 0.0, 0.0], "best_iou": -1.0, "log": []}
         else:
             for name, value in self.constants().items():
                 if state.get(name, value) != value:
@@ -97,14 +99,18 @@ class Training:
 
     def run(self) -> int:
         """Train to the end, or until a stop is asked for; give the exit status."""
+        cv2.setNumThreads(1)  # the loader's threads are enough
+        self.started = time.monotonic() - self.state["seconds"]
         if self.rank == 0:
+            args = self.args
             print(
-                f"{len(self.examples)} training pictures at {self.args.size}x{self.args.size}, "
-                f"{self.args.epochs} epochs of {self.epoch_steps} steps, "
-                f"batch {self.args.batch_size} x {self.world} on {self.device.type}",
+                f"{len(self.examples)} training pictures at {args.sizes or args.size}, "
+                f"{f'{args.minutes:g} minutes' if args.minutes else f'{args.epochs} epochs'}, "
+                f"{self.epoch_steps} steps an epoch, "
+                f"batch {args.batch_size} x {self.world} on {self.device.type}",
                 flush=True,
             )
-        while len(self.state["log"]) < self.args.epochs:
+        while self.state["epoch_sums"][2] or self.progress() < 1:
             if not self.train_epoch():
                 self.save("last.safetensors")
                 if self.rank == 0:
@@ -115,63 +121,69 @@ class Training:
             print(f"done: the weights are in {self.output / 'best.safetensors'}", flush=True)
         return 0
 
+    def progress(self) -> float:
+        """How much of the run is done, 0..1: of its steps, or of its --minutes. All processes agree."""
+        if self.args.minutes:
+            return min(self.state["seconds"] / (60 * self.args.minutes), 1.0)
+        return self.state["step"] / self.total_steps
+
     def train_epoch(self) -> bool:
         """Do the epoch's steps that are not done yet; False if a stop was asked for."""
         state, args = self.state, self.args
-        epoch = len(state["log"])
-        first_step = state["step"] - epoch * self.epoch_steps
-        batches = self.load_epoch(epoch, first_step)
-        progress = tqdm(
-            batches,
-            desc=f"epoch {epoch + 1}/{args.epochs}",
+        first_step = state["step"] - (state["log"][-1]["step"] if state["log"] else 0)
+        self.examples.epoch = len(state["log"])
+        saved = time.monotonic()
+        with closing(self.load_epoch(first_step)) as batches, tqdm(
+            desc=f"epoch {self.examples.epoch + 1}",
             initial=first_step,
             total=self.epoch_steps,
             disable=self.rank > 0,
-        )
-        started = saved = time.monotonic()
-        done = 0
-        for image, mask in progress:
-            lr = self.step.schedule.get_last_lr()[0]
-            mask = mask.to(self.device)
-            loss, logits = self.step(image.to(self.device), mask)
-            update_average(
-                self.average, self.model, min(args.ema, (1 + state["step"]) / (10 + state["step"]))
-            )
-
-            loss, iou = float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())
-            if not math.isfinite(loss):
-                raise UserError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
-            loss, iou = (v / self.world for v in sum_over_processes([loss, iou], self.device))
-            done += args.batch_size * self.world
-            rate = done / (time.monotonic() - started)
-            state["step"] += 1
-            state["epoch_sums"] = [a + b for a, b in zip(state["epoch_sums"], (loss, iou, 1.0))]
-            progress.set_postfix(loss=f"{loss:.3f}", iou=f"{iou:.3f}", lr=f"{lr:.1e}", images_s=f"{rate:.1f}")
-            if self.stop.made(self.device):
-                progress.close()
-                return False
-            if time.monotonic() - saved > args.save_minutes * 60:
-                self.save("last.safetensors")
-                saved = time.monotonic()
+        ) as shown:
+            for image, mask in batches:
+                if args.minutes and self.progress() >= 1:
+                    break
+                loss, iou, lr = self.train_step(image, mask)
+                shown.update()
+                rate = shown.format_dict["rate"] or 0.0
+                images = f"{rate * args.batch_size * self.world:.1f}"
+                shown.set_postfix(loss=f"{loss:.3f}", iou=f"{iou:.3f}", lr=f"{lr:.1e}", images_s=images)
+                if self.stop.made(self.device):
+                    return False
+                if time.monotonic() - saved > args.save_minutes * 60:
+                    self.save("last.safetensors")
+                    saved = time.monotonic()
         return True
 
-    def load_epoch(self, epoch: int, first_step: int):
-        """Iterate over this process's part of an epoch's batches, from `first_step` on."""
-        args = self.args
-        self.examples.set_epoch(epoch, gentle=epoch >= args.epochs - args.gentle_epochs)
-        count = self.epoch_steps * self.world * args.batch_size
-        batches = self.examples.order()[:count].reshape(self.epoch_steps, self.world, args.batch_size)
-        items = batches[first_step:, self.rank].ravel().tolist()
-        return self.loader(self.examples, items) if items else []
+    def train_step(self, image: np.ndarray, mask: np.ndarray) -> tuple:
+        """Do one step with this process's part of the batch; give (loss, IoU, learning rate)."""
+        state, args = self.state, self.args
+        lr = learning_rate(args.lr, self.progress(), state["step"], args.warmup)
+        image, mask = flow.from_numpy(image).to(self.device), flow.from_numpy(mask).to(self.device)
+        loss, logits = self.step(image, mask, lr)
+        update_average(self.average, self.model, min(args.ema, (1 + state["step"]) / (10 + state["step"])))
+        loss, iou = float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())
+        if not math.isfinite(loss):
+            raise UserError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
+        seconds = time.monotonic() - self.started
+        sums = sum_over_processes([loss, iou, seconds], self.device)
+        loss, iou, state["seconds"] = (value / self.world for value in sums)
+        state["step"] += 1
+        state["epoch_sums"] = [a + b for a, b in zip(state["epoch_sums"], (loss, iou, 1.0))]
+        return loss, iou, lr
 
-    def loader(self, examples, items: list):
-        return flow.utils.data.DataLoader(
-            examples,
-            batch_size=self.args.batch_size,
-            sampler=items,
-            num_workers=self.args.workers,
-            worker_init_fn=leave_signals_to_parent,
-        )
+    def load_epoch(self, first_step: int) -> Iterator[tuple]:
+        """Iterate over this process's part of an epoch's batches, from `first_step` on."""
+        count = self.epoch_steps * self.world * self.args.batch_size
+        order = self.examples.order()[:count].reshape(self.epoch_steps, self.world, -1)[:, self.rank]
+        start = self.state["step"] - first_step  # the run's steps before this epoch
+
+        def batches():
+            for step in range(first_step, self.epoch_steps):
+                done = self.progress() if self.args.minutes else (start + step) / self.total_steps
+                size = size_at(self.sizes, done)
+                yield [(int(item), size) for item in order[step]]
+
+        return load_batches(self.examples.read, batches(), self.args.workers)
 
     def finish_epoch(self) -> None:
         """Validate, add a line to the log, and write the checkpoints."""
@@ -181,7 +193,7 @@ class Training:
         row = {
             "epoch": len(state["log"]) + 1,
             "step": state["step"],
-            "lr": self.step.schedule.get_last_lr()[0],
+            "lr": learning_rate(self.args.lr, self.progress(), state["step"], self.args.warmup),
             "loss": loss / steps,
             "train_iou": iou / steps,
             "val_iou": val_iou,
@@ -206,11 +218,16 @@ class Training:
             for buffer in self.average.buffers():  # each process averaged its own batches' statistics
                 flow.comm.broadcast(buffer, 0)
         total, count = 0.0, 0
-        with flow.no_grad():
-            for image, mask in self.loader(self.validation, list(range(len(self.validation)))):
-                iou = image_iou(self.average(image.to(self.device)), mask.to(self.device))
+        items = [(item, self.args.size) for item in range(len(self.validation))]
+        batches = [items[i : i + self.args.batch_size] for i in range(0, len(items), self.args.batch_size)]
+        with flow.no_grad(), closing(
+            load_batches(self.validation.read, batches, self.args.workers)
+        ) as loaded:
+            for image, mask in loaded:
+                logits = self.average(flow.from_numpy(image).to(self.device))
+                iou = image_iou(logits, flow.from_numpy(mask).to(self.device))
                 total += float(iou.sum().numpy())
-                count += image.shape[0]
+                count += len(image)
         total, count = sum_over_processes([total, count], self.device)
         return total / count if count else math.nan
 
@@ -226,24 +243,14 @@ class Training:
         write_checkpoint(self.output / name, tensors, self.state)
 
 
-def open_pairs(args: argparse.Namespace) -> tuple:
-    """Open the data: (pairs, training indices, validation indices)."""
-    if args.demo:
-        pairs = DemoFaces(count=180, size=args.size, seed=args.seed)
-    else:
-        pairs = open_dataset(args.data, "train", args.skip_bad)
-    train_indices, val_indices = split_by_person(pairs.names, args.val)
-    if args.no_face:
-        count = len(pairs)
-        pairs = WithNoFace(pairs, args.no_face)
-        train_indices = np.append(train_indices, np.arange(count, len(pairs)))
-    if args.skip_bad:
-        good, messages = readable_indices(pairs)
-        print("\n".join([*messages, f"{len(messages)} bad pictures left out"]), file=sys.stderr)
-        train_indices, val_indices = np.intersect1d(train_indices, good), np.intersect1d(val_indices, good)
-    if args.repeat:
-        train_indices = repeat_group(train_indices, pairs.names, *split_repeat(args.repeat))
-    return pairs, train_indices, val_indices
+def size_at(sizes: list, progress: float) -> int:
+    """Return the size that is trained at when `progress` (0..1) of the run is done."""
+    until = 0.0
+    for size, share in sizes:
+        until += share
+        if progress < until - 1e-9:
+            return size
+    return sizes[-1][0]
 
 
 def start_model(args: argparse.Namespace) -> LinkNet34:

@@ -30,9 +30,25 @@ def make_parser() -> Parser:
         action="store_true",
         help="leave out unreadable pictures and odd masks instead of stopping",
     )
+    add(
+        "--mask-threshold",
+        type=whole(1, 255),
+        help="from here on a mask file shows face (JPEG masks need it)",
+    )
     # the recipe
     add("--size", type=side, default=256, help="side of the training examples, a multiple of 32")
+    add(
+        "--sizes",
+        type=checked_sizes,
+        metavar="SIZE:SHARE,...",
+        help="sizes one after the other, with their shares of the training, as in 160:0.6,224:0.4",
+    )
     add("--epochs", type=whole(1, 100_000), default=40)
+    add(
+        "--minutes",
+        type=real(0.001, 1e6),
+        help="end the schedule after this time, however many epochs it makes",
+    )
     add("--batch-size", type=whole(1, 65_536), default=16, help="pictures in a step of one process")
     add(
         "--optimizer",
@@ -51,17 +67,7 @@ def make_parser() -> Parser:
         help="largest norm of the gradient of the weights, and of the biases",
     )
     add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
-    add(
-        "--gentle-epochs",
-        type=whole(0, 100_000),
-        default=0,
-        help="last epochs, in which most pictures are changed little",
-    )
-    add(
-        "--repeat",
-        metavar="GROUP=TIMES",
-        help="show pictures named GROUP_... this many times an epoch, where a kind has too few",
-    )
+    add("--balance", action="store_true", help="show small groups (names' starts) up to four times an epoch")
     add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
     add(
         "--val",
@@ -88,7 +94,7 @@ def make_parser() -> Parser:
         "--workers",
         type=whole(0, 1024),
         default=2,
-        help="processes that load and augment pictures, for each training process",
+        help="threads that load and augment pictures, for each training process",
     )
     add(
         "--save-minutes",
@@ -99,12 +105,18 @@ def make_parser() -> Parser:
     return parser
 
 
-def split_repeat(text: str) -> tuple:
-    """Read --repeat: "celeb=2" is ("celeb", 2). Raises UserError for anything else."""
-    group, _, times = text.rpartition("=")
-    if not group:
-        raise UserError(f"--repeat {text}: it must be GROUP=TIMES, as in celeb=2")
-    return group, whole(1, 10_000)(times)
+def split_sizes(text: str) -> list:
+    """Read --sizes: "160:0.6,224:0.4" is [[160, 0.6], [224, 0.4]]. Raises UserError for anything else."""
+    parts = [part.partition(":") for part in text.split(",")]
+    found = [[side(size), real(1e-6, 1)(share)] for size, _, share in parts]
+    if abs(sum(share for _, share in found) - 1) > 1e-6:
+        raise UserError(f"{text}: the shares must add up to 1, as in 160:0.6,224:0.4")
+    return found
+
+
+def checked_sizes(text: object) -> str:
+    split_sizes(str(text))
+    return str(text)
 
 
 def given_options(arguments: list | None = None) -> dict:
@@ -130,6 +142,10 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
     if args.demo:
         parser.set_defaults(size=64, epochs=12, batch_size=8, val=0.15, output="runs/demo")
         args = parser.parse_args(arguments)
-    if args.repeat:
-        split_repeat(args.repeat)
+    if args.sizes:
+        if "size" in given_options(arguments):
+            parser.error("--sizes say it all: they go without --size")
+        args.size = split_sizes(args.sizes)[-1][0]  # what the weights will be used at
+    if args.minutes and args.graph:
+        parser.error("--minutes go without --graph, whose schedule is compiled for a number of steps")
     return args

@@ -65,12 +65,3 @@ class StopRequest:
             return False
         self.signal = self.signal or signal.SIGTERM
         return True
-
-
-def leave_signals_to_parent(worker: int) -> None:
-    """For loader processes: signals to the whole group reach them too, but the training decides when to stop.
-
-    They end when the training tells them to, or is gone.
-    """
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """One optimisation step of the training, in OneFlow's two ways: eager, or compiled as an nn.Graph.
 
-    step = EagerStep(model, optimizer, schedule, jaccard_weight=1.0)
-    loss, logits = step(image, mask)
+    step = EagerStep(model, optimizer, jaccard_weight=1.0)
+    loss, logits = step(image, mask, lr=1e-3)
 
 Both have the same methods. The eager one runs everywhere and in several processes; the graph one is for one
 GPU, where it is OneFlow's documented way to mixed precision.
@@ -10,6 +10,7 @@ GPU, where it is OneFlow's documented way to mixed precision.
 from __future__ import annotations
 
 import argparse
+import math
 
 from linknet import LinkNet34
 from quiet import flow
@@ -29,8 +30,19 @@ def make_optimizer(model: LinkNet34, name: str, lr: float, weight_decay: float, 
     return flow.optim.AdamW(groups, lr=lr)
 
 
+def learning_rate(highest: float, progress: float, step: int, warmup: int) -> float:
+    """Return the learning rate of a step.
+
+    It rises in a line over `warmup` steps or a tenth of the run, whichever is shorter, onto a cosine that
+    falls to 1% with the end of the run. progress: 0..1. step: how many were done before.
+    """
+    first = 1 / max(warmup, 1)
+    rise = first + (1 - first) * min(max(step * first, progress / 0.1), 1.0)
+    return highest * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
 def make_schedule(optimizer, total_steps: int, warmup: int):
-    """A linear rise over `warmup` steps onto a cosine that falls to 1% with the last of `total_steps`."""
+    """The same as OneFlow computes it inside of a compiled step, but for the height of the rise."""
     warmup = max(min(warmup, total_steps // 10), 1)
     cosine = flow.optim.lr_scheduler.CosineDecayLR(optimizer, decay_steps=total_steps, alpha=0.01)
     return flow.optim.lr_scheduler.WarmUpLR(
@@ -40,13 +52,13 @@ def make_schedule(optimizer, total_steps: int, warmup: int):
 
 def make_step(model: LinkNet34, args: argparse.Namespace, total_steps: int, device: flow.device, world: int):
     """Choose the compiled step for a single GPU, the eager one otherwise. args: of options.py."""
-    mixed_precision = device.type == "cuda" and not args.no_amp
+    mixed_precision = device.type == "cuda" and not args.no_amp and not args.minutes
     network = flow.nn.parallel.DistributedDataParallel(model) if world > 1 else model
     optimizer = make_optimizer(model, args.optimizer, args.lr, args.weight_decay, args.clip)
-    schedule = make_schedule(optimizer, total_steps, args.warmup)
     if world == 1 and (args.graph or mixed_precision):
+        schedule = make_schedule(optimizer, total_steps, args.warmup)
         return GraphStep(model, optimizer, schedule, args.jaccard_weight, mixed_precision)
-    return EagerStep(network, optimizer, schedule, args.jaccard_weight)
+    return EagerStep(network, optimizer, args.jaccard_weight)
 
 
 class EagerStep:
@@ -55,19 +67,19 @@ class EagerStep:
     `network` is the model, or the model wrapped for several processes.
     """
 
-    def __init__(self, network, optimizer, schedule, jaccard_weight: float):
-        self.network, self.optimizer, self.schedule = network, optimizer, schedule
-        self.jaccard_weight = jaccard_weight
+    def __init__(self, network, optimizer, jaccard_weight: float):
+        self.network, self.optimizer, self.jaccard_weight = network, optimizer, jaccard_weight
 
-    def __call__(self, image: flow.Tensor, mask: flow.Tensor) -> tuple:
+    def __call__(self, image: flow.Tensor, mask: flow.Tensor, lr: float) -> tuple:
         """image (N, 3, H, W) float32, mask (N, 1, H, W) uint8 -> (scalar loss, (N, 1, H, W) logits)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
         logits = self.network(image)
         loss = segmentation_loss(logits, mask, self.jaccard_weight)
         loss.backward()
         self.optimizer.clip_grad()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.schedule.step()
         return loss.detach(), logits.detach()
 
     def state_arrays(self) -> dict:
@@ -87,21 +99,25 @@ class EagerStep:
             saved["state"].setdefault(int(index), {})[name] = flow.tensor(array)
         saved["state"]["step"] = steps_done
         self.optimizer.load_state_dict(saved)
-        for _ in range(steps_done):
-            self.schedule.step()
 
 
 class GraphStep:
     """The same step compiled once, on CUDA optionally in mixed precision (float16 with a loss scale)."""
 
     def __init__(self, model: LinkNet34, optimizer, schedule, jaccard_weight: float, mixed_precision: bool):
-        self.graph = TrainGraph(model, optimizer, schedule, jaccard_weight, mixed_precision)
-        self.schedule = schedule
+        self.make_graph = lambda: TrainGraph(model, optimizer, schedule, jaccard_weight, mixed_precision)
+        self.model, self.graph, self.shape = model, self.make_graph(), None
 
-    def __call__(self, image: flow.Tensor, mask: flow.Tensor) -> tuple:
-        loss, logits = self.graph(image, mask)
-        self.schedule.step()  # the graph has a schedule of its own: this one is for what is shown
-        return loss, logits
+    def __call__(self, image: flow.Tensor, mask: flow.Tensor, lr: float) -> tuple:
+        """As in EagerStep, but the learning rate is the compiled schedule's."""
+        if self.shape not in (None, image.shape):  # a graph is compiled for one shape
+            arrays = self.state_arrays()
+            for parameter in self.model.parameters():
+                parameter.grad = None  # the old graph's, to which the new one cannot add
+            self.graph = self.make_graph()
+            self.load_state_arrays(arrays, 0)
+        self.shape = image.shape
+        return self.graph(image, mask)
 
     def state_arrays(self) -> dict:
         state = self.graph.state_dict()
@@ -109,8 +125,6 @@ class GraphStep:
 
     def load_state_arrays(self, arrays: dict, steps_done: int) -> None:
         self.graph.load_state_dict({name: flow.tensor(array) for name, array in arrays.items()})
-        for _ in range(steps_done):
-            self.schedule.step()
 
 
 class TrainGraph(flow.nn.Graph):

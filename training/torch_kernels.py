@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
+from utils import UserError, check_shape
+
 try:
     import torch
 except ImportError as error:
-    raise ImportError(
+    raise UserError(
         f"--kernels torch needs PyTorch ({error}): `bash tools/setup.sh torch` installs it"
     ) from error
 
@@ -24,7 +26,6 @@ from quiet import flow
 from runtimes.hardware import has_bf16
 from runtimes.network import linknet34
 from runtimes.torch import TorchOps
-from utils import check_shape
 
 
 class TorchLinkNet34(LinkNet34):

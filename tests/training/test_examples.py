@@ -1,4 +1,4 @@
-"""What is trained and validated on: the split, the repeated group, and examples that can be had again."""
+"""What is trained and validated on: the split, balanced groups, and examples that can be had again."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 
 from training.augment import augment
 from training.demo import DemoFaces
-from training.examples import PlainExamples, TrainExamples, repeat_group, split_by_person
-from utils import UserError, preprocess
+from training.examples import TrainExamples, ValidationExamples, WithNoFace, balance_groups, split_by_person
+from utils import preprocess, write_image
 
 
 def test_split_keeps_a_person_on_one_side():
@@ -35,101 +35,121 @@ def test_split_without_validation():
     assert (train.tolist(), val.tolist()) == ([0, 1], [])
 
 
+def test_pictures_without_a_face_come_after_the_pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (2, 20, 30, 3)).astype(np.uint8)  # RGB
+    for name, picture in zip(("b", "a"), pictures):
+        write_image(tmp_path / f"{name}.png", picture)
+    (tmp_path / "notes.txt").write_text("no picture")
+    faces = DemoFaces(3, 32)
+    pairs = WithNoFace(faces, tmp_path)
+    assert len(pairs) == 5
+    assert pairs.names == [*faces.names, "a", "b"]
+    for index in range(3):
+        for found, expected in zip(pairs[index], faces[index]):
+            assert np.array_equal(found, expected)
+    for index, picture in ((3, pictures[1]), (4, pictures[0])):
+        image, mask = pairs[index]
+        assert np.array_equal(image, picture)
+        assert mask.shape == (20, 30) and mask.dtype == np.uint8 and not mask.any()
+
+
+@pytest.mark.parametrize(
+    "counts, times",
+    [({"a": 100, "b": 25, "c": 11, "d": 1}, {"a": 1, "b": 2, "c": 3, "d": 4}), ({"only": 7}, {"only": 1})],
+)
+def test_small_groups_are_repeated_up_to_four_times(counts, times):
+    names = [f"{group}_{number}" for group, count in counts.items() for number in range(count)]
+    balanced = balance_groups(np.arange(len(names)), names)
+    found = {group: sum(names[index].startswith(f"{group}_") for index in balanced) for group in counts}
+    assert found == {group: count * times[group] for group, count in counts.items()}
+    assert set(balanced) == set(range(len(names)))
+
+
+def test_balance_counts_only_what_is_trained_on():
+    names = ["a_1", "a_2", "a_3", "a_4", "b_1", "b_2", "b_3", "b_4"]
+    assert balance_groups(np.array([0, 1, 2, 3, 6]), names).tolist() == [0, 1, 2, 3, 6, 6]
+
+
 @pytest.fixture
 def examples():
-    return TrainExamples(DemoFaces(20, 48), np.arange(3, 20), size=32, seed=5)
+    return make_examples()
 
 
-@pytest.mark.parametrize("gentle", [False, True])
-def test_example_is_the_augmented_pair_as_the_network_takes_it(examples, gentle):
-    examples.set_epoch(2, gentle)
-    image, mask = examples[4]
-    assert (image.shape, image.dtype, mask.shape, mask.dtype) == (
-        (3, 32, 32),
-        np.float32,
-        (1, 32, 32),
-        np.uint8,
-    )
-    rng = np.random.default_rng((5, 2, 4))
-    expected_image, expected_mask = augment(*DemoFaces(20, 48)[7], 32, rng, gentle)
+def make_examples(seed=5, indices=range(3, 20), without_face=()):
+    return TrainExamples(DemoFaces(20, 48), np.array(indices), np.array(without_face, int), seed)
+
+
+def test_example_is_the_augmented_pair_as_the_network_takes_it(examples):
+    examples.epoch = 2
+    image, mask = examples.read(4, 32)
+    assert (image.shape, image.dtype) == ((3, 32, 32), np.float32)
+    assert (mask.shape, mask.dtype) == ((1, 32, 32), np.uint8)
+    expected_image, expected_mask = augment(*DemoFaces(20, 48)[7], 32, np.random.default_rng((5, 2, 4)))
     assert np.array_equal(image, preprocess(expected_image))
     assert np.array_equal(mask[0], expected_mask)
 
 
 def test_examples_follow_from_seed_and_epoch_alone(examples):
-    first = [examples[item] for item in range(5)]
-    again = TrainExamples(DemoFaces(20, 48), np.arange(3, 20), size=32, seed=5)
+    first = [examples.read(item, 32) for item in range(5)]
+    again = make_examples()
     for item in (4, 2, 0, 3, 1):  # in any order
-        assert all(np.array_equal(a, b) for a, b in zip(again[item], first[item]))
+        assert all(np.array_equal(a, b) for a, b in zip(again.read(item, 32), first[item]))
     assert np.array_equal(examples.order(), again.order())
-    other_seed = TrainExamples(DemoFaces(20, 48), np.arange(3, 20), size=32, seed=6)
-    again.set_epoch(1)
-    for other in (again, other_seed):
-        assert not np.array_equal(other[0][0], first[0][0])
+    again.epoch = 1
+    for other in (again, make_examples(seed=6)):
+        assert not np.array_equal(other.read(0, 32)[0], first[0][0])
         assert not np.array_equal(other.order(), examples.order())
 
 
-def test_repeated_group_stands_there_that_often():
-    names = ["celeb_1", "lfw_a_0001", "celeb_2", "celebrity_3", "lfw_b_0001"]
-    repeated = repeat_group(np.array([0, 2, 3, 4]), names, "celeb", 3)
-    assert repeated.tolist() == [0, 0, 0, 2, 2, 2, 3, 4]
-    with pytest.raises(UserError, match="starts with cat_"):
-        repeat_group(np.array([0, 1]), names, "cat", 2)
-    with pytest.raises(UserError, match="starts with celeb_"):  # there is one, but held out for validation
-        repeat_group(np.array([1, 3]), names, "celeb", 2)
-
-
 def test_repeated_picture_makes_different_examples():
-    examples = TrainExamples(DemoFaces(20, 48), np.array([4, 4]), size=32, seed=5)
+    examples = make_examples(indices=[4, 4])
     assert len(examples) == 2
-    assert not np.array_equal(examples[0][0], examples[1][0])
+    assert not np.array_equal(examples.read(0, 32)[0], examples.read(1, 32)[0])
+
+
+def test_pictures_without_a_face_are_trained_on_and_cut_from(monkeypatch):
+    seen = []
+
+    def watch(image, mask, size, rng, other):
+        seen.append((image, other))
+        return image[:size, :size], mask[:size, :size]
+
+    monkeypatch.setattr("training.examples.augment", watch)
+    examples = make_examples(indices=range(12), without_face=[15, 18])
+    assert len(examples) == 14
+    examples.read(13, 32)
+    assert np.array_equal(seen[0][0], DemoFaces(20, 48)[18][0])
+    for item in range(12):
+        examples.read(item, 32)
+    pieces = [other for _, other in seen if other is not None]
+    assert 0 < len(pieces) < 10
+    allowed = [DemoFaces(20, 48)[index][0] for index in (15, 18)]
+    assert all(any(np.array_equal(piece, image) for image in allowed) for piece in pieces)
 
 
 def test_every_epoch_is_shuffled_and_whole(examples):
     orders = []
     for epoch in range(3):
-        examples.set_epoch(epoch)
+        examples.epoch = epoch
         orders.append(examples.order().tolist())
     assert all(sorted(order) == list(range(17)) for order in orders)
     assert len({tuple(order) for order in [*orders, range(17)]}) == 4
 
 
-def test_examples_are_the_same_for_any_number_of_workers(examples):
-    from quiet import flow
-
-    batches = []
-    for workers in (0, 1, 2):
-        loader = flow.utils.data.DataLoader(
-            examples, batch_size=4, sampler=examples.order().tolist(), num_workers=workers
-        )
-        batches.append([(image.numpy(), mask.numpy()) for image, mask in loader])
-    for other in batches[1:]:
-        assert len(other) == len(batches[0]) == 5
-        for (image, mask), (other_image, other_mask) in zip(batches[0], other):
-            assert np.array_equal(image, other_image)
-            assert np.array_equal(mask, other_mask)
-
-
-def test_plain_examples_are_not_augmented():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (5, 24, 32, 3)).astype(np.uint8)
-    masks = rng.choice([0, 255], (5, 24, 32)).astype(np.uint8)
-    masks[:, :5] = 128
-    plain = PlainExamples(list(zip(images, masks)), np.array([3, 1]), 64)
-    assert len(plain) == 2
-    image, mask = plain[0]
-    assert np.array_equal(image, preprocess(images[3], (64, 64)))
-    assert mask.shape == (1, 64, 64)
-    assert set(np.unique(mask)) == {0, 128, 255}
-
-
-def test_plain_mask_stays_where_the_picture_is():
-    """A picture that is its own mask: they still cover each other after shrinking."""
-    mask = np.zeros((250, 250), np.uint8)
-    cv2.circle(mask, (131, 117), 60, 255, -1)
-    image, small = PlainExamples([(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), mask)], np.array([0]), 64)[0]
-    from_picture, from_mask = (
-        np.argwhere(shown > np.median([shown.min(), shown.max()])).mean(axis=0)
-        for shown in (image[0], small[0].astype(np.float32))
-    )
-    assert np.abs(from_picture - from_mask).max() < 0.05
+def test_validation_shows_the_largest_face_at_one_scale():
+    """A picture that is its own mask: they still cover each other, and 1 in 1.8 of the side is face."""
+    mask = np.zeros((250, 300), np.uint8)
+    cv2.circle(mask, (131, 117), 45, 255, -1)
+    cv2.circle(mask, (260, 40), 30, 255, -1)
+    image = cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
+    examples = ValidationExamples([(image, mask), (image, np.zeros_like(mask))], np.array([1, 0]))
+    assert len(examples) == 2
+    shown, cut = examples.read(1, 96)
+    assert (shown.shape, cut.shape) == ((3, 96, 96), (1, 96, 96))
+    box = cv2.boundingRect((cut[0, 10:86, 10:86] == 255).astype(np.uint8))
+    assert box == pytest.approx((48 - 26.7 - 10, 48 - 26.7 - 10, 53.3, 53.3), abs=1.5)
+    assert ((shown[0] > shown[0].mean()) != (cut[0] == 255)).mean() < 0.01
+    assert np.array_equal(examples.read(1, 96)[0], shown)  # nothing is left to chance
+    _, none = examples.read(0, 96)  # no face: the picture as a whole
+    assert not none.any()

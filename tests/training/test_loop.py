@@ -1,0 +1,203 @@
+"""The loop: resuming is exact, sizes and minutes hold, what is trained and validated on."""
+
+import shutil
+import signal
+import threading
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from runs import options, train_here
+
+import train
+from quiet import flow
+from training import loop as module
+from training.checkpoint import read_checkpoint, write_checkpoint
+from training.examples import open_pairs
+from training.options import parse_arguments
+from utils import UserError
+
+pytestmark = pytest.mark.usefixtures("small")
+
+RECIPE = ("--sizes", "32:0.5,64:0.5", "--balance")
+
+
+def sized(data, output, *more):
+    """Options for six steps, of which the last three are at another size."""
+    found = options(data, output, *RECIPE, *more)
+    place = found.index("--size")
+    return found[:place] + found[place + 2 :]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small, data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole")
+    assert train_here(sized(data, output)) == 0
+    return read_checkpoint(output / "last.safetensors")
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 4])  # in an epoch of three steps, at its end, and in the next
+def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrupted, stop_at):
+    assert train_here(sized(data, tmp_path), stop_at) == 128 + signal.SIGTERM
+    assert read_checkpoint(tmp_path / "last.safetensors")[1]["step"] == stop_at
+    assert train_here(["--resume", str(tmp_path / "last.safetensors"), "--workers", "2"]) == 0
+    tensors, state = read_checkpoint(tmp_path / "last.safetensors")
+    whole, whole_state = uninterrupted
+    assert tensors.keys() == whole.keys()
+    different = [name for name in whole if not np.array_equal(tensors[name], whole[name])]
+    assert different == []
+    assert state["log"] == whole_state["log"]
+    assert len(state["log"]) == 2
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+
+
+def test_sizes_follow_one_another_in_one_schedule(data, tmp_path, monkeypatch):
+    seen = []
+
+    def step(self, image, mask):
+        seen.append(image.shape[2])
+        self.state["step"] += 1
+        self.state["epoch_sums"] = [1.0, 1.0, 1.0]
+        return 1.0, 0.5, 0.1
+
+    monkeypatch.setattr(module.Training, "train_step", step)
+    monkeypatch.setattr(module.Training, "finish_epoch", finish_quickly)
+    assert train_here(sized(data, tmp_path, "--workers", "1")) == 0
+    assert seen == [32, 32, 32, 64, 64, 64]
+
+
+def finish_quickly(self):
+    self.state["log"].append({"step": self.state["step"]})
+    self.state["epoch_sums"] = [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "progress, size", [(0, 96), (0.2499, 96), (0.25, 64), (0.7499, 64), (0.75, 32), (1, 32)]
+)
+def test_size_at(progress, size):
+    assert module.size_at([[96, 0.25], [64, 0.5], [32, 0.25]], progress) == size
+
+
+def test_minutes_end_the_schedule_in_time(data, tmp_path, monkeypatch):
+    """Ten seconds for each step: of two minutes, twelve; in two parts, the clock goes on where it stopped."""
+    now = [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    rates = []
+
+    def step(self, image, mask, lr):
+        now[0] += 10
+        rates.append((lr, image.shape[2]))
+        return flow.tensor(1.0), flow.zeros(len(image.numpy()), 1, *image.shape[2:])
+
+    monkeypatch.setattr("training.steps.EagerStep.__call__", step)
+    monkeypatch.setattr(module.Training, "finish_epoch", finish_quickly)
+    arguments = sized(data, tmp_path, "--minutes", "2", "--warmup", "1", "--lr", "1")
+    assert train_here(arguments, stop_at=5) == 128 + signal.SIGTERM
+    assert read_checkpoint(tmp_path / "last.safetensors")[1]["seconds"] == 50
+    now[0] = 1e6  # much later
+    assert train_here(["--resume", str(tmp_path / "last.safetensors")]) == 0
+    assert len(rates) == 12
+    assert [size for _, size in rates] == [32] * 6 + [64] * 6
+    expected = [0.01 + 0.99 * (1 + np.cos(np.pi * part / 12)) / 2 for part in range(12)]
+    assert [rate for rate, _ in rates] == pytest.approx(expected)
+
+
+def test_results_depend_on_the_seed(data, tmp_path, uninterrupted):
+    assert train_here(sized(data, tmp_path, "--seed", "1"), stop_at=1) > 128
+    tensors, _ = read_checkpoint(tmp_path / "last.safetensors")
+    assert not np.array_equal(tensors["model.firstconv.weight"], uninterrupted[0]["model.firstconv.weight"])
+
+
+def test_balance_shows_a_small_group_more_often(data, tmp_path):
+    shutil.copytree(data / "train", tmp_path / "train")
+    for number in (2, 3):
+        for path in (tmp_path / "train").glob(f"*/demo{number}.png"):
+            path.rename(path.with_name(f"few_{number}.png"))
+    for more, times in (((), 1), (("--balance",), 2)):
+        args = parse_arguments(options(tmp_path, tmp_path / "run", "--val", "0", *more))
+        pairs, train_indices, _, _ = open_pairs(args)
+        few = [index for index, name in enumerate(pairs.names) if name.startswith("few_")]
+        assert [train_indices.tolist().count(index) for index in few] == [times, times]
+        assert len(train_indices) == 14 + 2 * (times - 1)
+
+
+@pytest.fixture
+def landscapes(tmp_path):
+    """Five pictures of 60x50 without a face."""
+    folder = tmp_path / "landscapes"
+    folder.mkdir()
+    for index in range(5):
+        cv2.imwrite(str(folder / f"view{index}.png"), np.full((50, 60, 3), 40 * index, np.uint8))
+    return folder
+
+
+def test_pictures_without_a_face_are_trained_on_and_not_validated_on(data, landscapes, tmp_path):
+    arguments = options(data, tmp_path / "run", "--no-face", str(landscapes))
+    _, train_indices, without_face, val_indices = open_pairs(parse_arguments(arguments))
+    _, plain_train, none, plain_val = open_pairs(parse_arguments(options(data, tmp_path / "run")))
+    assert (without_face.tolist(), none.tolist()) == ([14, 15, 16, 17, 18], [])
+    assert train_indices.tolist() == plain_train.tolist()
+    assert val_indices.tolist() == plain_val.tolist()
+    assert train_here(arguments, stop_at=1) > 128
+    state = read_checkpoint(tmp_path / "run" / "last.safetensors")[1]
+    assert state["number of training pictures"] == 12 + 5
+    moved = landscapes.rename(tmp_path / "moved")
+    resumed = parse_arguments(
+        ["--resume", str(tmp_path / "run" / "last.safetensors"), "--no-face", str(moved)]
+    )
+    train.take_up(resumed, {"no_face": str(moved)})
+    assert resumed.no_face == str(moved)
+
+
+def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp_path, capsys, run_here):
+    (landscapes / "view2.png").write_bytes(b"no picture")
+    arguments = options(data, tmp_path / "run", "--no-face", str(landscapes), "--skip-bad")
+    _, _, without_face, _ = open_pairs(parse_arguments(arguments))
+    assert without_face.tolist() == [14, 15, 17, 18]
+    assert "view2.png" in capsys.readouterr().err
+    result = run_here(*options(data, tmp_path / "run", "--no-face", str(landscapes)))
+    assert result.returncode == 1
+    assert "view2.png" in result.stderr and "Traceback" not in result.stderr
+    for folder, message in ((tmp_path / "none", "no such folder"), (data, "there is no picture")):
+        with pytest.raises(UserError, match=f"{message}.*; --no-face names"):
+            open_pairs(parse_arguments(options(data, tmp_path / "run", "--no-face", str(folder))))
+
+
+def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
+    args = parse_arguments(options(data, tmp_path, "--val", "0.5"))
+    training = module.Training(args, {}, None)
+    before = module.to_arrays(training.average)
+    first = training.validate()
+    assert not training.average.training
+    assert training.validate() == first
+    after = module.to_arrays(training.average)
+    assert all(np.array_equal(before[name], after[name]) for name in before)  # batch statistics too
+
+
+def test_average_follows_its_formula(data, tmp_path):
+    args = parse_arguments(options(data, tmp_path))
+    training = module.Training(args, {}, None)
+    old = module.to_arrays(training.average)
+    image, mask = flow.randn(4, 3, 32, 32), flow.zeros(4, 1, 32, 32).to(flow.uint8)
+    training.step(image, mask, 0.01)
+    new = module.to_arrays(training.model)
+    module.update_average(training.average, training.model, 0.75)
+    average = module.to_arrays(training.average)
+    for name in ("firstconv.weight", "norm.running_var", "last.bias"):
+        np.testing.assert_allclose(average[name], 0.75 * old[name] + 0.25 * new[name], rtol=1e-5, atol=1e-7)
+
+
+def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(checkpoint, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    tensors, state = read_checkpoint(checkpoint)
+    write_checkpoint(tmp_path / "elsewhere" / "last.safetensors", tensors, {**state, "best_iou": 1.0})
+    assert train_here(["--resume", str(tmp_path / "elsewhere" / "last.safetensors")]) == 0
+    assert (tmp_path / "elsewhere" / "best.safetensors").exists()
+
+
+def test_what_a_killed_run_left_is_removed(data, tmp_path):
+    left = tmp_path / ".tmp-12345-abcdef01.safetensors"
+    left.write_bytes(b"half of a checkpoint")
+    assert train_here(options(data, tmp_path), stop_at=1) > 128
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]

@@ -1,0 +1,46 @@
+"""Batches of examples, made by threads while the network computes.
+
+    with closing(load_batches(read, batches, workers=2)) as loaded:
+        for images, masks in loaded:  # (N, 3, S, S) float32 and (N, 1, S, S) uint8
+
+Threads, not processes: OpenCV, NumPy and Pillow let others run while they work on pixels, and a thread is
+left in order at any time. Closing the generator, as at a stop in the middle of an epoch, ends them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Iterable, Iterator
+
+import numpy as np
+
+AHEAD = 2  # batches that are made before they are asked for
+
+
+def load_batches(read: Callable, batches: Iterable, workers: int) -> Iterator[tuple]:
+    """Yield a tuple of stacked arrays for each batch, a list of arguments of `read`.
+
+    `batches` is gone through only as far as the batches that are under way, in the caller's thread. What
+    `read` raises, the iteration raises. workers: number of threads; with 0 the caller's own reads.
+    """
+    if workers == 0:
+        for batch in batches:
+            yield stack([read(*arguments) for arguments in batch])
+        return
+    pool, waiting = ThreadPoolExecutor(workers), deque()
+    try:
+        for batch in batches:
+            waiting.append([pool.submit(read, *arguments) for arguments in batch])
+            if len(waiting) > AHEAD:
+                yield stack([future.result() for future in waiting.popleft()])
+        while waiting:
+            yield stack([future.result() for future in waiting.popleft()])
+    finally:
+        for future in (future for futures in waiting for future in futures):
+            future.cancel()
+        pool.shutdown()
+
+
+def stack(examples: list) -> tuple:
+    return tuple(np.stack(arrays) for arrays in zip(*examples))
