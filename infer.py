@@ -17,12 +17,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Iterator
 
 import cv2
 import numpy as np
@@ -34,22 +32,30 @@ from faces.finder import Finder
 from faces.mask import Face, Mask
 from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
-from media.frames import Frame
+from media.animations import Animation, AnimationWriter, PictureFolder
+from media.jobs import ANIMATION, PICTURE, Job, Tally, find_jobs, is_files, name_outputs
 from media.mux import beside
 from media.options import parse_arguments
-from media.pictures import is_pictures, name_outputs
-from media.pipeline import Pipeline, Result
+from media.photos import Pictures
+from media.pipeline import Pipeline
+from media.play import play_all
 from media.player import Player, Stream
 from media.sample import Sample
 from media.sources import open_video
-from media.views import VIEWS, parse_color, parse_view, write_picture
+from media.streams import fetched, is_picture_address
+from media.table import FaceTable
+from media.videos import open_file
+from media.views import VIEWS, hides, parse_color, parse_view
 from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
 from runtimes.choose import live_size, open_runtime, with_flip
 from runtimes.weights import default_weights, runtime_files, trained_size
-from utils import UserError, find_pictures, read_image, refuse_inputs, run
-
-SINGLE = Stream("picture", rate=1.0, live=False)
+from utils import (
+    ANIMATED_SUFFIXES,
+    UserError,
+    refuse_inputs,
+    run,
+)
 
 
 def segment(image: np.ndarray, **options) -> np.ndarray:
@@ -117,35 +123,38 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
-    silence_opencv()
+    cv2.setLogLevel(0)  # our messages say better what it would remark
     names = [args.view, *(name for name in VIEWS if name != args.view)]
-    views = [(name, parse_view(name, parse_color(args.color), args.alpha)) for name in names]
-    if args.source is not None and is_pictures(args.source):
-        return run_pictures(args, views)
-    return run_video(args, views)
+    views = [(name, parse_view(name, parse_color(args.color), args.alpha, args.strength)) for name in names]
+    with contextlib.ExitStack() as stack:
+        if args.source is not None and is_picture_address(args.source):
+            args.source = stack.enter_context(fetched(args.source))
+        run_all = run_files if is_files(args.source) else run_live
+        return run_all(args, views)
 
 
-def silence_opencv() -> None:
-    """OpenCV and FFmpeg print their own remarks about what our messages say better."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setLogLevel(0)
-
-
-def run_video(args: argparse.Namespace, views: list) -> int:
-    """A camera, a stream, a video or the sample. Returns the exit status."""
+def run_live(args: argparse.Namespace, views: list) -> int:
+    """A camera, a stream or the sample. Returns the exit status."""
     window = open_window(args)
-    output = video_output(args) if args.output else None
-    source = open_source(args, endless=output is None and bool(window or args.virtual_camera))
-    try:
+    output = live_output(args) if args.output else None
+    with contextlib.ExitStack() as stack:
+        if window is not None:
+            stack.callback(window.close)
+        table = stack.enter_context(FaceTable(args.table)) if args.table else None
+        source = open_source(args, endless=output is None and bool(window or args.virtual_camera))
+        stack.callback(source.close)
         network = open_network(args)
-        size = choose_size(args, network) if source.live else args.size
-        sinks = [open_writer(output, source, args)] if output else []
-        sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
-    except BaseException:
-        source.close()
-        raise
+        return run_video(args, views, source, output, network, Timing(), window, table)[0]
+
+
+def run_video(
+    args: argparse.Namespace, views: list, source, output: Path | None, network, timing: Timing, window, table
+) -> tuple[int, bool]:
+    """Everything that a source gives. Returns the exit status, and whether there was a face."""
+    size = choose_size(args, network) if source.live else args.size
+    sinks = [open_writer(output, source, args)] if output else []
+    sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
-    timing = Timing()
     finder = Finder(small_faces=args.small_faces) if args.find else None
     settings = Settings(size, args.find_every)
     rate = None if source.live else source.rate
@@ -154,9 +163,9 @@ def run_video(args: argparse.Namespace, views: list) -> int:
 
     def look_for(view: str) -> None:
         # To hide faces, each frame is looked at for those that come in, and at the full size.
-        segmenter.settings = Settings(args.size, find_every=1) if view == "blur-face" else settings
+        segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
 
-    player = Player(views, args.threshold, stream, sinks, window, args.folder, timing, look_for)
+    player = Player(views, args.threshold, stream, sinks, window, args.folder, timing, look_for, table)
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, timing), player, args.max_frames, progress=window is None)
     print_summary(player.count, "frames", time.perf_counter() - start, timing if args.timing else None)
@@ -165,109 +174,72 @@ def run_video(args: argparse.Namespace, views: list) -> int:
         print(text, file=sys.stderr)
     if output and player.count:
         print(f"wrote {sinks[0].result}", file=sys.stderr)
-    return status
+    return status, player.found
 
 
-def open_writer(output: Path, source, args: argparse.Namespace) -> VideoWriter:
+def open_writer(output: Path, source, args: argparse.Namespace):
+    """What writes the pictures of a source: a video, an animation, or numbered files in a folder."""
+    suffix = output.suffix.lower()
+    if suffix in ANIMATED_SUFFIXES:
+        return AnimationWriter(output)
+    if args.view == "cutout" and (not suffix or output.is_dir()):
+        return PictureFolder(output)
     sound = source.sound if args.sound else None
-    transparent = args.view == "cutout"
-    return VideoWriter(output, source.rate, source.colors, sound, transparent, args.crf, args.preset)
+    metadata = getattr(source, "metadata", {}) if args.keep_metadata else {}
+    return VideoWriter(
+        output, source.rate, source.colors, sound, args.view == "cutout", args.crf, args.preset, metadata
+    )
 
 
-def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progress: bool) -> int:
-    """Everything that comes out of the pipeline. Returns the exit status; OSError if writing fails."""
-    source, warning, status = pipeline.source, "", 0
-    whole = False  # whether all that was asked for has come
-    total = max_frames or getattr(source, "expected", None)
-    with tqdm(total=total, unit=" frames", disable=None if progress else True, leave=False) as bar, pipeline:
-        try:
-            while not whole:
-                if (result := pipeline.take(player.idle)) is None:
-                    whole = True
-                    if source.sound is not None:
-                        source.sound.ended = True
-                    break
-                frozen = source.live and source.frozen(time.perf_counter())
-                if frozen and not warning:
-                    warning = f"{source.name} gives the same picture again and again: is it stuck or covered?"
-                    player.say(warning)
-                elif not frozen:
-                    warning = ""
-                bar.update()
-                if not player.play(result, warning):
-                    whole = source.live
-                    break
-                whole = player.count == max_frames
-        except UserError as error:
-            print(f"infer.py: {error}", file=sys.stderr)
-            status = 1
-        except KeyboardInterrupt:
-            print("infer.py: interrupted; what was written so far is kept", file=sys.stderr)
-            status, whole = 130, source.live
-        finally:
-            with undisturbed():
-                player.close(whole)
-    return status or (1 if warning or player.failed else 0)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """While it lasts, Ctrl-C and the like do nothing: a recording is being finished."""
-    numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def run_pictures(args: argparse.Namespace, views: list) -> int:
-    """Pictures one by one; a broken one does not hold up the rest. Returns the exit status."""
-    if args.virtual_camera:
+def run_files(args: argparse.Namespace, views: list) -> int:
+    """Pictures and videos one by one; a broken one does not hold up the rest. Returns the exit status."""
+    jobs, left_out = find_jobs(args.source, args.recursive, Path(args.output) if args.output else None)
+    alone = len(jobs) == 1 and jobs[0].source == Path(args.source)
+    if args.virtual_camera and jobs[0].kind == PICTURE:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
-    pictures = find_pictures(args.source)[:: args.stride][: args.max_frames]
-    suffix = ".png" if args.view in ("cutout", "mask") else None
-    outputs = name_outputs(pictures, args.source, args.output, suffix, also_read(args)) if args.output else []
-    window = None if outputs else open_window(args)
+    if args.output:
+        jobs = name_outputs(jobs, args.source, args.output, args.view, [*also_read(args), args.table])
+    unfinished = [beside(job.output) for job in jobs if job.output and job.kind != PICTURE]
+    refuse_inputs([args.table, *unfinished], [*(job.source for job in jobs), *also_read(args)])
+    part, parts = args.shard
+    jobs = jobs[part - 1 :: parts]
+    if all(job.kind == PICTURE for job in jobs):
+        jobs = jobs[:: args.stride][: args.max_frames]
+    todo = [job for job in jobs if not (args.skip_existing and job.output and job.output.exists())]
+    window = open_window(args) if not args.output or (alone and jobs[0].kind != PICTURE) else None
     network = open_network(args)
-    if args.flip:
-        network = with_flip(network)
-    finder = Finder(photo=True, small_faces=args.small_faces) if args.find else None
-    timing = Timing()
-    player = Player(views, args.threshold, SINGLE, [], window, args.folder, timing)
-    failed = 0
-    start = time.perf_counter()
-    try:
-        for number, picture in enumerate(tqdm(pictures, unit=" pictures", disable=None if outputs else True)):
+    tally = Tally(len(jobs) - len(todo), left_out)
+    timing, start = Timing(), time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        if window is not None:
+            stack.callback(window.close)
+        table = stack.enter_context(FaceTable(args.table)) if args.table else None
+        pictures = Pictures(args, views, network, timing, window, table)
+        for job in tqdm(todo, unit=" files", disable=None if args.output and not alone else True):
             try:
-                result = picture_result(picture, number, network, finder, args, timing)
-                if outputs:
-                    drawn = player.draw(result)
-                    with timing("write"):
-                        write_picture(outputs[number], drawn)
+                if job.kind == PICTURE:
+                    status, found = pictures.run(job)
+                else:
+                    source = open_moving(job, args.stride)
+                    stack.callback(source.close)
+                    status, found = run_video(args, views, source, job.output, network, timing, window, table)
             except UserError as error:
+                if alone:
+                    raise
                 tqdm.write(f"infer.py: {error}", file=sys.stderr)
-                failed += 1
-                continue
-            player.count += 1
-            if window is not None and not player.hold(
-                result, f"{picture.name}: space for the next, q to end"
-            ):
+                status, found = 1, True
+            tally.add(job, status, found)
+            if pictures.ended or status == 130:
                 break
-    finally:
-        player.close()
-    print_summary(player.count, "pictures", time.perf_counter() - start, timing if args.timing else None)
-    if failed:
-        print(f"infer.py: {failed} of {len(pictures)} pictures could not be done", file=sys.stderr)
-    return 1 if failed or player.failed else 0
+    if pictures.count:
+        print_summary(
+            pictures.count, "pictures", time.perf_counter() - start, timing if args.timing else None
+        )
+    return tally.finish(args.view, alone)
 
 
-def picture_result(path: Path, number: int, network, finder, args, timing: Timing) -> Result:
-    with timing("read"):
-        image = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
-    mask = segment_picture(network, finder, image, args.size, timing)
-    return Result(Frame(image, number, time.perf_counter(), number, number + 1), mask)
+def open_moving(job: Job, stride: int):
+    return Animation(job.source, stride) if job.kind == ANIMATION else open_file(job.source, stride)
 
 
 def open_window(args: argparse.Namespace) -> Window | None:
@@ -275,7 +247,7 @@ def open_window(args: argparse.Namespace) -> Window | None:
     shown = args.window and has_display()
     if args.window and not shown:
         print("infer.py: there is no display, so no window opens", file=sys.stderr)
-    if not (shown or args.output or args.virtual_camera or args.timing):
+    if not (shown or args.output or args.virtual_camera or args.timing or args.table):
         raise UserError("nothing would come out of this: give an --output")
     if not shown:
         return None
@@ -284,15 +256,12 @@ def open_window(args: argparse.Namespace) -> Window | None:
     return window
 
 
-def video_output(args: argparse.Namespace) -> Path:
-    """The file that is written. Raises UserError if it is an input, or another file beside the source."""
+def live_output(args: argparse.Namespace) -> Path:
+    """The file that is written. Raises UserError if it is an input."""
     output = Path(args.output)
-    source = Path(args.source or "camera")
     if output.is_dir():
-        output = output / (source.stem + ".mp4")
-        if output.exists() and source.exists() and output.parent.samefile(source.parent):
-            raise UserError(f"{output} is there already, beside the source: choose another --output")
-    refuse_inputs([output, beside(output)], [source, *also_read(args)])
+        output = output / "camera.mp4"
+    refuse_inputs([output, beside(output), args.table], also_read(args))
     return output
 
 
@@ -330,7 +299,7 @@ def choose_size(args: argparse.Namespace, network) -> int:
 
     Not where the user chose it, nor to hide faces, of which a smaller one misses more.
     """
-    if args.size_chosen or args.view == "blur-face":
+    if args.size_chosen or hides(args.view):
         return args.size
     size, took = live_size(network, args.size)
     if size < args.size:

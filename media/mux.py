@@ -21,12 +21,17 @@ def beside(path: Path) -> Path:
     return path.with_name(stem.decode(errors="ignore") + end)
 
 
-def remux(source: Path, target: Path, until: float) -> None:
-    """Copy a video's streams. until: when its last picture ends, in seconds."""
-    options = {"movflags": "faststart"} if target.suffix.lower() in MP4 else {}
+def remux(source: Path, target: Path, until: float, metadata: dict) -> None:
+    """Copy a video's streams. until: when its last picture ends, in seconds. metadata: of the whole file."""
+    options = (
+        {"movflags": "faststart+use_metadata_tags" if metadata else "faststart"}
+        if target.suffix.lower() in MP4
+        else {}
+    )
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         streams = [new.add_stream_from_template(stream) for stream in old.streams]
         video = old.streams.video[0]
+        new.metadata.update(metadata)
         for packet in old.demux():
             if packet.dts is None or packet.is_corrupt:  # the end, or half a packet
                 continue

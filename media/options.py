@@ -8,11 +8,20 @@ from __future__ import annotations
 import argparse
 
 from faces.segmenter import FIND_EVERY
-from media.views import VIEWS
+from media.views import STRENGTH, VIEWS
 from media.writers import PRESETS
 from runtimes.choose import add_network_options
 from runtimes.weights import trained_size
-from utils import Parser, real, whole
+from utils import Parser, UserError, real, whole
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Return the part meant by '2/8', and of how many."""
+    part, slash, parts = text.partition("/")
+    if not slash:
+        raise UserError(f"{text!r} is no part such as 2/8")
+    parts = whole(1)(parts)
+    return whole(1, parts)(part), parts
 
 
 def make_parser() -> Parser:
@@ -26,8 +35,21 @@ def make_parser() -> Parser:
         help="camera number, video, picture, folder, 'pattern', rtsp:// or http:// address, or "
         "'sample' (default: camera 0, or the sample where there is none)",
     )
-    add("--output", help="video file for a video; picture file for a picture; folder for several pictures")
-    add("--view", default="overlay", help=f"{', '.join(VIEWS)}, background:PICTURE or background:COLOUR")
+    add("--recursive", action="store_true", help="folders in the folder too; their structure is kept")
+    add(
+        "--output",
+        help="video for a video; picture for a picture; folder for several, or for a cutout's frames",
+    )
+    add("--skip-existing", action="store_true", help="leave out the files whose result is there already")
+    add("--shard", type=shard, default=(1, 1), help="2/8: take the second of eight parts of the files")
+    add("--table", metavar="FACES.CSV", help="write a row for each face and frame: time, track, box, colours")
+    add("--keep-metadata", action="store_true", help="keep date, place and camera in what is written")
+    add(
+        "--view",
+        default="overlay",
+        help=f"{', '.join(VIEWS)}, fill-face:COLOUR, background:PICTURE or :COLOUR",
+    )
+    add("--strength", type=whole(1, 10), default=STRENGTH, help="of blur-face and mosaic-face (default: 5)")
     add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
     add("--alpha", type=real(0, 1), default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
     add(

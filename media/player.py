@@ -23,10 +23,11 @@ import numpy as np
 from faces.timing import Timing
 from media.frames import Frame
 from media.pipeline import Result
-from media.views import View, to_bgr, write_picture
+from media.table import FaceTable
+from media.views import View, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines
 from media.writers import VideoWriter
-from utils import UserError, resize
+from utils import UserError, resize, write_image
 
 THRESHOLD_STEP = 0.05
 LARGEST = (800, 1440)  # (height, width) of what is shown; written is all of it
@@ -54,6 +55,7 @@ class Player:
         folder: str | Path = "output",
         timing: Timing | None = None,
         on_view: Callable[[str], None] | None = None,
+        table: FaceTable | None = None,
     ):
         """views: the first is shown, v goes on to the next. sinks: see writers.py. folder: for s and r.
         on_view: is called with the name of the view that is shown, at once and at each change.
@@ -67,7 +69,9 @@ class Player:
         self.window = window
         self.folder = Path(folder)
         self.timing = timing or Timing()
+        self.table = table
         self.count = 0
+        self.found = False  # whether there was a face in any picture
         self.help = False
         self.pressed = ""  # the keys that came while there was no result
         self.recording: VideoWriter | None = None
@@ -83,6 +87,7 @@ class Player:
 
     def play(self, result: Result, warning: str = "") -> bool:
         """One result. Returns False when the user wants to end. Raises OSError if it cannot be written."""
+        self.note(result)
         with self.timing("draw"):
             picture = self.draw(result)
         with self.timing("write"):
@@ -100,6 +105,12 @@ class Player:
         self._note_time(result)
         keys, self.pressed = [*self.pressed, key], ""
         return all([self._handle(each, result, picture) for each in keys])
+
+    def note(self, result: Result) -> None:
+        """Keep what the table and the summary say of a result, before a view draws into it."""
+        self.found = self.found or result.mask.region.width > 0
+        if self.table is not None:
+            self.table.add(self.stream.name, result.frame, result.mask, self.threshold)
 
     def draw(self, result: Result) -> np.ndarray:
         """The present view of a result: HWC BGR, BGRA or HxW, see views.py."""
@@ -148,8 +159,6 @@ class Player:
                 stack.callback(sink.close, whole)
             if self.recording is not None:
                 stack.callback(self._stop_recording)
-            if self.window is not None:
-                stack.callback(self.window.close)
 
     def say(self, text: str) -> None:
         """Tell the user, in the terminal and in the window."""
@@ -213,7 +222,7 @@ class Player:
     def _snapshot(self, picture: np.ndarray) -> None:
         path = self._new_path("snapshot", ".png")
         try:
-            write_picture(path, picture)
+            write_image(path, to_rgb(picture))
             self.say(f"wrote {path}")
         except (OSError, UserError) as error:
             self._fail(error)

@@ -10,15 +10,20 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import tempfile
 import time
 from fractions import Fraction
-from typing import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Callable, Iterator
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import av
 
 from media.frames import LONGEST_GAP, Frame, Still
 from media.videos import FORMATS, Decoder, VideoFile
-from utils import UserError
+from utils import IMAGE_SUFFIXES, UserError
 
 OPEN_SECONDS = 10  # how long a stream may take to answer
 READ_SECONDS = 10  # and to give the next frame
@@ -106,3 +111,28 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
 def hide_password(address: str) -> str:
     """The address as it may be printed."""
     return re.sub(r"(?<=://)[^/@]*@", "", address)
+
+
+def is_picture_address(spec: str) -> bool:
+    """Whether an address is that of one picture."""
+    return (
+        spec.startswith(("http://", "https://"))
+        and Path(urlsplit(spec).path).suffix.lower() in IMAGE_SUFFIXES
+    )
+
+
+@contextlib.contextmanager
+def fetched(address: str) -> Iterator[str]:
+    """Yield the name of a file with what an address gives, at most 200 MB. Raises UserError."""
+    name, limit = hide_password(address), 200 << 20
+    try:
+        with urlopen(address, timeout=OPEN_SECONDS) as answer:
+            data = answer.read(limit + 1)
+    except (OSError, ValueError, HTTPException) as error:
+        raise UserError(f"{name} cannot be fetched: {error}; check the address") from None
+    if len(data) > limit:
+        raise UserError(f"{name} has more than 200 MB: fetch it first, and give the file")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(urlsplit(address).path).name
+        path.write_bytes(data)
+        yield str(path)

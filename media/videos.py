@@ -68,8 +68,9 @@ class Decoder:
             self.sound = None
         self.colors = Colors(codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc)
         rate = self.stream.average_rate or self.stream.guessed_rate
-        self.rate = float(rate) if rate else USUAL_RATE
-        self.step = Fraction(1, rate) if rate else Fraction(1 / USUAL_RATE)
+        # Of a few frames, Matroska tells no rate, and FFmpeg guesses that of its clock.
+        self.rate = float(rate) if rate and (self.stream.average_rate or rate < 240) else USUAL_RATE
+        self.step = 1 / Fraction(self.rate).limit_denominator(100_000)
         self.delay = Fraction(0)  # the seconds at which its first frame is to be shown
         self.shift = Fraction(0)  # what is added to every time for that; known from the first packet on
         self.end = Fraction(0)  # where the last packet of anything ends
@@ -86,9 +87,9 @@ class Decoder:
         waiting: list[
             tuple[Fraction, Fraction]
         ] = []  # the time and duration of what the decoder has been given
-        good, number, lost = None, 0, 0
+        good, before, number, lost = None, None, 0, 0
         for packet in self._packets():
-            length = (packet.duration or 0) * packet.time_base or self.step
+            length = (packet.duration or 0) * packet.time_base
             if packet.pts is not None and not packet.is_discard:
                 heapq.heappush(waiting, (packet.pts * packet.time_base, length))
             try:
@@ -106,6 +107,9 @@ class Decoder:
                         yield self._repeat(good, passed)
                 if waiting and waiting[0][0] == at:
                     length = heapq.heappop(waiting)[1]
+                # Where it is not said how long one is shown, it is as long as the one before.
+                length = length or (at - before if before is not None else self.step)
+                before = at
                 number += 1
                 if frame.is_corrupt and good is not None:
                     yield self._repeat(good, (at, length))
@@ -207,15 +211,20 @@ class VideoFile:
         if self.index == 0:
             raise UserError(f"{self.name}: there is no frame in it that can be read")
         decoder = self.decoder
-        if (decoder.container.duration or 0) > 0:  # else it does not say how long it is
-            begin = (decoder.container.start_time or 0) / 1e6
-            missing = begin + decoder.container.duration / 1e6 - float(decoder.end)
-            if missing * decoder.rate > max(3, 0.02 * self.length):
-                raise UserError(
-                    f"{self.name} is cut off, or was cut without encoding it again: "
-                    f"it ends after {self.index} of {self.length} frames"
-                )
+        seconds = (decoder.container.duration or 0) / 1e6
+        begin = (decoder.container.start_time or 0) / 1e6
+        missing = begin + seconds - float(decoder.end)
+        if missing > max(3 * (seconds - missing) / self.index, 0.02 * seconds):
+            raise UserError(
+                f"{self.name} is cut off, or was cut without encoding it again: "
+                f"it ends after {self.index} of {max(self.length, self.index)} frames"
+            )
         decoder.damaged += max(0, decoder.stream.frames - self.index)
+
+    @property
+    def metadata(self) -> dict:
+        """Date, place, camera, as FFmpeg names them."""
+        return dict(self.decoder.container.metadata)
 
     @property
     def damaged(self) -> int:

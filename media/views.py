@@ -9,7 +9,6 @@ BGR; `cutout` gives BGRA, `mask` HxW. Only the part of the frame where the mask 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Callable
 
 import cv2
@@ -17,31 +16,45 @@ import numpy as np
 from PIL import ImageColor
 
 from faces.mask import Mask, Region
-from utils import UserError, read_image, write_image
+from utils import UserError, read_image
 
 EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
-VIEWS = ("overlay", "cutout", "mask", "blur-face", "blur-background", "side-by-side")  # v steps through these
-BLOCKS = 6  # what is left of a blurred face: so many blocks across
+HIDING = ("blur-face", "mosaic-face", "fill-face")  # who a face belongs to cannot be seen
+VIEWS = ("overlay", "cutout", "mask", *HIDING, "blur-background", "side-by-side")  # v steps through these
+BLOCKS = 30  # what is left of a hidden face at a strength of 1: so many blocks across
+STRENGTH = 5
+
+
+def hides(view: str) -> bool:
+    """Whether a view is there to hide who a face belongs to."""
+    return view.partition(":")[0] in HIDING
+
 
 View = Callable[[np.ndarray, Mask, float], np.ndarray]
 
 
-def parse_view(name: str, color: tuple[int, int, int] = (0, 200, 120), alpha: float = 0.5) -> View:
-    """The view of that name. color: RGB, alpha: 0..1, both of the overlay.
+def parse_view(
+    name: str, color: tuple[int, int, int] = (0, 200, 120), alpha: float = 0.5, strength: int = STRENGTH
+) -> View:
+    """The view of that name. color: RGB, alpha: 0..1, both of the overlay. strength: of hiding, 1..10.
 
-    `background:WHAT` takes a picture file or a colour. Raises UserError for an unknown name or a
-    broken background picture.
+    `fill-face:COLOUR` takes a colour, `background:WHAT` a picture file or a colour. Raises UserError for an
+    unknown name or a broken background picture.
     """
     if not 0 <= alpha <= 1:
         raise UserError(f"the overlay's alpha is {alpha}; it must be from 0 to 1")
     if name.startswith("background:"):
         return Background(name.split(":", 1)[1])
+    if name.startswith("fill-face:"):
+        return HideFace(strength, color=parse_color(name.split(":", 1)[1]))
     tint = Overlay(color, alpha)
     views = {
         "overlay": tint,
         "cutout": cutout,
         "mask": mask_only,
-        "blur-face": blur_face,
+        "blur-face": HideFace(strength),
+        "mosaic-face": HideFace(strength, cv2.INTER_NEAREST),
+        "fill-face": HideFace(strength, color=(0, 0, 0)),
         "blur-background": blur_background,
         "side-by-side": lambda frame, mask, threshold: np.hstack(
             [frame, tint(frame.copy(), mask, threshold)]
@@ -49,7 +62,8 @@ def parse_view(name: str, color: tuple[int, int, int] = (0, 200, 120), alpha: fl
     }
     if name not in views:
         raise UserError(
-            f"there is no view '{name}'; choose from {', '.join(VIEWS)}, background:PICTURE-or-COLOUR"
+            f"there is no view '{name}'; choose from {', '.join(VIEWS)}, fill-face:COLOUR, "
+            "background:PICTURE-or-COLOUR"
         )
     return views[name]
 
@@ -121,26 +135,43 @@ def mask_only(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
     return cv2.threshold(mask.probability, int(threshold * 255), 255, cv2.THRESH_BINARY)[1]
 
 
-def blur_face(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-    """The face made unrecognisable: a few soft blocks. The mask is widened, to be on the safe side."""
-    if not mask.region.width:
+class HideFace:
+    """Every face made unrecognisable: soft blocks, hard blocks, or one colour.
+
+    The mask is widened, to be on the safe side. Blocks can be undone in part; a colour cannot.
+    """
+
+    def __init__(self, strength: int, edges: int = cv2.INTER_LINEAR, color: tuple | None = None):
+        """strength: 1..10, how little the blocks leave. edges: between them, of cv2.resize. color: RGB."""
+        self.blocks, self.edges, self.color = max(1, round(BLOCKS / strength)), edges, color
+
+    def __call__(self, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
+        for region in [face.region for face in mask.faces] or [mask.region]:
+            if region.width:
+                self._hide(frame, Mask(mask.probability, region), threshold)
         return frame
-    height, width = frame.shape[:2]
-    reach = max(2, max(mask.region.width, mask.region.height) // 16)
-    left, top, right, bottom = mask.region
-    region = Region(left - reach, top - reach, right + reach, bottom + reach).inside(height, width)
-    wider = Mask(mask.probability, region)
-    weight = coverage(wider, threshold)
-    # Widened at a quarter of the size, where a reach of 4 pixels is one of 1: sixteen times as fast.
-    small = cv2.resize(weight, (-(-region.width // 4), -(-region.height // 4)), interpolation=cv2.INTER_AREA)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (-(-reach // 4)) + 1,) * 2)
-    weight = cv2.max(weight, cv2.resize(cv2.dilate(small, kernel), (region.width, region.height)))
-    face = part(frame, wider)
-    scale = BLOCKS / max(face.shape[:2])
-    size = (max(1, round(face.shape[1] * scale)), max(1, round(face.shape[0] * scale)))
-    blocks = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
-    face[:] = blend(face, cv2.resize(blocks, (face.shape[1], face.shape[0])), weight)
-    return frame
+
+    def _hide(self, frame: np.ndarray, mask: Mask, threshold: float) -> None:
+        height, width = frame.shape[:2]
+        reach = max(2, max(mask.region.width, mask.region.height) // 16)
+        left, top, right, bottom = mask.region
+        region = Region(left - reach, top - reach, right + reach, bottom + reach).inside(height, width)
+        wider = Mask(mask.probability, region)
+        weight = coverage(wider, threshold)
+        # Widened at a quarter of the size, where a reach of 4 pixels is one of 1: sixteen times as fast.
+        quarter = (-(-region.width // 4), -(-region.height // 4))
+        small = cv2.resize(weight, quarter, interpolation=cv2.INTER_AREA)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (-(-reach // 4)) + 1,) * 2)
+        weight = cv2.max(weight, cv2.resize(cv2.dilate(small, kernel), (region.width, region.height)))
+        face = part(frame, wider)
+        if self.color is not None:
+            hidden = np.full_like(face, self.color[::-1])
+        else:
+            scale = self.blocks / max(face.shape[:2])
+            size = (max(1, round(face.shape[1] * scale)), max(1, round(face.shape[0] * scale)))
+            blocks = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
+            hidden = cv2.resize(blocks, (face.shape[1], face.shape[0]), interpolation=self.edges)
+        face[:] = blend(face, hidden, weight)
 
 
 def blur_background(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
@@ -210,9 +241,16 @@ def to_bgr(picture: np.ndarray) -> np.ndarray:
     return picture
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write any view's picture, HWC BGR or BGRA or HW, as `utils.write_image` does."""
-    if picture.ndim == 3:
-        code = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-        picture = cv2.cvtColor(picture, code)
-    write_image(path, picture)
+def to_rgb(picture: np.ndarray) -> np.ndarray:
+    """Return any view's picture, HWC BGR or BGRA or HW, as picture files have it: HWC RGB or RGBA or HW."""
+    if picture.ndim == 2:
+        return picture
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def with_alpha(picture: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return a cut-out, HxWx4 BGRA, of a source that is HxWx4 RGBA: transparent where either is."""
+    alpha = cv2.multiply(picture[..., 3], pixels[..., 3], scale=1 / 255)
+    colors = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2BGR)
+    colors[alpha == 0] = 0  # what is transparent must not be recoverable
+    return np.dstack([colors, alpha])

@@ -73,9 +73,11 @@ class VideoWriter:
         transparent: bool = False,
         crf: int = 18,
         preset: str = "superfast",
+        metadata: dict | None = None,
     ):
         """rate: frames/s, about. colors: of the source; by default as usual for the size. sound: written too.
 
+        metadata: date, place and camera, as FFmpeg names them.
         crf: x264's and VP9's quality, lower is better. preset: x264's, from ultrafast to veryslow. Raises
         UserError if the suffix is none of a video that can be written, or cannot hold transparency.
         """
@@ -96,6 +98,7 @@ class VideoWriter:
         if self.codec == "libx264":
             self.options["preset"] = preset
         self.parts = {"flush_packets": "1", **(PARTS if suffix in MP4 else {})}
+        self.metadata = metadata or {}
         if sound is not None:
             sound.wanted = True
         # Beside what a link leads to, as that is what is written.
@@ -237,7 +240,7 @@ class VideoWriter:
             self.result = self.path
         try:
             with atomic_path(self.result) as temporary:
-                remux(self.unfinished, temporary, self.until)
+                remux(self.unfinished, temporary, self.until, self.metadata)
                 found = count_frames(temporary)
                 if found < self.count and self.error is None:
                     raise OSError(5, f"{found} of {self.count} frames can be read back: a full disk?")

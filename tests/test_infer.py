@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -22,9 +23,9 @@ from test_streams import server  # noqa: F401, a fixture
 
 import infer
 from media import frames as frames_module
-from media import sources
+from media import photos, sources
 from media.writers import VideoWriter
-from utils import read_image, write_image
+from utils import read_image, write_image, write_images
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_SIGNAL = signal.signal
@@ -38,6 +39,7 @@ def red_world(monkeypatch, tmp_path):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(infer, "open_network", lambda args: red_runtime)
     monkeypatch.setattr(infer, "Finder", RedFinder)
+    monkeypatch.setattr(photos, "Finder", RedFinder)
     monkeypatch.setattr(infer.signal, "signal", lambda *how: None)
 
 
@@ -96,7 +98,7 @@ def test_a_picture_that_its_format_cannot_hold_does_not_stop_the_others(capsys):
     write_image("photos/b.png", background(64, 96))
     assert run("--source", "photos", "--output", "out", "--view", "side-by-side") == 1
     out, err = capsys.readouterr()
-    assert "a.webp: cannot encode" in err and "1 of 2 pictures could not be done" in err
+    assert "a.webp: cannot encode" in err and "1 done, 1 failed" in err
     assert "1 pictures in" in out and os.listdir("out") == ["b.png"]
 
 
@@ -110,7 +112,7 @@ def test_a_folder_of_pictures_with_a_broken_one(capsys):
     Path("photos/._a.png").write_bytes(b"what macOS notes beside a.png")
     assert run("--source", "photos", "--output", "out", *GREEN) == 1
     out, err = capsys.readouterr()
-    assert "broken.png" in err and "1 of 3 pictures could not be done" in err and "2 pictures in" in out
+    assert "broken.png" in err and "2 done, 1 failed" in err and "2 pictures in" in out
     assert sorted(os.listdir("out")) == ["a.png", "b.png"]
     for name, truth in truths.items():
         assert iou(is_green(read_image(f"out/{name}")[..., ::-1]), truth) > 0.9
@@ -160,7 +162,7 @@ def test_without_a_display_something_must_come_out(capsys):
         (["--source", "sample", "--output", "o.xyz"], "no video format"),
         (["--source", "in.mp4", "--output", "in.mp4"], "in.mp4 is one of the inputs"),
         (["--source", "in.mp4", "--output", "./link.mp4"], "link.mp4 is one of the inputs"),
-        (["--source", "in.avi", "--output", "."], "in.mp4 is there already, beside the source"),
+        (["--source", "in.avi", "--output", "."], "in.avi is one of the inputs"),
         (["--source", "in.mp4", "--output", "in.png", "--view", "background:in.png"], "one of the inputs"),
         (["--source", "in.png", "--output", "in.png"], "one of the inputs"),
         (
@@ -350,7 +352,7 @@ def watch_settings(monkeypatch) -> list:
 
 @pytest.mark.parametrize(
     "view, keys, wanted",
-    [("overlay", "", [24]), ("blur-face", "", [1]), ("overlay", "vvvv", [24, 24, 24, 1, 24])],
+    [("overlay", "", [24]), ("blur-face", "", [1]), ("overlay", "vvvvvv", [24, 24, 24, 1, 1, 1, 24])],
 )
 def test_to_hide_faces_each_frame_is_looked_at(monkeypatch, view, keys, wanted):
     settings = watch_settings(monkeypatch)
@@ -438,6 +440,143 @@ def test_segment_of_one_image(monkeypatch):
     ):
         with pytest.raises(ValueError, match="HxWx3 uint8 RGB"):
             infer.segment(bad)
+
+
+def photo(name: str, face: bool = True) -> np.ndarray:
+    """Write a photo of a red face, or of none; returns its true mask."""
+    frame = background(240, 320)
+    truth = draw_face(frame, (150, 120), 60) if face else np.zeros((240, 320), bool)
+    write_image(name, frame[..., ::-1])
+    return truth
+
+
+def test_a_folder_of_all_kinds_with_its_structure(capsys):
+    photo("in/a.png")
+    photo("in/more/b.jpg")
+    clip("in/more/c.mkv", count=5)
+    write_images(
+        "in/d.gif", [background(96, 128, seed)[..., ::-1] for seed in range(4)], [0.1, 0.2, 0.3, 0.4]
+    )
+    Path("in/notes.txt").write_text("no picture")
+    Path("in/broken.mp4").write_bytes(b"no video" * 99)
+    assert run("--source", "in", "--output", "out", "--recursive") == 1  # for the broken one
+    err = capsys.readouterr().err
+    assert "broken.mp4 cannot be opened" in err and "4 done, 1 failed, 1 left out (1 .txt)" in err
+    found = sorted(path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file())
+    assert found == ["a.png", "d.gif", "more/b.jpg", "more/c.mkv"]
+    with Image.open("out/d.gif") as picture:
+        picture.seek(2)
+        assert picture.n_frames == 4 and picture.info["duration"] == 300
+    os.remove("in/broken.mp4")
+    os.remove("out/a.png")
+    before = Path("out/more/c.mkv").stat().st_mtime_ns
+    assert run("--source", "in", "--output", "out", "--recursive", "--skip-existing") == 0
+    assert "1 done, 0 failed, 3 there already" in capsys.readouterr().err
+    assert Path("out/a.png").exists() and Path("out/more/c.mkv").stat().st_mtime_ns == before
+
+
+def test_shards_take_every_file_once():
+    for number in range(5):
+        photo(f"in/{number}.png")
+    for part in (1, 2):
+        assert run("--source", "in", "--output", f"out{part}", "--shard", f"{part}/2") == 0
+    assert sorted(os.listdir("out1")) == ["0.png", "2.png", "4.png"] and len(os.listdir("out2")) == 2
+    assert run("--source", "in", "--output", "out", "--shard", "3/2") == 2
+
+
+@pytest.mark.parametrize("view", ["blur-face", "mosaic-face", "fill-face:red"])
+def test_under_a_view_that_hides_faces_what_is_left_out_or_faceless_is_said(view, capsys):
+    photo("in/a.png")
+    photo("in/empty.png", face=False)
+    assert run("--source", "in", "--output", "out", "--view", view) == 0
+    err = capsys.readouterr().err
+    assert "no face was found in in/empty.png" in err and "a.png" not in err.split("found in")[1]
+    Path("in/notes.txt").write_text("perhaps a picture")
+    assert run("--source", "in", "--output", "out", "--view", view) == 1
+    assert "1 left out (1 .txt)" in capsys.readouterr().err
+    assert run("--source", "in", "--output", "out") == 0
+    make_clip("faceless.mp4", [background(96, 128)] * 5)
+    assert run("--source", "faceless.mp4", "--output", "o.mp4", "--view", view) == 0
+    assert "no face was found in faceless.mp4" in capsys.readouterr().err
+
+
+def test_an_animation_becomes_a_video_with_its_timing():
+    frames = [background(96, 128, seed)[..., ::-1] for seed in range(4)]
+    write_images("in.gif", frames, [0.1, 0.2, 0.3, 0.4])
+    assert run("--source", "in.gif", "--output", "out.mp4") == 0
+    assert len(frames_of("out.mp4")) == 4 and length_of("out.mp4") == pytest.approx(1.0, abs=0.01)
+    write_images("pages.tif", frames)
+    assert run("--source", "pages.tif", "--output", "out.tif", "--view", "mask") == 0
+    assert Image.open("out.tif").n_frames == 4
+
+
+def test_a_cut_out_video_keeps_its_transparency(capsys):
+    truths = clip("in.mp4", count=4)
+    assert run("--source", "in.mp4", "--output", "frames", "--view", "cutout") == 0
+    assert sorted(os.listdir("frames")) == [f"00000{number}.png" for number in (1, 2, 3, 4)]
+    for number, truth in enumerate(truths, start=1):
+        alpha = np.array(Image.open(f"frames/00000{number}.png"))[..., 3]
+        assert iou(alpha > 127, truth) > 0.85
+    assert run("--source", "in.mp4", "--output", "out.webm", "--view", "cutout") == 0
+    for name in ("out.mp4", "out.mkv"):
+        assert run("--source", "in.mp4", "--output", name, "--view", "cutout") == 1
+        assert "use .webm, .mov, or a folder" in capsys.readouterr().err and not Path(name).exists()
+
+
+def test_a_cut_out_photo_is_as_transparent_as_it_was():
+    truth = photo("in.png")
+    pixels = np.dstack([read_image("in.png"), np.full((240, 320), 255, np.uint8)])
+    pixels[:, :150, 3] = 200
+    write_image("in.png", pixels)
+    assert run("--source", "in.png", "--output", "out.png", "--view", "cutout") == 0
+    found = np.array(Image.open("out.png"))
+    assert abs(int(found[120, 140, 3]) - 200) <= 1 and found[120, 160, 3] == 255 and found[5, 5].max() == 0
+    assert truth[120, 140] and np.abs(found[120, 140, :3].astype(int) - pixels[120, 140, :3]).max() <= 2
+
+
+@pytest.mark.parametrize("view", ["overlay", "fill-face"])
+def test_the_table_of_faces_has_the_colours_of_the_source(view):
+    colors = [(10, 20, 200), (20, 10, 230), (5, 15, 210)]  # BGR, of a face in three frames
+    frames = []
+    for color in colors:
+        frame = np.full((240, 320, 3), 90, np.uint8)
+        cv2.circle(frame, (150, 120), 60, color, -1)
+        frames.append(frame)
+    make_clip("in.mkv", frames, 10, codec="ffv1", pix_fmt="bgr0")
+    assert run("--source", "in.mkv", "--output", "o.mp4", "--table", "t/faces.csv", "--view", view) == 0
+    with open("t/faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], row["frame"], float(row["time"])) for row in rows] == [
+        ("in.mkv", "0", 0.0),
+        ("in.mkv", "1", 0.1),
+        ("in.mkv", "2", 0.2),
+    ]
+    assert {row["track"] for row in rows} == {"1"}
+    for row, (blue, green, red) in zip(rows, colors):
+        found = [float(row[name]) for name in ("blue", "green", "red")]
+        assert np.abs(np.array(found) - (blue, green, red)).max() < 6
+        assert 0.9 < int(row["area"]) / (np.pi * 60**2) < 1.1
+        assert abs(int(row["left"]) - 90) < 12 and abs(int(row["bottom"]) - 180) < 12
+    assert os.listdir("t") == ["faces.csv"]
+
+
+def test_metadata_is_kept_on_request_alone():
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0112] = "A camera", 3
+    Image.fromarray(background(96, 128)).save("in.jpg", exif=exif)
+    for options, kept in (((), None), (("--keep-metadata",), "A camera")):
+        assert run("--source", "in.jpg", "--output", "out.jpg", *options) == 0
+        found = Image.open("out.jpg").getexif()
+        assert found.get(0x0110) == kept and 0x0112 not in found
+
+
+def test_a_pictures_address_is_a_picture(server, capsys):  # noqa: F811, the imported fixture
+    photo("in.png")
+    server.RequestHandlerClass.files["/f.png?size=1"] = Path("in.png").read_bytes()
+    assert run("--source", f"{server.url}/f.png?size=1", "--output", "out.png") == 0
+    assert read_image("out.png").shape == (240, 320, 3)
+    assert run("--source", f"{server.url}/none.jpg", "--output", "out.jpg") == 1
+    assert "none.jpg cannot be fetched" in capsys.readouterr().err
 
 
 def script(*args: str) -> list:

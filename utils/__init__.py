@@ -21,7 +21,9 @@ from utils.images import (
 )
 from utils.pictures import (
     ALPHA_SUFFIXES,
+    ANIMATED_SUFFIXES,
     IMAGE_SUFFIXES,
+    WRITTEN,
     is_animation,
     metadata_of,
     on_black,

@@ -50,6 +50,7 @@ IMAGE_SUFFIXES = (
     ".pbm",
 )
 ALPHA_SUFFIXES = tuple(s for s in WRITTEN if s in (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif"))
+ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".tif", ".tiff")
 # What a file begins with, from which byte on, that is a picture to others: what it is, and what reads it.
 OTHERS = (
     (0, b"%!PS", "PostScript, which is a program and not run here: convert it to PNG"),

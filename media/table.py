@@ -1,0 +1,55 @@
+"""A table of the faces of videos and pictures: a row for each face and frame.
+
+    with FaceTable("faces.csv") as table:
+        table.add("clip.mp4", frame, mask, threshold=0.5)
+
+Columns: file, frame (its number, from 0), time (seconds), track (the same number for the same face), left,
+top, right and bottom of its box (pixels, right and bottom outside), confidence (0..1), area (pixels of its
+mask), and the mean red, green and blue inside the mask (sRGB as decoded, 0..255).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faces.mask import Mask
+from media.frames import Frame
+from media.mux import beside
+
+COLUMNS = ["file", "frame", "time", "track", "left", "top", "right", "bottom", "confidence", "area"]
+COLUMNS += ["red", "green", "blue"]
+
+
+class FaceTable:
+    """A CSV file. Until it is closed it has another name, as a video that is not finished."""
+
+    def __init__(self, path: str | Path):
+        """Raises OSError if it cannot be written."""
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.unfinished = beside(self.path)
+        self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        self.rows = csv.writer(self.file)
+        self.rows.writerow(COLUMNS)
+
+    def __enter__(self) -> FaceTable:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.file.close()
+        self.unfinished.replace(self.path)
+
+    def add(self, name: str, frame: Frame, mask: Mask, threshold: float) -> None:
+        """frame: as it was decoded, before a view draws into it."""
+        for face in mask.faces:
+            inside = (face.mask > threshold * 255).astype(np.uint8)
+            pixels = frame.image[face.region.rows, face.region.columns]
+            blue, green, red, _ = cv2.mean(pixels, inside) if inside.any() else (0, 0, 0, 0)
+            place = [name, frame.index, f"{frame.at:.6f}", face.track, *face.box, f"{face.confidence:.4f}"]
+            self.rows.writerow(
+                [*place, face.area(threshold), *(f"{value:.4f}" for value in (red, green, blue))]
+            )

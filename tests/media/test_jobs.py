@@ -1,0 +1,155 @@
+"""Pictures as a source and the names of what is written for them: python -m pytest tests/media"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip
+from scenes import background
+
+from media.jobs import find_jobs, is_files, name_outputs, told
+from utils import UserError, write_image, write_images
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """photos/ with b.jpg, a.PNG, a.jpg, notes.txt and more/c.png; it is the current folder's."""
+    for name in ("b.jpg", "a.PNG", "a.jpg", "more/c.png"):
+        write_image(tmp_path / "photos" / name, np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.as_posix() for path in paths]
+
+
+def test_what_is_meant_as_files(folder):
+    assert all(map(is_files, ("photos", "photos/a.jpg", "photos/*", "missing.png", "clip.mp4", "a:b.mp4")))
+    assert not any(map(is_files, (None, "0", "/dev/video1", "rtsp://host/a.jpg", "http://host/?a", "sample")))
+
+
+def sources(spec: str, **how) -> list[str]:
+    return names([job.source for job in find_jobs(spec, **how)[0]])
+
+
+def test_finding(folder):
+    jobs, left_out = find_jobs("photos")
+    assert names([job.source for job in jobs]) == ["photos/a.PNG", "photos/a.jpg", "photos/b.jpg"]
+    assert told(left_out) == "1 .txt, 1 folder"
+    assert sources("photos", recursive=True) == [*names([job.source for job in jobs]), "photos/more/c.png"]
+    assert sources("photos/*.jpg") == ["photos/a.jpg", "photos/b.jpg"]
+    assert sources("photos/**/*.[pP]*") == ["photos/a.PNG", "photos/more/c.png"]
+    assert sources("photos/b.jpg") == ["photos/b.jpg"]
+
+
+def test_kinds_are_told_by_what_is_in_a_file(folder):
+    make_clip("photos/c.mp4", [background(48, 64)] * 3)
+    os.rename("photos/c.mp4", "photos/clip")
+    os.rename("photos/a.jpg", "photos/a.dat")
+    write_images("photos/moving.gif", [np.full((8, 8, 3), 99 * n, np.uint8) for n in range(3)])
+    Path("photos/broken.jpg").write_bytes(b"nothing")
+    Path("photos/._b.jpg").write_bytes(b"what macOS notes")
+    os.mkfifo("photos/pipe.jpg")
+    jobs, left_out = find_jobs("photos")
+    kinds = {job.source.name: job.kind for job in jobs}
+    assert kinds == {
+        "a.PNG": "picture",
+        "a.dat": "picture",
+        "b.jpg": "picture",
+        "broken.jpg": "picture",
+        "clip": "video",
+        "moving.gif": "animation",
+    }
+    assert told(left_out) == "1 .jpg, 1 .txt, 1 folder"
+
+
+def test_the_results_are_no_sources(folder):
+    found = sources("photos", recursive=True, leave=Path("photos/more"))
+    assert found == ["photos/a.PNG", "photos/a.jpg", "photos/b.jpg"]
+
+
+@pytest.mark.parametrize("spec", ["missing.png", "empty", "photos/*.bmp"])
+def test_nothing_found_is_told(folder, spec):
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match=r"no picture|no such file"):
+        find_jobs(spec)
+
+
+def outputs(spec: str, output: str, view: str = "overlay", others: tuple = ()) -> list[str]:
+    return names([job.output for job in name_outputs(find_jobs(spec)[0], spec, output, view, others)])
+
+
+def test_a_name_with_brackets_is_a_file_if_there_is_one(folder):
+    os.rename("photos/a.jpg", "photos/a[1].jpg")
+    assert sources("photos/a[1].jpg") == ["photos/a[1].jpg"]
+    assert outputs("photos/a[1].jpg", "out.png") == ["out.png"]
+
+
+def test_names_of_outputs(folder):
+    assert outputs("photos", "out") == ["out/a.PNG", "out/a.jpg", "out/b.jpg"]
+    assert outputs("photos/**/*.png", "out") == ["out/more/c.png"]
+    assert outputs("photos/b.jpg", "out/new.webp") == ["out/new.webp"]
+    assert outputs("photos/b.jpg", "out") == ["out/b.jpg"]
+    assert outputs("photos/b.jpg", "photos/more") == ["photos/more/b.jpg"]
+    assert outputs("photos/b*.jpg", "out") == ["out/b.jpg"]
+
+
+def test_another_suffix_never_makes_two_outputs_one(folder):
+    assert outputs("photos", "out", "mask") == ["out/a.PNG", "out/a.jpg.png", "out/b.png"]
+    assert outputs("photos/b.jpg", "cut.png", "cutout") == ["cut.png"]
+    write_image(folder / "a.jpg.png", np.zeros((8, 8, 3), np.uint8))
+    assert len(set(outputs("photos", "out", "mask"))) == 4
+
+
+def test_inputs_are_never_overwritten(folder):
+    for spec, output in (
+        ("photos", "photos"),
+        ("photos/b.jpg", "photos/b.jpg"),
+        ("photos/b.jpg", "photos/../photos"),
+    ):
+        with pytest.raises(UserError, match="one of the inputs"):
+            outputs(spec, output)
+    os.symlink("photos", "link")
+    os.link("photos/b.jpg", "hard.jpg")
+    for spec, output in (("photos", "link"), ("photos/b.jpg", "hard.jpg")):
+        with pytest.raises(UserError, match="one of the inputs"):
+            outputs(spec, output)
+
+
+def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
+    write_image(folder / "b.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UserError, match=r"b.png is there already, beside the source"):
+        outputs("photos/b.jpg", "photos", "mask")
+    assert outputs("photos/b.jpg", "photos/b.png", "mask") == ["photos/b.png"]
+    assert outputs("photos/b.jpg", "out", "mask") == ["out/b.png"]
+
+
+def test_what_else_is_read_is_not_overwritten(folder):
+    with pytest.raises(UserError, match="one of the inputs"):
+        outputs("photos/b.jpg", "photos/a.jpg", others=(Path("photos/a.jpg"),))
+
+
+def test_outputs_that_cannot_be(folder):
+    with pytest.raises(UserError, match="output is a folder"):
+        outputs("photos", "clip.mp4")
+    with pytest.raises(UserError, match="the output is a picture"):
+        outputs("photos/b.jpg", "out.mp4")
+    with pytest.raises(UserError, match="cannot hold this view"):
+        outputs("photos/b.jpg", "out.jpg", "mask")
+
+
+def test_videos_and_animations_keep_their_kind(folder):
+    Path("photos/a.mts").write_bytes(b"x")
+    Path("photos/b.webm").write_bytes(b"x")
+    write_images("photos/m.gif", [np.full((8, 8, 3), 99 * n, np.uint8) for n in range(3)])
+    assert outputs("photos", "out")[-3:] == ["out/b.jpg", "out/b.webm", "out/m.gif"]
+    assert "out/a.mp4" in outputs("photos", "out")
+    assert {"out/a.webm", "out/b.webm", "out/m.gif"} <= set(outputs("photos", "out", "cutout"))
+    assert outputs("photos/b.webm", "frames", "cutout") == ["frames"]
+    assert outputs("photos/b.webm", "new.mp4") == ["new.mp4"]
