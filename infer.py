@@ -179,10 +179,9 @@ def run_video(
 
 def open_writer(output: Path, source, args: argparse.Namespace):
     """What writes the pictures of a source: a video, an animation, or numbered files in a folder."""
-    suffix = output.suffix.lower()
-    if suffix in ANIMATED_SUFFIXES:
+    if isinstance(source, Animation) and output.suffix.lower() in ANIMATED_SUFFIXES:
         return AnimationWriter(output)
-    if args.view == "cutout" and (not suffix or output.is_dir()):
+    if args.view == "cutout" and (not output.suffix or output.is_dir()):
         return PictureFolder(output)
     sound = source.sound if args.sound else None
     metadata = getattr(source, "metadata", {}) if args.keep_metadata else {}

@@ -11,6 +11,7 @@ mask), and the mean red, green and blue inside the mask (sRGB as decoded, 0..255
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ import numpy as np
 from faces.mask import Mask
 from media.frames import Frame
 from media.mux import beside
+from utils import UserError
 
 COLUMNS = ["file", "frame", "time", "track", "left", "top", "right", "bottom", "confidence", "area"]
 COLUMNS += ["red", "green", "blue"]
@@ -28,11 +30,16 @@ class FaceTable:
     """A CSV file. Until it is closed it has another name, as a video that is not finished."""
 
     def __init__(self, path: str | Path):
-        """Raises OSError if it cannot be written."""
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Raises UserError if it cannot be written."""
+        self.path = Path(os.path.realpath(path))
+        if self.path.exists() and not self.path.is_file():
+            raise UserError(f"cannot write {path}: it is a folder or a device, not a file")
         self.unfinished = beside(self.path)
-        self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
         self.rows = csv.writer(self.file)
         self.rows.writerow(COLUMNS)
 
