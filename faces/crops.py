@@ -21,7 +21,7 @@ from faces.mask import Region
 from utils import STRIDE, fit_size, resize
 
 SCALE = 2.0  # the crop's side, in longer sides of the box about the face
-SMALLEST = 96  # pixels of the network's input: with fewer, faces lose their shape
+SMALLEST = 128  # pixels of the network's input: with fewer, faces lose their shape
 MOVE = 0.12  # the crop stays where it is until the face is off its centre by this part of its side ...
 GROW = 1.25  # ... or larger or smaller by this factor: a crop that stands still gives a mask that does
 SQUASH = 0.03  # so much change of the aspect ratio nobody sees: not worth padding

@@ -57,28 +57,29 @@ def portrait() -> tuple[np.ndarray, Region]:
     return cv2.imread(str(ROOT / "docs" / "portrait.png")), Region(179, 68, 270, 178)
 
 
-def paste_portraits(
-    size: tuple[int, int], places: list[tuple[int, int, int]]
-) -> tuple[np.ndarray, list[Region]]:
-    """A scene of this (height, width) with the portrait's head in some places, and the boxes of the faces.
+def paste_portraits(size: tuple[int, int], places: list) -> tuple[np.ndarray, list[Region], np.ndarray]:
+    """A scene of this (height, width) with the portrait's head in some places; the boxes and the mask of the
+    faces, HxW bool.
 
-    places: (x, y) of the corner and the side in pixels of each; a negative side stands on its head. What lies
-    outside the scene is cut off.
+    places: (x, y) of the corner and the side in pixels of each; with a negative side it stands on its head.
+    What lies outside the scene is cut off.
     """
     image, box = portrait()
-    head, box = image[:300, 80:380], box.moved(-80, 0)  # 300x300
-    frame, boxes = background(*size), []
+    mask = cv2.imread(str(ROOT / "docs" / "portrait_mask.png"), cv2.IMREAD_GRAYSCALE)
+    head = np.dstack([image, mask])[:300, 80:380]  # 300x300
+    frame, boxes = np.dstack([background(*size), np.zeros(size, np.uint8)]), []
     for x, y, side in places:
         scale = abs(side) / 300
         small = cv2.resize(head, (abs(side), abs(side)), interpolation=cv2.INTER_AREA)
-        face = Region(*(round(value * scale) for value in box))
+        face = Region(*(round(value * scale) for value in box.moved(-80, 0)))
         if side < 0:
             small = cv2.rotate(small, cv2.ROTATE_180)
             face = Region(-side - face.right, -side - face.bottom, -side - face.left, -side - face.top)
         place = Region(x, y, x + abs(side), y + abs(side)).inside(*size)
-        frame[place.rows, place.columns] = small[place.moved(-x, -y).rows, place.moved(-x, -y).columns]
+        inner = place.moved(-x, -y)
+        frame[place.rows, place.columns] = small[inner.rows, inner.columns]
         boxes.append(face.moved(x, y).inside(*size))
-    return frame, boxes
+    return np.ascontiguousarray(frame[..., :3]), boxes, frame[..., 3] > 127
 
 
 def left_quarter(batch: np.ndarray) -> np.ndarray:
