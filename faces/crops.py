@@ -39,7 +39,8 @@ def crop_about(box: Region, shape: tuple, largest: int) -> Crop:
     """Return the square about a face in a frame of `shape`; the network gets `largest` pixels at most."""
     side = min(SCALE * max(box.width, box.height), max(shape[:2]))
     pixels = min(max(math.ceil(side / STRIDE) * STRIDE, SMALLEST), max(largest, STRIDE))
-    return Crop(shift_inside(_around(box.centre, side, side), shape[0], shape[1]), (pixels, pixels))
+    centre = box.inside(shape[0], shape[1]).centre  # a face may be on its way out
+    return Crop(shift_inside(_around(centre, side, side), shape[0], shape[1]), (pixels, pixels))
 
 
 def whole_frame(shape: tuple, long_side: int) -> Crop:

@@ -33,6 +33,7 @@ SHOWN = 0.1  # of its box, what the mask of a face that is in sight fills at lea
 BATCH = 16  # crops that the network is given at once
 FIND_EVERY = 24  # frames: so the finder takes less than a fifth of the time
 TURNS = (0, 1, 3, 2)  # by so many quarters a photo is turned until a face is found: upside down is rarest
+SURE = 0.95  # confidence of a face in a turned photo, at least: most photos without a face are no turned ones
 
 
 class Settings(NamedTuple):
@@ -126,7 +127,8 @@ class Segmenter:
         with self.timing("mask"):
             self.close_up.box = in_frame(bounds(levels, 127), crop)
             canvas.add(self.close_up, levels, levels)
-            return canvas.mask()
+            mask = canvas.mask()
+        return mask if levels.max() > 127 else mask._replace(faces=())
 
     def look(self, frame: np.ndarray, crops: list[Crop]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return each crop's image as the network saw it, HWC uint8 RGB, and the probability of face there,
@@ -180,7 +182,7 @@ def find_turned(finder: Finder, picture: np.ndarray) -> tuple[int, list[Found]]:
     """Return by how many quarters a picture is turned, as by numpy.rot90, to find faces; and these."""
     for turns in TURNS:
         found = finder(np.ascontiguousarray(np.rot90(picture, turns)))
-        if found:
+        if found and (turns == 0 or found[0].confidence >= SURE):
             return turns, found
     return 0, []
 

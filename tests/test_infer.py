@@ -289,7 +289,7 @@ def camera_of(frames: list, monkeypatch) -> None:
         ("0", (), 64),
         ("0", ("--size", "96"), 96),
         ("0", ("--view", "blur-face"), 224),
-        ("in.mp4", (), 224),
+        ("in.mp4", (), 192),
     ],
 )
 def test_a_slow_processor_sees_a_camera_smaller(source, options, wanted, monkeypatch, capsys):
@@ -308,7 +308,7 @@ def test_a_slow_processor_sees_a_camera_smaller(source, options, wanted, monkeyp
     monkeypatch.setattr(infer, "live_size", lambda runtime, size: (64, 0.3))
     assert run("--source", source, "--no-find", "--output", "o.mp4", "--max-frames", "3", *options) == 0
     assert set(sizes) == {wanted}
-    told = "300 ms at 224 pixels here: taking 64" in capsys.readouterr().err
+    told = "300 ms at 192 pixels here: taking 64" in capsys.readouterr().err
     assert told == (wanted == 64)
 
 

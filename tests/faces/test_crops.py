@@ -120,6 +120,12 @@ def test_a_face_at_the_border_is_seen_with_its_real_surroundings():
     assert region.width == region.height == 640 and region.left == 0 and region.top < 0
 
 
+def test_a_face_on_its_way_out_is_still_looked_at():
+    for box in (Region(900, 700, 1000, 800), Region(-900, -700, -500, -200)):
+        crop = crop_about(box, (480, 640), largest=224)
+        assert take(np.zeros((480, 640, 3), np.uint8), crop).shape == (224, 224, 3) or max(crop.size) < 224
+
+
 def test_a_crop_stands_still_until_the_face_has_moved_or_grown():
     first = crop_about(Region(100, 100, 200, 200), (480, 640), 224)
     for box, stays in (

@@ -160,6 +160,11 @@ def test_a_close_up_that_the_finder_does_not_know_counts_and_a_spot_does_not():
     assert face.track == 2  # the first one was gone in between
 
 
+def test_a_whole_frame_without_a_face_has_none():
+    mask = Segmenter(red_runtime, None)(background(120, 160))
+    assert mask.faces == () and mask.share(0.5) == 0
+
+
 def test_two_faces_cheek_to_cheek_both_come_out():
     frame = background(480, 640)
     truths = [draw_face(frame, (x, 240), 60) for x in (280, 366)]
