@@ -1,0 +1,416 @@
+"""Hundreds of bad inputs for real programs, and kills: python -m pytest -m slow -s tests/test_attacks.py
+
+Each program runs as a process of its own, forked from this one to save the imports. Printed are the counts.
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from programs import PROGRAMS, ended, given, is_number, options_of
+from safetensors.numpy import save, save_file
+from scenes import background, draw_face
+
+from media.writers import VideoWriter
+from utils import write_image
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+LIMIT = 60  # seconds that a bad input may take
+MEMORY = 4 << 20  # KiB
+LIGHT = [program for program in PROGRAMS if program not in ("tools.bench_train", "train")]
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+class Count(collections.Counter):
+    """What came of the attempts; `bad` are those with a fault."""
+
+    def __init__(self):
+        super().__init__()
+        self.bad: list[str] = []
+
+    def attempt(self, program: str, *words: object) -> None:
+        before = fingerprints()
+        status, said, memory = forked(program, words)
+        faults = {
+            "stack trace": "Traceback" in said,
+            "overwritten": any(fingerprints().get(path) != print_ for path, print_ in before.items()),
+            "hang": status is None,
+            "crash": status is not None and (status < 0 or status > 2),
+            "no word": status in (1, 2) and not said.strip(),
+            "run": Path("ran").exists(),
+            "memory": memory > MEMORY,
+            "last line": "should not have happened" in said,
+        }
+        self["attempts"] += 1
+        self[f"status {status}"] += 1
+        for fault, found in faults.items():
+            self[fault] += found
+            if found:
+                self.bad.append(f"{fault}: {program} {words!r}: {status} {said[-300:]}")
+        for name in ("out.png", "out.mp4", "out.safetensors", "out.onnx", "out.webp", "out.json", "ran"):
+            Path(name).unlink(missing_ok=True)
+        for name in ("out", "runs"):
+            shutil.rmtree(name, ignore_errors=True)
+
+    def print(self) -> None:
+        print("\n" + ", ".join(f"{name} {number}" for name, number in sorted(self.items())))
+        print("\n".join(self.bad))
+
+
+def fingerprints() -> dict:
+    """Return size, time and number of every file that was there before."""
+    found = {}
+    for path in Path(".").rglob("*"):
+        if not path.is_symlink() and path.is_file() and "out" not in path.parts[0]:
+            status = path.stat()
+            found[path] = status.st_size, status.st_mtime_ns, status.st_ino
+    return found
+
+
+def forked(program: str, words: tuple) -> tuple:
+    """Run a program in a fork of this process: (status, None if it hung; what it said; its memory, KiB)."""
+    with open("said", "w+b") as said:
+        process = os.fork()
+        if process == 0:
+            try:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+                sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+                status = ended(importlib.import_module(program).main, *words)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+                status = 99
+            os._exit(status)
+        deadline = time.monotonic() + LIMIT
+        while True:
+            ended_process, status, usage = os.wait4(process, os.WNOHANG)
+            if ended_process:
+                break
+            if time.monotonic() > deadline:
+                os.kill(process, signal.SIGKILL)
+                os.wait4(process, 0)
+                return None, "", 0
+            time.sleep(0.01)
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    os.unlink("said")
+    return os.waitstatus_to_exitcode(status), text, usage.ru_maxrss
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch, random_weights: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    os.link(random_weights, "weights.safetensors")
+    for split in ("train", "test"):
+        picture = background(64, 64)
+        face = draw_face(picture, (32, 32), 16)
+        write_image(f"data/{split}/images/a.png", picture[..., ::-1])
+        write_image(f"data/{split}/masks/a.png", face.astype(np.uint8) * 255)
+    shutil.copy("data/test/images/a.png", "good.png")
+    video = VideoWriter("good.mp4", 25)
+    for _ in range(10):
+        video.write(background(64, 64))
+    video.close()
+    Path("bin").mkdir()
+    Path("bin/gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    Path("bin/gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    return tmp_path
+
+
+def bad_weights(folder: Path) -> list[Path]:
+    """Write weights of all kinds that are none."""
+    folder.mkdir()
+    one = {"a": np.zeros((2, 2), np.float32)}
+    files = {
+        "empty.safetensors": b"",
+        "text.safetensors": b"hello" * 1000,
+        "zeros.safetensors": bytes(10_000),
+        "huge_header.safetensors": struct.pack("<Q", 2**62) + b"{}",
+        "long_header.safetensors": struct.pack("<Q", 90_000_000) + b"{",
+        "deep.safetensors": struct.pack("<Q", 200_000) + b"[" * 200_000,
+        "offsets.safetensors": header({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [-16, 0]}}),
+        "shape.safetensors": header(
+            {"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}}
+        ),
+        "dtype.safetensors": header({"a": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}}),
+        "bf16.safetensors": header({"a": {"dtype": "BF16", "shape": [8], "data_offsets": [0, 16]}}),
+        "other.safetensors": save(one),
+        "none.safetensors": save({}),
+        "cut.safetensors": Path("weights.safetensors").read_bytes()[:1_000_000],
+        "pickle.pth": pickle.dumps(Evil()),
+        "pickle.safetensors": pickle.dumps(Evil()),
+        "cut.pth": b"PK\x03\x04" + bytes(500),
+        "picture.safetensors": Path("good.png").read_bytes(),
+        os.fsdecode(b"o\xff.safetensors"): save(one),
+    }
+    for number, size in enumerate(("1000000", "-32", "nan", "[" * 9999, "9" * 9999)):
+        files[f"size{number}.safetensors"] = save(one, {"size": size})
+    states = (
+        "[" * 99999,
+        "{}",
+        '{"options": 3}',
+        '{"options": {"size": {}}}',
+        '{"options": {"size": 1e400}}',
+    )
+    for number, state in enumerate(states):
+        files[f"state{number}.safetensors"] = save(one, {"training_state": state})
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "nothing").mkdir()
+    for name, meta in (
+        ("dims", "shape { dim: 4294967296 dim: 4294967296 } data_type: kFloat"),
+        ("type", "dim: 1"),
+    ):
+        (folder / name / "w").mkdir(parents=True)
+        (folder / name / "w/meta").write_text(meta)
+        (folder / name / "w/out").write_bytes(b"")
+    (folder / "pipes/w").mkdir(parents=True)
+    os.mkfifo(folder / "pipes/w/meta")
+    (folder / "pipes/w/out").write_bytes(bytes(4))
+    os.mkfifo(folder / "pipe.safetensors")
+    (folder / "loop.safetensors").symlink_to("loop.safetensors")
+    (folder / "gone.safetensors").symlink_to("nowhere")
+    return [
+        *sorted(folder.iterdir()),
+        Path("/dev/null"),
+        Path("/dev/zero"),
+        Path("/dev/stdin"),
+        Path("no/where"),
+    ]
+
+
+def header(entries: dict) -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(16)
+
+
+def bad_pictures(folder: Path) -> list[Path]:
+    folder.mkdir()
+    good = Path("good.png").read_bytes()
+    rng = random.Random(0)
+    files = {
+        "empty.png": b"",
+        "text.png": b"hello" * 100,
+        "cut.png": good[: len(good) // 2],
+        "header.png": good[:40],
+        "script.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        "dos.png": b"\xc5\xd0\xd3\xc6"
+        + struct.pack("<7I", 32, 90, 0, 0, 0, 0, 0)
+        + b"%!PS-Adobe-3.0 EPSF-3.0\n" * 4,
+        "vector.png": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
+        "paper.png": b"%PDF-1.4\n" + bytes(100),
+        "bomb.png": good[:16] + struct.pack(">II", 60_000, 60_000) + good[24:],
+        "nothing.png": good[:16] + struct.pack(">II", 0, 0) + good[24:],
+        "negative.bmp": b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 99, 0, 0, 54, 40, -9, -9, 1, 24, 0, 0, 0, 0, 0, 0),
+        "loop.tif": b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00" + bytes(40),
+        "large.ppm": b"P6 99999999 99999999 255\n",
+    }
+    for number in range(12):
+        damaged = bytearray(good)
+        for _ in range(20):
+            damaged[rng.randrange(8, len(damaged))] = rng.randrange(256)
+        files[f"damaged{number}.png"] = bytes(damaged)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    Image.new("RGB", (2000, 4), "red").save(folder / "wide.png")
+    Image.new("RGB", (1, 1), "red").save(folder / "point.png")
+    Image.new("L", (1, 3000), 9).save(folder / "high.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 99
+    Image.new("RGB", (20, 10)).save(folder / "turned.jpg", exif=exif, icc_profile=b"no profile")
+    Image.fromarray(np.full((9, 9), np.nan, np.float32)).save(folder / "nan.tif")
+    shutil.copy("good.png", folder / os.fsdecode(b"o\xff.png"))
+    os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind(str(folder / "plug.png"))
+    (folder / "folder.png").mkdir()
+    (folder / "loop.png").symlink_to("loop.png")
+    return sorted(folder.iterdir())
+
+
+def bad_videos(folder: Path) -> list[Path]:
+    folder.mkdir()
+    good = Path("good.mp4").read_bytes()
+    secret = Path("good.mp4").absolute()
+    files = {
+        "empty.mp4": b"",
+        "text.mp4": b"hello" * 1000,
+        "cut.mp4": good[: len(good) // 2],
+        "header.mp4": good[:60],
+        "zeros.mp4": good[:200] + bytes(len(good) - 200),
+        "list.ffconcat": f"ffconcat version 1.0\nfile '{secret}'\n".encode(),
+        "list.mp4": f"ffconcat version 1.0\nfile '{secret}'\n".encode(),
+        "list.m3u8": f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n".encode(),
+        "list.mkv": f"#EXTM3U\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode(),
+        "words.sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
+        "picture.mp4": Path("good.png").read_bytes(),
+        os.fsdecode(b"o\xff.mp4"): good,
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    os.mkfifo(folder / "pipe.mp4")
+    addresses = [
+        "rtsp://127.0.0.1:9/x",
+        "http://u:secret@127.0.0.1:9/x",
+        "file:///etc/passwd",
+        "tcp://127.0.0.1:9",
+    ]
+    addresses += [
+        "concat:good.mp4",
+        "subfile,,start,0,end,0,,:good.mp4",
+        "4294967296",
+        "nope://x",
+        "http://[",
+    ]
+    return [*sorted(folder.iterdir()), *map(str, addresses), Path("/dev/zero"), Path("/dev/tty")]
+
+
+def test_bad_inputs(here, capsys):
+    count = Count()
+    own = ["--weights", "weights.safetensors", "--size", "64"]
+    live = [*own, "--no-window", "--reconnect", "0"]
+    for weights in bad_weights(here / "w"):
+        count.attempt(
+            "infer", "--source", "good.png", "--output", "out.png", "--weights", weights, "--no-window"
+        )
+        count.attempt("evaluate", "--data", "data", "--weights", weights)
+        count.attempt("tools.convert", "--weights", weights, "--output", "out.safetensors")
+        count.attempt("tools.export", "--weights", weights, "--output", "out.onnx")
+        count.attempt("tools.make_demo", "--weights", weights, "--output", "out.webp")
+    for picture in bad_pictures(here / "p"):
+        target = ["--output", "out.png", *live]
+        count.attempt("infer", "--source", picture, *target)
+        count.attempt("infer", "--source", "good.png", "--view", f"background:{picture}", *target)
+        for kind in ("images", "masks"):
+            place = Path(f"data/test/{kind}/a.png")
+            place.rename("kept")
+            place.symlink_to(picture)
+            count.attempt("dataset", "data", "--split", "test")
+            count.attempt("evaluate", "--data", "data", *own)
+            place.unlink()
+            Path("kept").rename(place)
+    for video in bad_videos(here / "v"):
+        count.attempt(
+            "infer", "--source", video, "--output", "out.mp4", "--weights", "weights.safetensors", *live
+        )
+    Path("log.csv").write_bytes(b"epoch,loss,train_iou,val_iou\n1,nan,inf,1e999\n")
+    for place in (
+        "/dev/full",
+        "data",
+        "weights.safetensors/x",
+        "x" * 300 + ".png",
+        os.fsdecode(b"o\xff/x.png"),
+        "w/pipe.safetensors",
+    ):
+        count.attempt(
+            "evaluate", "--data", "data", "--weights", "weights.safetensors", "--json", place, "--size", "64"
+        )
+        count.attempt("tools.export", "--weights", "weights.safetensors", "--output", place)
+        count.attempt("training.curves", "log.csv", place)
+        count.attempt(
+            "infer", "--source", "good.png", "--output", place, "--weights", "weights.safetensors", *live
+        )
+        count.attempt(
+            "infer", "--source", "good.mp4", "--output", place, "--weights", "weights.safetensors", *live
+        )
+    for program in LIGHT:
+        for option in options_of(program).values():
+            for text in ("-1", "nan", "1e400", "4294967296", "9" * 999, "x") if is_number(option) else ():
+                count.attempt(program, *given(option, text))
+    with capsys.disabled():
+        count.print()
+    assert count["attempts"] >= 300
+    assert not count.bad
+
+
+def test_kills(here, capsys):
+    """Kill programs at random moments: earlier output stays as it was, and the next run leaves no litter."""
+    rng = random.Random(int(os.environ.get("SEED", 0)))
+    save_file({"big": np.zeros(20_000_000, np.float32)}, "big.safetensors")
+    programs = {
+        "convert": ["-m", "tools.convert", "--weights", "big.safetensors", "--output", "out.safetensors"],
+        "export": ["-m", "tools.export", "--weights", "weights.safetensors", "--output", "out.onnx"],
+        "infer": ["infer.py", "--source", "sample", "--output", "out.mp4", "--no-window", "--no-find"],
+        "train": ["train.py", "--demo", "--output", "out", "--save-minutes", "0", "--workers", "0"],
+    }
+    programs["infer"] += ["--weights", "weights.safetensors", "--size", "64"]
+    waits = {"convert": (0.1, 1.2), "export": (0.3, 3), "infer": (0.5, 8), "train": (3, 12)}
+    times = {"convert": 20, "export": 15, "infer": 20, "train": 8}
+    count, bad = collections.Counter(), []
+    for name, words in programs.items():
+        words[0] = str(ROOT / words[0]) if words[0].endswith(".py") else words[0]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        output = Path(words[words.index("--output") + 1])
+        for turn in range(times[name]):
+            if name != "train":
+                output.write_bytes(b"of an earlier run")
+            number = signal.SIGKILL if turn % 2 or name == "train" else signal.SIGINT
+            resumed = [words[0], "--resume", "out/last.safetensors"] if name == "train" and turn else words
+            if name == "train" and turn and not Path("out/last.safetensors").exists():
+                resumed = words
+            process = subprocess.Popen(
+                [sys.executable, *resumed], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            time.sleep(rng.uniform(*waits[name]))
+            process.send_signal(number)
+            try:
+                said = process.communicate(timeout=LIMIT)[0].decode(errors="replace")
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said = "hang"
+            count[f"{name} {number.name} {process.returncode}"] += 1
+            fault = "hang" if said == "hang" else "Traceback" if "Traceback" in said else ""
+            if (
+                name != "train"
+                and output.read_bytes()[:17] == b"of an earlier run"
+                and process.returncode == 0
+            ):
+                fault = "not written"
+            if process.returncode not in (-9, 0, 130, *(() if number == signal.SIGKILL else (-2,))):
+                fault = fault or f"status {process.returncode}"
+            if fault:
+                bad.append(f"{fault}: {name} {number.name} {said[-400:]}")
+            count["kills"] += 1
+            count["faults"] += bool(fault)
+        done = subprocess.run(
+            [sys.executable, *resumed, *(["--max-frames", "5"] if name == "infer" else [])],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        litter = [path for path in Path(".").rglob(".tmp-*")]
+        if done.returncode or litter:
+            bad.append(f"{name} afterwards: {done.returncode} {done.stderr[-300:]} {litter}")
+    with capsys.disabled():
+        print("\n" + ", ".join(f"{what} {number}" for what, number in sorted(count.items())))
+        print("\n".join(bad))
+    assert count["kills"] >= 60
+    assert not bad
