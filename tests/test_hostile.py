@@ -224,7 +224,7 @@ def attack(program: str, output: str, name: str, place: Path, capsys) -> None:
 
 def digests() -> dict:
     return {
-        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        path: (path.stat().st_ino, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in Path(".").rglob("*")
         if path.is_file() and not path.is_symlink() and path.stem not in ("link", "hard")
     }
