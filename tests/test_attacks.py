@@ -69,6 +69,7 @@ class Count(collections.Counter):
             self[fault] += found
             if found:
                 self.bad.append(f"{fault}: {program} {words!r}: {status} {said[-300:]}")
+                print(self.bad[-1], flush=True)
         for name in ("out.png", "out.mp4", "out.safetensors", "out.onnx", "out.webp", "out.json", "ran"):
             Path(name).unlink(missing_ok=True)
         for name in ("out", "runs"):
@@ -76,7 +77,6 @@ class Count(collections.Counter):
 
     def print(self) -> None:
         print("\n" + ", ".join(f"{name} {number}" for name, number in sorted(self.items())))
-        print("\n".join(self.bad))
 
 
 def fingerprints() -> dict:
@@ -292,7 +292,9 @@ def bad_videos(folder: Path) -> list[Path]:
     return [*sorted(folder.iterdir()), *map(str, addresses), Path("/dev/zero"), Path("/dev/tty")]
 
 
-def test_bad_inputs(here, capsys):
+def test_bad_inputs(here):
+    for module in (*LIGHT, "onnx", "openvino"):
+        importlib.import_module(module)
     count = Count()
     own = ["--weights", "weights.safetensors", "--size", "64"]
     live = [*own, "--no-window", "--reconnect", "0"]
@@ -320,7 +322,6 @@ def test_bad_inputs(here, capsys):
         count.attempt(
             "infer", "--source", video, "--output", "out.mp4", "--weights", "weights.safetensors", *live
         )
-    Path("log.csv").write_bytes(b"epoch,loss,train_iou,val_iou\n1,nan,inf,1e999\n")
     for place in (
         "/dev/full",
         "data",
@@ -333,7 +334,6 @@ def test_bad_inputs(here, capsys):
             "evaluate", "--data", "data", "--weights", "weights.safetensors", "--json", place, "--size", "64"
         )
         count.attempt("tools.export", "--weights", "weights.safetensors", "--output", place)
-        count.attempt("training.curves", "log.csv", place)
         count.attempt(
             "infer", "--source", "good.png", "--output", place, "--weights", "weights.safetensors", *live
         )
@@ -344,13 +344,12 @@ def test_bad_inputs(here, capsys):
         for option in options_of(program).values():
             for text in ("-1", "nan", "1e400", "4294967296", "9" * 999, "x") if is_number(option) else ():
                 count.attempt(program, *given(option, text))
-    with capsys.disabled():
-        count.print()
+    count.print()
     assert count["attempts"] >= 300
     assert not count.bad
 
 
-def test_kills(here, capsys):
+def test_kills(here):
     """Kill programs at random moments: earlier output stays as it was, and the next run leaves no litter."""
     rng = random.Random(int(os.environ.get("SEED", 0)))
     save_file({"big": np.zeros(20_000_000, np.float32)}, "big.safetensors")
@@ -409,8 +408,7 @@ def test_kills(here, capsys):
         litter = [path for path in Path(".").rglob(".tmp-*")]
         if done.returncode or litter:
             bad.append(f"{name} afterwards: {done.returncode} {done.stderr[-300:]} {litter}")
-    with capsys.disabled():
-        print("\n" + ", ".join(f"{what} {number}" for what, number in sorted(count.items())))
-        print("\n".join(bad))
+    print("\n" + ", ".join(f"{what} {number}" for what, number in sorted(count.items())))
+    print("\n".join(bad))
     assert count["kills"] >= 60
     assert not bad
