@@ -21,7 +21,6 @@ from faces.mask import Region
 from utils import STRIDE, fit_size, resize
 
 SCALE = 2.0  # the crop's side, in longer sides of the box about the face
-SMALLEST = 128  # pixels of the network's input: with fewer, faces lose their shape
 MOVE = 0.12  # the crop stays where it is until the face is off its centre by this part of its side ...
 GROW = 1.25  # ... or larger or smaller by this factor: a crop that stands still gives a mask that does
 SQUASH = 0.03  # so much change of the aspect ratio nobody sees: not worth padding
@@ -35,10 +34,12 @@ class Crop(NamedTuple):
     size: tuple[int, int]
 
 
-def crop_about(box: Region, shape: tuple, largest: int) -> Crop:
-    """Return the square about a face in a frame of `shape`; the network gets `largest` pixels at most."""
+def crop_about(box: Region, shape: tuple, largest: int, smallest: int = STRIDE) -> Crop:
+    """Return the square about a face in a frame of `shape`, as large for the network as it is in the frame,
+    to the nearest multiple of 32 from `smallest` to `largest` pixels.
+    """
     side = min(SCALE * max(box.width, box.height), max(shape[:2]))
-    pixels = min(max(math.ceil(side / STRIDE) * STRIDE, SMALLEST), max(largest, STRIDE))
+    pixels = min(max(round(side / STRIDE) * STRIDE, smallest), largest)
     centre = box.inside(shape[0], shape[1]).centre  # a face may be on its way out
     return Crop(shift_inside(_around(centre, side, side), shape[0], shape[1]), (pixels, pixels))
 

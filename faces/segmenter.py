@@ -41,6 +41,7 @@ class Settings(NamedTuple):
 
     size: int = 224  # the longest side of the network's input, a multiple of 32
     find_every: int = FIND_EVERY  # frames; beside a camera the finder runs when it has time, with 1 always
+    smallest: int = 96  # as `size`, of a small face's crop
 
 
 DEFAULTS = Settings()
@@ -72,26 +73,27 @@ class Segmenter:
         self.lookout = None
         if finder is not None:
             self.lookout = Beside(finder) if rate is None else EveryNth(finder)
-        self.size = settings.size  # of the last frame
+        self.before = settings  # of the last frame
         self.count = 0  # of frames
 
     def __call__(self, frame: np.ndarray) -> Mask:
         """Return the mask of the next frame, HWC uint8 BGR. Raises whatever the runtime raises."""
-        size, every = self.settings
+        settings = self.settings
         now = time.perf_counter() if self.rate is None else self.count / self.rate
         self.count += 1
         if self.lookout is not None:
             with self.timing("find"):
-                self.lookout(frame, self.tracks, every, now)
-        return self.see(frame, size, now) if self.tracks else self.see_whole(frame, size, now)
+                self.lookout(frame, self.tracks, settings.find_every, now)
+        return self.see(frame, settings, now) if self.tracks else self.see_whole(frame, settings, now)
 
-    def see(self, frame: np.ndarray, size: int, now: float) -> Mask:
+    def see(self, frame: np.ndarray, settings: Settings, now: float) -> Mask:
         """Return the mask of the tracks' faces, and tell the tracks where these are now."""
         self.close_up = None
         for track in self.tracks:
-            before = track.crop if size == self.size else None
-            track.crop = steady(before, crop_about(track.box, frame.shape, size))
-        self.size = size
+            before = track.crop if settings == self.before else None
+            crop = crop_about(track.box, frame.shape, settings.size, settings.smallest)
+            track.crop = steady(before, crop)
+        self.before = settings
         boxes = [track.box for track in self.tracks]
         canvas = Canvas(frame.shape)
         for track, (image, probability) in zip(
@@ -109,12 +111,12 @@ class Segmenter:
         self.tracks.end_lost(now)
         return canvas.mask()
 
-    def see_whole(self, frame: np.ndarray, size: int, now: float) -> Mask:
+    def see_whole(self, frame: np.ndarray, settings: Settings, now: float) -> Mask:
         """Return what the network sees of the whole frame. With a finder, which saw nothing there, it counts
         only where it may be a face that is too close to be known as one.
         """
         canvas = Canvas(frame.shape)
-        crop = whole_frame(frame.shape, size)
+        crop = whole_frame(frame.shape, settings.size)
         ((image, probability),) = self.look(frame, [crop])
         limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
         if self.lookout is not None and (probability > FACE_LEVEL).mean() < limit:
@@ -167,15 +169,16 @@ def segment_picture(
     finder: with None the network is given the whole picture. A picture in which no face is found is turned by
     a quarter, as one that a telephone held upright may be, and so on.
     """
-    segmenter = Segmenter(runtime, finder, Settings(size), timing=timing)
+    settings = Settings(size, smallest=160)  # a little better, and there is time for it
+    segmenter = Segmenter(runtime, finder, settings, timing=timing)
     if finder is None:
-        return segmenter.see_whole(picture, size, 0.0)
+        return segmenter.see_whole(picture, settings, 0.0)
     with segmenter.timing("find"):
         turns, found = find_turned(finder, picture)
     segmenter.tracks.found(found, 0.0)
     turned = np.ascontiguousarray(np.rot90(picture, turns))
-    mask = segmenter.see(turned, size, 0.0) if found else segmenter.see_whole(turned, size, 0.0)
-    return turned_back(mask, turns)
+    see = segmenter.see if found else segmenter.see_whole
+    return turned_back(see(turned, settings, 0.0), turns)
 
 
 def find_turned(finder: Finder, picture: np.ndarray) -> tuple[int, list[Found]]:

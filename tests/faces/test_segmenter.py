@@ -196,7 +196,7 @@ def test_a_photo_that_lies_on_its_side_is_turned():
         (face,) = mask.faces
         part = mask.probability[face.region.rows, face.region.columns]
         assert (face.mask == part).all() and face.area(0.5) == np.count_nonzero(mask.probability > 127)
-        assert truth[face.box.rows, face.box.columns].sum() == truth.sum()
+        assert truth[face.box.rows, face.box.columns].sum() > 0.98 * truth.sum()
         assert mask.region == face.region
 
 
