@@ -36,7 +36,6 @@ SUFFIXES = {  # of what --output names
 MORE = {  # what makes a program use the option that is tried
     "infer": ["--no-window", "--max-frames", "1", "--no-flip"],
     "evaluate": ["--worst", "1"],
-    "tools.bench_train": ["--steps", "1"],
     "train": ["--device", "cpu", "--size", "32", "--batch-size", "1", "--workers", "0"],
 }
 FOLDERS = ("data", "no_face", "scenes")
