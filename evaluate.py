@@ -37,6 +37,7 @@ from training.metrics import print_table, score_mask, summarise
 from training.sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
+    NOT_JUDGED,
     Parser,
     UserError,
     atomic_path,
@@ -198,15 +199,20 @@ def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
 def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
     """Score the images of a split: {index: Score}. Raises UserError for a bad one."""
     count = min(args.limit or len(pairs), len(pairs))
-    scores = {}
+    scores, unjudged = {}, 0
     for index in tqdm((np.arange(count) * len(pairs) // count).tolist(), desc=name, unit="image"):
         with skipped(args.skip_bad):
             image, mask = pairs[index]
-            scores[index] = score_mask(find(image), mask)
-    if len(scores) < count:
-        print(f"{name}: {count - len(scores)} bad pairs left out", file=sys.stderr)
+            if (mask == NOT_JUDGED).all():  # there is nothing to be right or wrong about
+                unjudged += 1
+            else:
+                scores[index] = score_mask(find(image), mask)
+    bad = count - len(scores) - unjudged
+    for number, what in ((bad, "bad pairs"), (unjudged, "images of whose mask no pixel is judged")):
+        if number:
+            print(f"{name}: {number} {what} left out", file=sys.stderr)
     if not scores:
-        raise UserError(f"{args.data}, {name}: there is no readable image with its mask")
+        raise UserError(f"{args.data}, {name}: there is no readable image with a mask to judge it by")
     return scores
 
 

@@ -101,6 +101,15 @@ def test_figures_of_known_masks_are_exact(known, tmp_path, red_is_face):
     assert (figures["threshold"], figures["size"]) == (0.5, 96)
 
 
+def test_images_of_which_nothing_is_judged_are_left_out(known, red_is_face, capsys, tmp_path):
+    write_pairs(known, {"none_1": (np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 128, np.uint8))})
+    red_is_face("--data", known, "--size", 96, "--json", tmp_path / "out.json")
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert figures["images"] == 2
+    assert figures["iou_mean"] == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert "1 images of whose mask no pixel is judged left out" in capsys.readouterr().err
+
+
 def test_table_has_a_row_for_each_group(known, red_is_face, capsys):
     red_is_face("--data", known, "--size", 96, "--groups")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
