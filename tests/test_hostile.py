@@ -24,6 +24,8 @@ from scenes import background, draw_face, red_runtime
 
 from media.writers import VideoWriter
 from runtimes.weights import read_weights
+from tools import measure
+from training.augment import augment
 from training.loop import open_pairs
 from utils import atomic_path, write_image
 
@@ -68,7 +70,9 @@ def here(tmp_path: Path, monkeypatch) -> Path:
             write_image(tmp_path / f"data/{split}/masks/{name}.png", face.astype(np.uint8) * 255)
     shutil.copytree(tmp_path / "data/test/images", tmp_path / "no_face")
     shutil.copytree(tmp_path / "data/test/images", tmp_path / "scenes/images")
-    (tmp_path / "scenes/faces.json").write_text('{"a.png": {"faces": [[20, 20, 20, 30]], "maybe": []}}')
+    (tmp_path / "scenes/faces.json").write_text(
+        '{"a.png": {"size": [64, 64], "faces": [[20, 20, 20, 30]], "maybe": []}}'
+    )
     shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "source.png")
     shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "background.png")
     video = VideoWriter(tmp_path / "source.mp4", 25)
@@ -291,3 +295,24 @@ def test_no_picture_is_run(program, here, capsys, monkeypatch):
         (here / "background.png").write_bytes(POSTSCRIPT)
         assert run(program, [*arguments(program), "--view", "background:background.png"], capsys)[0] == 1
         assert not (here / "mark").exists()
+
+
+def test_a_photo_of_2000x4_works_everywhere(here, capsys):
+    picture, mask = np.full((4, 2000, 3), 90, np.uint8), np.zeros((4, 2000), np.uint8)
+    picture[:, 500:900], mask[:, 500:900] = (230, 20, 20), 255
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            write_image(here / f"data/{split}/images/{name}.png", picture)
+            write_image(here / f"data/{split}/masks/{name}.png", mask)
+    for file in ("no_face/a.png", "scenes/images/a.png", "source.png"):
+        write_image(here / file, picture)
+    for program in PROGRAMS:
+        for name in {"source", "data", "no_face", "scenes"} & options_of(program).keys():
+            if (program, name) != ("tools.export", "data"):
+                status, said = run(program, arguments(program, **{name: good(program, name)}), capsys)
+                assert status == 0, (program, name, said)
+    for rng in map(np.random.default_rng, range(8)):
+        assert augment(picture, mask, 64, rng, other=picture)[0].shape == (64, 64, 3)
+        frame, truth = measure.paste_photo(picture, mask, 120, rng)
+        assert frame.shape[:2] == truth.shape == measure.FRAME
+    assert measure.make_clip(picture, mask, 2, np.random.default_rng(0))[0][0].shape == (480, 640, 3)

@@ -33,7 +33,7 @@ from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.crops import resize_mask
-from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, regular_file, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, regular_file, resize, run, whole
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
@@ -63,20 +63,18 @@ def score_scene(marked: np.ndarray, scene: dict) -> tuple[list[tuple[str, bool]]
     return faces, float(stray.mean())
 
 
-KINDS = ("faces", "maybe")  # of boxes; maybe: what may be marked or not
-
-
 def read_scenes(path: Path) -> dict:
-    """Return {name of a photograph: {"faces": boxes, "maybe": boxes}}, a box as (x, y, width, height)."""
-    number = whole(-1_000_000, 1_000_000)
+    """Return {name of a photograph: scene}, with the (width, height) and the boxes, (x, y, width, height)."""
     try:
-        return {
-            name: {
-                kind: [list(map(number, (*box, "")[:4])) for box in scene[kind]]
-                for kind in ("faces", "maybe")
-            }
-            for name, scene in json.loads(regular_file(path).read_text()).items()
-        }
+        scenes = json.loads(regular_file(path).read_text())
+        for scene in scenes.values():
+            for count, numbers in (
+                (2, scene["size"]),
+                *((4, box) for box in scene["faces"] + scene["maybe"]),
+            ):
+                if [*map(whole(-100_000, 100_000), numbers)] != numbers or len(numbers) != count:
+                    raise ValueError(numbers)
+        return scenes
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} does not list the boxes of faces ({error})") from None
 
@@ -108,12 +106,13 @@ def paste_photo(
     one. Around it there are soft spots of about the colour of the photo's background.
     """
     height, width = FRAME
-    spots = rng.normal(image[mask == 0].mean(axis=0), 30, (9, 16, 3))
+    around = image[mask == 0] if (mask == 0).any() else image.reshape(-1, 3)
+    spots = rng.normal(around.mean(axis=0), 30, (9, 16, 3))
     frame = cv2.resize(
         np.clip(spots, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
     )
     scale = side / max(image.shape[:2])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = resize(image, tuple(max(1, round(length * scale)) for length in image.shape[:2]))
     small_mask = resize_mask(mask, small.shape[1::-1])
     top, left = rng.integers(height - small.shape[0]), rng.integers(width - small.shape[1])
     place = (slice(top, top + small.shape[0]), slice(left, left + small.shape[1]))
