@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -111,32 +112,46 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
 
 @contextlib.contextmanager
 def temporary_beside(path: Path, folder: bool = False) -> Iterator[Path]:
-    """Yield a new empty file or folder beside `path`, locked while it is in use, and removed at the end.
-
-    What killed processes left there is removed first: they have lost their locks.
-    """
-    for left in path.parent.glob(".tmp-*"):
-        with contextlib.suppress(OSError), locked(left):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    """Yield a new empty file or folder beside `path`, locked while it is in use, and removed at the end."""
+    remove_litter(path.parent)
     temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[:20]}"
     temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+    descriptor = lock(temporary)
     try:
-        with locked(temporary):
-            yield temporary
+        yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+        remove(temporary)
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file or folder. Raises BlockingIOError where a living process holds it."""
-    import fcntl  # not on Windows
+@functools.lru_cache(maxsize=1000)  # once is enough, however many files are written there
+def remove_litter(folder: Path) -> None:
+    """Remove what killed processes left in a folder: they have lost their locks."""
+    for left in folder.glob(".tmp-*"):
+        descriptor = lock(left)
+        if descriptor is not None:
+            remove(left)
+            os.close(descriptor)
 
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def lock(path: Path) -> int | None:
+    """Lock a file or folder; return what unlocks it when it is closed, None where that cannot be."""
+    try:
+        import fcntl  # not on Windows
+
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except (ImportError, OSError):
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
+        return descriptor
+    except OSError:
         os.close(descriptor)
+        return None

@@ -87,7 +87,7 @@ def run(main: Callable[[], int | None]) -> None:
         stream.reconfigure(errors="backslashreplace")  # names of files may not be text
     try:
         status = main()
-        sys.stdout.flush()
+        print(end="", flush=True)
     except KeyboardInterrupt:
         status = 130
     except Exception as error:
@@ -96,7 +96,7 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr)
         status = 1
     try:
-        sys.stdout.flush()
+        print(end="", flush=True)
     except OSError:  # a full disk, or nobody reads: Python would try again, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
