@@ -31,7 +31,7 @@ def batch_of(shape: tuple) -> np.ndarray:
 
 def run_export(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "tools.export", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_script_writes_onnx(tmp_path: Path, random_weights: Path, session_state: dict) -> None:
