@@ -33,7 +33,7 @@ from faces.finder import Finder
 from faces.segmenter import segment_picture
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
-from training.metrics import print_table, score_mask, summarise
+from training.metrics import print_table, score_mask, summarise, summarise_groups
 from training.sheet import contact_sheet
 from utils import (
     IMAGE_SUFFIXES,
@@ -128,7 +128,7 @@ def evaluate(args: argparse.Namespace) -> None:
         summaries[name].update({key: getattr(args, key) for key in SETTINGS})
         rows.append((name, summaries[name]))
         if args.groups:
-            rows += group_rows(pairs.names, scores[name], args)
+            rows += summarise_groups(pairs.names, scores[name], args.threshold, args.size)
     print_table(rows)
     if summaries.keys() == {"train", "test"}:
         print(f"\n{PUBLISHED}")
@@ -225,21 +225,6 @@ def skipped(skip: bool) -> Iterator[None]:
         if not skip:
             raise
         tqdm.write(f"left out: {error}", file=sys.stderr)
-
-
-def group_rows(names: list, scores: dict, args: argparse.Namespace) -> list:
-    """Summarise the images by their names up to the first underscore: [(name of the row, summary)].
-
-    Those without an underscore, as the numbers of the published arrays, are one group.
-    """
-    groups = {}
-    for index, score in scores.items():
-        start, underscore, _ = names[index].partition("_")
-        groups.setdefault(start if underscore else "others", []).append(score)
-    return [
-        (f"  {group}", summarise(members, args.threshold, args.size, 0.0))
-        for group, members in sorted(groups.items())
-    ]
 
 
 def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:

@@ -130,6 +130,20 @@ def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict
     }
 
 
+def summarise_groups(names: list, scores: dict, threshold: float, size: int) -> list:
+    """Summarise {index: Score} by the names up to their first underscore: [(name of the row, summary)].
+
+    Those without an underscore, as the numbers of the published arrays, are one group.
+    """
+    groups = {}
+    for index, score in scores.items():
+        start, underscore, _ = names[index].partition("_")
+        groups.setdefault(start if underscore else "others", []).append(score)
+    return [
+        (f"  {group}", summarise(members, threshold, size, 0.0)) for group, members in sorted(groups.items())
+    ]
+
+
 def print_table(rows: list) -> None:
     """Print a line of percentages for each (name, summary)."""
     print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
