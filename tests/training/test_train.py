@@ -10,7 +10,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from runs import KERNELS, ROOT, command, options, resume, run, wait_for
+from runs import KERNELS, ROOT, options, resume, run, wait_for
 from safetensors.numpy import save_file
 
 import train
@@ -104,12 +104,20 @@ def test_every_signal_at_any_moment_ends_in_order(data, tmp_path, number, seed):
 
 
 def stop_at_random(data, folder, number, seed):
-    """Send the signal to a training and its loader after a random time: the end must be orderly."""
+    """Send the signal to a training and its loader after a random time: the end must be orderly.
+
+    With the small network, so that steps, saves and validations come many times a second.
+    """
+    program = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'training')!r}]\n"
+        "import train, utils\nfrom small_network import SmallNetwork\nfrom training import loop\n"
+        "loop.new_model = lambda args: SmallNetwork()\nutils.run(train.main)"
+    )
     arguments = options(data, folder / "run", "--epochs", "500", "--workers", "2", "--save-minutes", "0.002")
-    arguments += ["--kernels", KERNELS]
     with open(folder / "err", "w") as stderr:
         process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
+            [sys.executable, "-c", program, *arguments, "--batch-size", "1"],
+            **{"stdout": subprocess.PIPE, "stderr": stderr, "text": True, "start_new_session": True},
         )
     wait_for(lambda: "loss=" in (folder / "err").read_text(), process)
     time.sleep(random.Random(seed).uniform(0, 2))
@@ -118,9 +126,8 @@ def stop_at_random(data, folder, number, seed):
     assert process.returncode == 128 + number, (folder / "err").read_text()[-500:]
     assert "--resume" in output
     assert "Traceback" not in (folder / "err").read_text()
-    tensors, state = read_checkpoint(folder / "run" / "last.safetensors")
+    _, state = read_checkpoint(folder / "run" / "last.safetensors")
     train.check_state(state)
-    check_linknet34({name[4:]: array for name, array in tensors.items() if name.startswith("ema.")})
     assert state["step"] > 0
 
 
