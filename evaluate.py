@@ -74,7 +74,7 @@ def make_parser() -> Parser:
         default=0.5,
         help="face is above this probability (default: %(default)s)",
     )
-    add("--flip", action="store_true", help="average the logits of each image and of its mirror image")
+    add("--flip", action="store_true", help="average the odds of each image and of its mirror image")
     add(
         "--as-infer",
         action="store_true",

@@ -1,7 +1,7 @@
 """When the finder runs: now and then for a file, beside everything else for a camera.
 
-lookout = EveryNth(Finder())                   # or Beside(Finder())
-found = lookout(frame, tracks, every=24, now=now)   # what was found goes to the tracks; None: it was not due
+lookout = EveryNth(Finder())  # or Beside(Finder())
+lookout(frame, tracks, every=24, now=now)  # what was found goes to the tracks
 """
 
 from __future__ import annotations

@@ -46,12 +46,14 @@ def make_int8(weights: Path, state: dict) -> Path:
     return int8_path(weights)
 
 
-def test_with_flip_is_the_mean_with_the_mirrored_image():
+def test_with_flip_is_the_mean_of_the_odds_with_the_mirrored_image():
     def runtime(batch):  # sees its place beside what is there
         return batch[:, :1] + np.arange(64, dtype=np.float32)
 
     batch = batch_of(2, 3, 32, 64)
-    assert np.allclose(with_flip(runtime)(batch), batch[:, :1] + 31.5, atol=1e-5)
+    odds = np.exp(np.arange(64.0)) + np.exp(63 - np.arange(64.0))
+    logits = with_flip(runtime)(batch)
+    assert np.allclose(logits, batch[:, :1] + np.log(odds / 2), atol=1e-4) and logits.dtype == np.float32
 
 
 @pytest.mark.parametrize(
