@@ -75,9 +75,6 @@ class Count(collections.Counter):
         for name in ("out", "runs"):
             shutil.rmtree(name, ignore_errors=True)
 
-    def print(self) -> None:
-        print("\n" + ", ".join(f"{name} {number}" for name, number in sorted(self.items())))
-
 
 def fingerprints() -> dict:
     """Return size, time and number of every file that was there before."""
@@ -292,61 +289,66 @@ def bad_videos(folder: Path) -> list[Path]:
     return [*sorted(folder.iterdir()), *map(str, addresses), Path("/dev/zero"), Path("/dev/tty")]
 
 
-def test_bad_inputs(here):
+OWN = ["--weights", "weights.safetensors", "--size", "64"]
+LIVE = [*OWN, "--no-window", "--reconnect", "0"]
+
+
+@pytest.fixture
+def count(here):
     for module in (*LIGHT, "onnx", "openvino"):
         importlib.import_module(module)
     count = Count()
-    own = ["--weights", "weights.safetensors", "--size", "64"]
-    live = [*own, "--no-window", "--reconnect", "0"]
+    yield count
+    print("\n" + ", ".join(f"{name} {number}" for name, number in sorted(count.items())), flush=True)
+
+
+def test_bad_weights(here, count):
     for weights in bad_weights(here / "w"):
-        count.attempt(
-            "infer", "--source", "good.png", "--output", "out.png", "--weights", weights, "--no-window"
-        )
+        count.attempt("infer", "--source", "good.png", "--output", "out.png", "--weights", weights)
         count.attempt("evaluate", "--data", "data", "--weights", weights)
         count.attempt("tools.convert", "--weights", weights, "--output", "out.safetensors")
         count.attempt("tools.export", "--weights", weights, "--output", "out.onnx")
-        count.attempt("tools.make_demo", "--weights", weights, "--output", "out.webp")
+    assert count["attempts"] > 150 and not count.bad
+
+
+def test_bad_pictures(here, count):
     for picture in bad_pictures(here / "p"):
-        target = ["--output", "out.png", *live]
-        count.attempt("infer", "--source", picture, *target)
-        count.attempt("infer", "--source", "good.png", "--view", f"background:{picture}", *target)
+        count.attempt("infer", "--source", picture, "--output", "out.png", *LIVE)
+        view = f"background:{picture}"
+        count.attempt("infer", "--source", "good.png", "--view", view, "--output", "out.png", *LIVE)
         for kind in ("images", "masks"):
             place = Path(f"data/test/{kind}/a.png")
             place.rename("kept")
             place.symlink_to(picture)
             count.attempt("dataset", "data", "--split", "test")
-            count.attempt("evaluate", "--data", "data", *own)
             place.unlink()
             Path("kept").rename(place)
+    assert count["attempts"] > 100 and not count.bad
+
+
+def test_bad_videos(here, count):
     for video in bad_videos(here / "v"):
-        count.attempt(
-            "infer", "--source", video, "--output", "out.mp4", "--weights", "weights.safetensors", *live
-        )
-    for place in (
-        "/dev/full",
-        "data",
-        "weights.safetensors/x",
-        "x" * 300 + ".png",
-        os.fsdecode(b"o\xff/x.png"),
-        "w/pipe.safetensors",
-    ):
-        count.attempt(
-            "evaluate", "--data", "data", "--weights", "weights.safetensors", "--json", place, "--size", "64"
-        )
+        count.attempt("infer", "--source", video, "--output", "out.mp4", *LIVE)
+    assert count["attempts"] > 20 and not count.bad
+
+
+def test_places_where_nothing_can_be_written(here, count):
+    odd = os.fsdecode(b"o\xff/x.png")
+    os.mkfifo("pipe.png")
+    for place in ("/dev/full", "data", "good.png/x", "x" * 300 + ".png", odd, "pipe.png"):
+        count.attempt("evaluate", "--data", "data", *OWN, "--json", place)
         count.attempt("tools.export", "--weights", "weights.safetensors", "--output", place)
-        count.attempt(
-            "infer", "--source", "good.png", "--output", place, "--weights", "weights.safetensors", *live
-        )
-        count.attempt(
-            "infer", "--source", "good.mp4", "--output", place, "--weights", "weights.safetensors", *live
-        )
+        count.attempt("infer", "--source", "good.png", "--output", place, *LIVE)
+        count.attempt("infer", "--source", "good.mp4", "--output", place, *LIVE)
+    assert count["attempts"] > 20 and not count.bad
+
+
+def test_absurd_numbers(here, count):
     for program in LIGHT:
         for option in options_of(program).values():
             for text in ("-1", "nan", "1e400", "4294967296", "9" * 999, "x") if is_number(option) else ():
                 count.attempt(program, *given(option, text))
-    count.print()
-    assert count["attempts"] >= 300
-    assert not count.bad
+    assert count["attempts"] > 50 and not count.bad
 
 
 def test_kills(here):
@@ -386,6 +388,9 @@ def test_kills(here):
                 said = "hang"
             count[f"{name} {number.name} {process.returncode}"] += 1
             fault = "hang" if said == "hang" else "Traceback" if "Traceback" in said else ""
+            if "KeyboardInterrupt" in said and "importlib" in said:
+                fault = ""  # of Python, before the program's own code has begun
+                count["while importing"] += 1
             if (
                 name != "train"
                 and output.read_bytes()[:17] == b"of an earlier run"
