@@ -117,7 +117,7 @@ def is_picture_address(spec: str) -> bool:
     """Whether an address is that of one picture."""
     return (
         spec.startswith(("http://", "https://"))
-        and Path(urlsplit(spec).path).suffix.lower() in IMAGE_SUFFIXES
+        and Path(re.split("[?#]", spec)[0]).suffix.lower() in IMAGE_SUFFIXES
     )
 
 
