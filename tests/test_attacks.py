@@ -60,6 +60,7 @@ class Count(collections.Counter):
             "crash": status is not None and (status < 0 or status > 2),
             "no word": status in (1, 2) and not said.strip(),
             "run": Path("ran").exists(),
+            "password told": "secret" in said,
             "memory": memory > MEMORY,
             "last line": "should not have happened" in said,
         }
@@ -255,17 +256,17 @@ def bad_pictures(folder: Path) -> list[Path]:
 def bad_videos(folder: Path) -> list[Path]:
     folder.mkdir()
     good = Path("good.mp4").read_bytes()
-    secret = Path("good.mp4").absolute()
+    other = Path("good.mp4").absolute()
     files = {
         "empty.mp4": b"",
         "text.mp4": b"hello" * 1000,
         "cut.mp4": good[: len(good) // 2],
         "header.mp4": good[:60],
         "zeros.mp4": good[:200] + bytes(len(good) - 200),
-        "list.ffconcat": f"ffconcat version 1.0\nfile '{secret}'\n".encode(),
-        "list.mp4": f"ffconcat version 1.0\nfile '{secret}'\n".encode(),
-        "list.m3u8": f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n".encode(),
-        "list.mkv": f"#EXTM3U\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode(),
+        "list.ffconcat": f"ffconcat version 1.0\nfile '{other}'\n".encode(),
+        "list.mp4": f"ffconcat version 1.0\nfile '{other}'\n".encode(),
+        "list.m3u8": f"#EXTM3U\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n".encode(),
+        "list.mkv": f"#EXTM3U\n#EXTINF:1,\nfile://{other}\n#EXT-X-ENDLIST\n".encode(),
         "words.sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
         "picture.mp4": Path("good.png").read_bytes(),
         os.fsdecode(b"o\xff.mp4"): good,
