@@ -56,6 +56,9 @@ def decode(frame: av.VideoFrame) -> np.ndarray | None:
     """Return HWC uint8 BGR; None for another format than 8-bit 4:2:0, or an unknown matrix."""
     if frame.format.name not in ("yuv420p", "yuvj420p") or frame.colorspace not in SHARES:
         return None
+    full = frame.format.name == "yuvj420p" or frame.color_range == FULL
+    if SHARES[int(frame.colorspace)] == SHARES[6] and not (full or frame.width % 2 or frame.height % 2):
+        return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420)  # OpenCV knows these colours: faster
     y, *differences = (
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
         for plane in frame.planes
@@ -65,13 +68,14 @@ def decode(frame: av.VideoFrame) -> np.ndarray | None:
         cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)[: len(y), : y.shape[1]]
         for plane in differences
     ]
-    full = frame.format.name == "yuvj420p" or frame.color_range == FULL
     return cv2.transform(cv2.merge([y, *planes]), matrices(int(frame.colorspace), full)[1])
 
 
 def encode(image: np.ndarray, colors: Colors, layout: str = "yuv420p") -> av.VideoFrame:
     """Return a frame of an HWC uint8 BGR image with even sides. layout: yuv420p or yuvj420p."""
     height, width = image.shape[:2]
+    if SHARES.get(colors.matrix, SHARES[6]) == SHARES[6] and colors.range != FULL:
+        return av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
     pixels = cv2.transform(
         image, matrices(colors.matrix if colors.matrix in SHARES else 2, colors.range == FULL)[0]
     )

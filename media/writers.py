@@ -47,7 +47,7 @@ FORMATS = {
 }
 TRANSPARENT = {".webm": ("libvpx-vp9", "yuva420p"), ".mov": ("prores_ks", "yuva444p10le")}
 OPTIONS = {  # without frames that refer to later ones, so that what is written so far plays
-    "libx264": {"bf": "0"},
+    "libx264": {"tune": "zerolatency"},
     "mjpeg": {"qmin": "2", "qmax": "3"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "b": "0", "auto-alt-ref": "0"},
     "prores_ks": {"profile": "4444", "vendor": "apl0"},
