@@ -199,7 +199,7 @@ def skin_like(image: np.ndarray) -> np.ndarray | None:
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     if not 0.04 < stats[largest, cv2.CC_STAT_AREA] / skin.size < 0.6:
         return None
-    piece = cv2.compare(labels.astype(np.uint8), largest & 255, cv2.CMP_EQ)
+    piece = (labels == largest).astype(np.uint8) * 255
     return cv2.morphologyEx(piece, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
 
 

@@ -1,5 +1,6 @@
 """The loop: resuming is exact, sizes and minutes hold, what is trained and validated on."""
 
+import csv
 import shutil
 import signal
 import threading
@@ -109,6 +110,20 @@ def test_results_depend_on_the_seed(data, tmp_path, uninterrupted):
     assert not np.array_equal(tensors["model.firstconv.weight"], uninterrupted[0]["model.firstconv.weight"])
 
 
+def test_run_writes_log_curves_and_weights(data, tmp_path, run_here):
+    result = run_here(*options(data, tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        *("best.safetensors", "curves.png", "last.safetensors", "log.csv")
+    ]
+    with open(tmp_path / "run" / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row["val_iou"]) <= 1 and float(row["loss"]) > 0 for row in rows)
+    assert cv2.imread(str(tmp_path / "run" / "curves.png")).shape[0] > 100
+
+
 def test_balance_shows_a_small_group_more_often(data, tmp_path):
     shutil.copytree(data / "train", tmp_path / "train")
     for number in (2, 3):
@@ -201,3 +216,16 @@ def test_what_a_killed_run_left_is_removed(data, tmp_path):
     left.write_bytes(b"half of a checkpoint")
     assert train_here(options(data, tmp_path), stop_at=1) > 128
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+
+
+def test_a_full_disk_in_the_middle_of_an_epoch_ends_in_words(data, tmp_path, run_here, monkeypatch):
+    def full(path, tensors, state):
+        assert state["step"] == 1
+        raise OSError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(module, "write_checkpoint", full)
+    result = run_here(*options(data, tmp_path / "run", "--save-minutes", "0", "--workers", "2"))
+    assert result.returncode == 1
+    message = f"train.py: cannot write {tmp_path / 'run' / 'last.safetensors'}: No space left on device"
+    assert result.stderr.splitlines()[-1] == message
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
