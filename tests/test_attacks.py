@@ -404,8 +404,8 @@ def test_kills(name, here):
             said = "hang"
         count[f"{number.name}: status {process.returncode}"] += 1
         fault = said if said == "hang" or "Traceback" in said else ""
-        if number == signal.SIGINT and "Traceback" in said and "importlib" in said:
-            count["while importing"] += 1  # before the program's own code has begun
+        if number == signal.SIGINT and "KeyboardInterrupt" in said:
+            count["while importing"] += 1  # of Python: the program's own code has not begun
             fault = ""
         elif process.returncode not in ((0, 130) if number == signal.SIGINT else (0, -9)):
             fault = fault or said

@@ -28,17 +28,13 @@ def regular_file(path: str | os.PathLike) -> Path:
 
     A pipe, a device or a socket would be waited for without end.
     """
-    path = Path(path)
+    path = checked_name(path)
     try:
-        str(path).encode()
         status = path.stat()
-    except UnicodeError:
-        raise UserError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        raise UserError(
-            f"{path}: {'no such file' if missing else getattr(error, 'strerror', error)}"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: it is {KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, not a file")
     if not os.access(path, os.R_OK):
@@ -46,6 +42,15 @@ def regular_file(path: str | os.PathLike) -> Path:
     if status.st_size == 0:
         raise UserError(f"{path}: the file is empty")
     return path
+
+
+def checked_name(path: str | os.PathLike) -> Path:
+    """Return the path. Raises UserError for a name that is not UTF-8: some libraries crash on it."""
+    try:
+        str(path).encode()
+    except UnicodeError:
+        raise UserError(f"{str(path)!a}: the name is not UTF-8; choose another") from None
+    return Path(path)
 
 
 def refuse_inputs(outputs: Iterable, inputs: Iterable) -> None:
@@ -89,9 +94,8 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
     it. What killed processes left in that folder is removed. An OSError raised inside is raised again with a
     message that names `path`.
     """
-    target = Path(os.path.realpath(path))
+    target = checked_name(os.path.realpath(path))
     try:
-        str(target).encode()
         if target.is_dir() and not folder:
             raise IsADirectoryError(21, "it is a folder")
         if target.exists() and not (target.is_file() or folder):  # moving onto it would replace it
@@ -104,8 +108,6 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
             if not folder and temporary.stat().st_size == 0:
                 raise OSError(5, "nothing was written")
             os.replace(temporary, target)
-    except UnicodeError:
-        raise UserError(f"{str(path)!a}: the name is not UTF-8; choose another") from None
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
 
