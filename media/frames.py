@@ -39,12 +39,9 @@ class Sound:
 
     def put(self, packet: av.Packet, shift: Fraction) -> None:
         """shift: seconds that are added to the packet's time."""
-        if self.wanted and packet.dts is not None:
-            ticks = round(shift / packet.time_base)
-            packet.pts, packet.dts = (
-                (packet.dts if packet.pts is None else packet.pts) + ticks,
-                packet.dts + ticks,
-            )
+        start = packet.dts if packet.pts is None else packet.pts
+        if self.wanted and start is not None:
+            packet.pts = packet.dts = start + round(shift / packet.time_base)  # sound has one order alone
             self.packets.append(packet)
 
     def take(self, until: float) -> Iterator[av.Packet]:

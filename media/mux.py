@@ -29,11 +29,11 @@ def remux(source: Path, target: Path, until: float, metadata: dict) -> None:
         else {}
     )
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
-        streams = [new.add_stream_from_template(stream) for stream in old.streams]
+        streams = [copied_stream(new, stream) for stream in old.streams]
         video = old.streams.video[0]
         new.metadata.update(metadata)
         for packet in old.demux():
-            if packet.dts is None or packet.is_corrupt:  # the end, or half a packet
+            if packet.size == 0 or packet.pts is None or packet.is_corrupt:  # the end, or half a packet
                 continue
             if packet.stream is video:  # of the last one, the file takes the duration
                 packet.duration = max(1, round(until / packet.time_base) - packet.pts)
@@ -41,10 +41,23 @@ def remux(source: Path, target: Path, until: float, metadata: dict) -> None:
             new.mux(packet)
 
 
+def copied_stream(file: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
+    """Return a new stream of the file for the packets of another one."""
+    if hasattr(file, "add_stream_from_template"):
+        return file.add_stream_from_template(stream)
+    return file.add_stream(template=stream)  # before PyAV 14, for Python 3.8
+
+
+def codec_of(stream: av.stream.Stream) -> str:
+    """Return the codec's name, whatever the decoder's is."""
+    codec = stream.codec_context.codec
+    return getattr(codec, "canonical_name", codec.name.replace("mp3float", "mp3"))  # before PyAV 14, for 3.8
+
+
 def count_frames(path: Path) -> int:
     with av.open(str(path)) as file:
         packets = file.demux(file.streams.video[0])
-        return sum(packet.dts is not None and not packet.is_discard for packet in packets)
+        return sum(packet.size > 0 and not packet.is_discard for packet in packets)
 
 
 class SoundTrack:
@@ -54,11 +67,11 @@ class SoundTrack:
         """holds: the codecs that the file can hold."""
         self.file, self.sound = file, sound
         source = sound.stream.codec_context
-        self.copied = source.codec.canonical_name in holds
+        self.copied = codec_of(sound.stream) in holds
         if self.copied:
-            self.stream = file.add_stream_from_template(sound.stream)
+            self.stream = copied_stream(file, sound.stream)
             # In a transport stream, what AAC has at its beginning elsewhere stands before each packet.
-            bare = source.codec.canonical_name == "aac" and not source.extradata
+            bare = codec_of(sound.stream) == "aac" and not source.extradata
             self.filter = BitStreamFilterContext("aac_adtstoasc" if bare else "null", sound.stream)
         elif "aac" in holds:
             self.stream = file.add_stream("aac", rate=min(source.rate, 48000), layout=source.layout.name)

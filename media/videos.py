@@ -52,7 +52,7 @@ class Decoder:
             self.container = av.open(address, options=options, timeout=timeout)
         except (OSError, av.error.FFmpegError) as error:
             raise UserError(f"{name} cannot be opened: {_reason(error, timeout is not None)}") from error
-        videos = [v for v in self.container.streams.video if not v.disposition & ATTACHED]
+        videos = [v for v in self.container.streams.video if not getattr(v, "disposition", 0) & ATTACHED]
         if not videos:
             self.container.close()
             raise UserError(f"{name} cannot be opened: there is no video in it")

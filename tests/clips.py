@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from media.mux import codec_of
+
 
 def make_clip(
     path: str | Path,
@@ -89,4 +91,4 @@ def sound_of(path: str | Path) -> tuple[str, float]:
         loud = sum(
             np.abs(f.to_ndarray().astype(float)).max() > 0 and f.samples / f.rate for f in file.decode(stream)
         )
-        return stream.codec_context.codec.canonical_name, loud
+        return codec_of(stream), loud
