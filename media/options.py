@@ -43,7 +43,7 @@ def make_parser() -> Parser:
     add("--skip-existing", action="store_true", help="leave out the files whose result is there already")
     add("--shard", type=shard, default=(1, 1), help="2/8: take the second of eight parts of the files")
     add("--table", metavar="FACES.CSV", help="write a row for each face and frame: time, track, box, colours")
-    add("--keep-metadata", action="store_true", help="keep date, place and camera in what is written")
+    add("--keep-metadata", action="store_true", help="keep date, place and camera, which are left out else")
     add(
         "--view",
         default="overlay",
