@@ -103,7 +103,7 @@ def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Pa
     assert not (tmp_path / "both.safetensors").exists()
 
 
-@pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "end it in .safetensors")])
+@pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "must end in .safetensors")])
 def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights):
     output = tmp_path / output if output else output
     result = run("--weights", random_weights, "--output", output)
