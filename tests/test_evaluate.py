@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scenes import left_quarter
+from scenes import RedFinder, background, draw_face, left_quarter, red_runtime
 
 import evaluate
 from dataset import open_dataset
@@ -150,6 +150,21 @@ def test_flip_looks_at_the_mirrored_image_too(options, part, tmp_path, red_is_fa
     write_pairs(tmp_path, {"a": (np.zeros((64, 64, 3), np.uint8), both_quarters)})
     red_is_face("--data", tmp_path, "--size", 64, "--json", tmp_path / "j.json", *options)
     assert json.loads((tmp_path / "j.json").read_text())["iou_mean"] == pytest.approx(part)
+
+
+def test_as_infer_looks_at_the_faces_that_the_finder_sees(tmp_path, red_is_face, monkeypatch):
+    monkeypatch.setattr(evaluate, "open_runtime", lambda *choices: red_runtime)
+    monkeypatch.setattr(evaluate, "Finder", RedFinder)
+    frame = background(480, 640)
+    truth = draw_face(frame, (150, 200), 12)  # at 96 pixels, 4 pixels high
+    draw_face(frame, (500, 300), 4)  # not seen by the finder, and marked in the whole picture
+    write_pairs(tmp_path, {"a": (frame[..., ::-1], np.where(truth, 255, 0).astype(np.uint8))})
+    figures = []
+    for options in ((), ("--as-infer",)):
+        red_is_face("--data", tmp_path, "--size", 96, "--json", tmp_path / "j.json", *options)
+        figures.append(json.loads((tmp_path / "j.json").read_text()))
+    assert [one["as_infer"] for one in figures] == [False, True]
+    assert figures[0]["iou_mean"] < 0.88 < 0.93 < figures[1]["iou_mean"]
 
 
 @pytest.mark.parametrize("threshold, part", [(0.55, 1.0), (0.9, 0.0)])
