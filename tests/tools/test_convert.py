@@ -66,13 +66,17 @@ def test_what_flow_save_wrote_needs_permission(tmp_path: Path) -> None:
 def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path) -> None:
     weights = tmp_path / "w.safetensors"
     shutil.copy(random_weights, weights)
-    (tmp_path / "link").symlink_to(weights)
+    (tmp_path / "link.safetensors").symlink_to(weights)
     before = weights.read_bytes()
-    for source, output in (("--weights", weights), ("--weights", tmp_path / "link"), ("--mix", weights)):
+    for source, output in (
+        ("--weights", weights),
+        ("--weights", tmp_path / "link.safetensors"),
+        ("--mix", weights),
+    ):
         arguments = ("--weights", random_weights) if source == "--mix" else ()
         result = run(*arguments, source, weights, "--output", output, "--half")
         assert result.returncode == 1
-        assert f"{output} is an input: choose another --output" in result.stderr
+        assert f"{output} is one of the inputs" in result.stderr
     assert weights.read_bytes() == before
 
 
@@ -99,7 +103,7 @@ def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Pa
     assert result.returncode == 1 and "different networks" in result.stderr
     assert "Traceback" not in result.stderr
     result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
-    assert result.returncode == 2 and "--share 2.0: it must be from 0 to 1" in result.stderr
+    assert result.returncode == 2 and "--share" in result.stderr and "from 0 to 1" in result.stderr
     assert not (tmp_path / "both.safetensors").exists()
 
 
