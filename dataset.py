@@ -19,21 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from utils import (
-    FACE,
-    IMAGE_SUFFIXES,
-    MEAN,
-    NOT_JUDGED,
-    STD,
-    Parser,
-    UserError,
-    open_picture,
-    picture_files,
-    read_image,
-    regular_file,
-    run,
-    whole,
-)
+from files.paths import regular_file
+from files.pictures import IMAGE_SUFFIXES, open_picture, picture_files, read_image
+from utils import FACE, MEAN, NOT_JUDGED, STD, Parser, UserError, run, whole
 
 
 class PairFolder:

@@ -31,24 +31,13 @@ from tqdm import tqdm
 from dataset import open_dataset
 from faces.finder import Finder
 from faces.segmenter import segment_picture
+from files.paths import atomic_path, refuse_inputs
+from files.pictures import IMAGE_SUFFIXES, find_pictures, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
 from training.metrics import print_table, score_mask, summarise, summarise_groups
 from training.sheet import contact_sheet
-from utils import (
-    IMAGE_SUFFIXES,
-    NOT_JUDGED,
-    Parser,
-    UserError,
-    atomic_path,
-    find_pictures,
-    read_image,
-    real,
-    refuse_inputs,
-    run,
-    whole,
-    write_image,
-)
+from utils import NOT_JUDGED, Parser, UserError, real, run, whole
 
 SETTINGS = ("weights", "data", "flip", "as_infer")  # written down with the figures
 # The published program left the network in training mode, with each batch's own statistics.

@@ -32,6 +32,8 @@ from faces.finder import Finder
 from faces.mask import Face, Mask
 from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
+from files.paths import refuse_inputs
+from files.pictures import ANIMATED_SUFFIXES
 from media.animations import Animation, AnimationWriter, PictureFolder
 from media.jobs import ANIMATION, PICTURE, Job, Tally, find_jobs, is_files, name_outputs
 from media.mux import beside
@@ -50,13 +52,7 @@ from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
 from runtimes.choose import live_size, open_runtime, with_flip
 from runtimes.weights import default_weights, runtime_files, trained_size
-from utils import (
-    ANIMATED_SUFFIXES,
-    STRIDE,
-    UserError,
-    refuse_inputs,
-    run,
-)
+from utils import STRIDE, UserError, run
 
 
 def segment(image: np.ndarray, **options) -> np.ndarray:

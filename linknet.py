@@ -8,9 +8,10 @@ Efficient Semantic Segmentation", VCIP 2017, on ResNet34. Its 306 state-dict ent
 shapes of the published checkpoint.
 """
 
-from quiet import flow
 from resnet import ResNet34
-from utils import check_shape
+from utils import check_shape, import_oneflow
+
+flow = import_oneflow()
 
 nn = flow.nn
 

@@ -7,7 +7,9 @@ The names of its parameters are those of every published ResNet34 (`conv1 bn1 la
 backbone checkpoint loads once its classifier `fc` has been dropped.
 """
 
-from quiet import flow
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 nn = flow.nn
 

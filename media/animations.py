@@ -14,9 +14,9 @@ from typing import Iterator
 import cv2
 import numpy as np
 
+from files.pictures import on_black, picture_of, to_pixels, write_image, write_images
 from media.frames import Frame
 from media.views import to_rgb
-from utils import on_black, picture_of, to_pixels, write_image, write_images
 
 PAGE_SECONDS = 1.0  # for pages, and for pictures that do not say how long they are shown
 

@@ -14,22 +14,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
-from media.sources import camera_index, is_stream
-from media.videos import open_file
-from media.views import hides
-from media.writers import FORMATS, TRANSPARENT
-from utils import (
+from files.paths import identity, refuse_inputs, regular_file
+from files.pictures import (
     ALPHA_SUFFIXES,
     ANIMATED_SUFFIXES,
     IMAGE_SUFFIXES,
     WRITTEN,
-    UserError,
-    identity,
     is_animation,
     open_picture,
-    refuse_inputs,
-    regular_file,
 )
+from media.sources import camera_index, is_stream
+from media.videos import open_file
+from media.views import hides
+from media.writers import FORMATS, TRANSPARENT
+from utils import UserError
 
 VIDEO_SUFFIXES = (
     *FORMATS,

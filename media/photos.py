@@ -10,13 +10,13 @@ import cv2
 from faces.finder import Finder
 from faces.segmenter import segment_picture
 from faces.timing import Timing
+from files.pictures import metadata_of, on_black, read_pixels, write_image
 from media.frames import Frame
 from media.jobs import Job
 from media.pipeline import Result
 from media.player import Player, Stream
 from media.views import to_rgb, with_alpha
 from runtimes.choose import with_flip
-from utils import metadata_of, on_black, read_pixels, write_image
 
 
 class Pictures:

@@ -21,13 +21,14 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from faces.timing import Timing
+from files.pictures import write_image
 from media.frames import Frame
 from media.pipeline import Result
 from media.table import FaceTable
 from media.views import View, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines
 from media.writers import VideoWriter
-from utils import UserError, resize, write_image
+from utils import UserError, resize
 
 THRESHOLD_STEP = 0.05
 LARGEST = (800, 1440)  # (height, width) of what is shown; written is all of it

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from files.pictures import read_image
 from media.frames import Frame
-from utils import read_image
 
 PORTRAIT = Path(__file__).resolve().parent.parent / "docs" / "portrait.png"
 FRAMES = 240  # once round the path

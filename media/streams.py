@@ -21,9 +21,10 @@ from urllib.request import urlopen
 
 import av
 
+from files.pictures import IMAGE_SUFFIXES
 from media.frames import LONGEST_GAP, Frame, Still
 from media.videos import FORMATS, Decoder, VideoFile
-from utils import IMAGE_SUFFIXES, UserError
+from utils import UserError
 
 OPEN_SECONDS = 10  # how long a stream may take to answer
 READ_SECONDS = 10  # and to give the next frame

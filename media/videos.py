@@ -26,9 +26,10 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from files.paths import regular_file
 from media.colors import Colors, decode
 from media.frames import USUAL_RATE, Frame, Sound
-from utils import UserError, regular_file, resize
+from utils import UserError, resize
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,mxf,gxf,dv,h264,hevc,vvc,"

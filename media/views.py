@@ -16,7 +16,8 @@ import numpy as np
 from PIL import ImageColor
 
 from faces.mask import Mask, Region
-from utils import UserError, read_image
+from files.pictures import read_image
+from utils import UserError
 
 EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
 HIDING = ("blur-face", "mosaic-face", "fill-face")  # who a face belongs to cannot be seen

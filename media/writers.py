@@ -27,12 +27,13 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from files.paths import atomic_path
 from media.colors import Colors, completed, encode
 from media.frames import Sound
 from media.mux import MP4, SoundTrack, beside, count_frames, remux
 from media.pipeline import Channel, Closed
 from media.views import to_bgr
-from utils import UserError, atomic_path, resize
+from utils import UserError, resize
 
 # By suffix: the codec of the pictures, their format, and the sound that the file can hold as it is.
 H264 = ("libx264", "yuv420p")

@@ -26,7 +26,8 @@ from typing import Iterator, NamedTuple
 
 from tqdm import tqdm
 
-from utils import Parser, UserError, run, temporary_beside
+from files.paths import temporary_beside
+from utils import Parser, UserError, run
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 30  # seconds without a byte

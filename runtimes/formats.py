@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import UserError, regular_file
+from files.paths import regular_file
+from utils import UserError
 
 # What OneFlow's protobuf text calls the types; the numbers are those of its DataType enumeration.
 ONEFLOW_TYPES = {

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from linknet import LinkNet34
-from quiet import flow
 from runtimes.network import check_batch, check_linknet34
 from runtimes.weights import read_weights
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 
 class OneFlowRuntime:

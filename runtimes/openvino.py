@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import openvino
 
+from files.paths import atomic_path, regular_file
 from runtimes.network import check_batch
 from runtimes.weights import int8_path, read_weights, weights_files
-from utils import UserError, atomic_path, regular_file
+from utils import UserError
 
 WEIGHTS_DIGEST, PARTS_DIGEST = ["linknet34", "weights_sha256"], ["linknet34", "parts_sha256"]
 NO_DIGEST = "0" * 64  # stands in the .xml while its digest is taken

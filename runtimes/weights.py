@@ -17,8 +17,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from files.paths import atomic_path, regular_file
 from runtimes.formats import read_oneflow_directory, read_torch
-from utils import UserError, atomic_path, real, regular_file, side
+from utils import UserError, real, side
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 

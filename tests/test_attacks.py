@@ -28,8 +28,8 @@ from programs import PROGRAMS, ended, given, is_number, options_of
 from safetensors.numpy import save, save_file
 from scenes import background, draw_face
 
+from files.pictures import write_image
 from media.writers import VideoWriter
-from utils import write_image
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent

@@ -22,12 +22,13 @@ from programs import PROGRAMS, READ, WORDS, WRITTEN, ended, given, is_number, op
 from safetensors.numpy import save_file
 from scenes import background, draw_face, red_runtime
 
+from files.paths import atomic_path
+from files.pictures import write_image
 from media.writers import VideoWriter
 from runtimes.weights import read_weights
 from tools import measure
 from training.augment import augment
 from training.loop import open_pairs
-from utils import atomic_path, write_image
 
 SUFFIXES = {  # of what --output names
     "infer": ".png",

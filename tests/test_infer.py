@@ -22,10 +22,10 @@ from test_sources import FakeCapture
 from test_streams import server  # noqa: F401, a fixture
 
 import infer
+from files.pictures import read_image, write_image, write_images
 from media import frames as frames_module
 from media import photos, sources
 from media.writers import VideoWriter
-from utils import read_image, write_image, write_images
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_SIGNAL = signal.signal

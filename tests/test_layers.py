@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each may import those before it, training neither faces nor media. Nothing imports a program or a tool.
-LAYERS = ("utils", "quiet", "resnet", "linknet", "dataset", "runtimes", "faces", "media", "training")
+LAYERS = ("utils", "files", "resnet", "linknet", "dataset", "runtimes", "faces", "media", "training")
 MAY_IMPORT = {
     **{name: set(LAYERS[:place]) for place, name in enumerate(LAYERS)},
     "training": set(LAYERS) - {"faces", "media"},

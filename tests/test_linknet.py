@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-flow = pytest.importorskip("quiet", exc_type=ImportError).flow
+flow = pytest.importorskip("linknet", exc_type=ImportError).flow
 
 from linknet import LinkNet34  # noqa: E402
 from resnet import ResNet34  # noqa: E402

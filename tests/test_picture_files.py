@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import UserError, is_animation, metadata_of, open_picture, read_image, read_pixels, write_image
-from utils.pictures import IMAGE_SUFFIXES, WRITTEN, write_images
+from files.pictures import (
+    IMAGE_SUFFIXES,
+    WRITTEN,
+    is_animation,
+    metadata_of,
+    open_picture,
+    read_image,
+    read_pixels,
+    write_image,
+    write_images,
+)
+from utils import UserError
 
 FLAT = np.full((48, 64, 3), (200, 90, 40), np.uint8)
 

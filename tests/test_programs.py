@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 import utils
 from dataset import open_dataset
+from files import paths
 from media.sources import camera_index
 from runtimes.weights import read_weights, trained_size
 from training import launch
@@ -69,7 +70,7 @@ def test_without_standard_output(tmp_path):
 def test_where_there_are_no_locks_files_are_written_too(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     (tmp_path / ".tmp-1-a.bin").write_text("of who knows whom")
-    with utils.atomic_path(tmp_path / "a.bin") as temporary:
+    with paths.atomic_path(tmp_path / "a.bin") as temporary:
         temporary.write_text("x")
     assert sorted(os.listdir(tmp_path)) == [".tmp-1-a.bin", "a.bin"]
 
@@ -121,7 +122,7 @@ def test_a_link_is_written_through(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link.txt").symlink_to(tmp_path / "there" / "file.txt")
     for content in ("new", "newer"):  # the link leads to nothing at first
-        with utils.atomic_path(tmp_path / "link.txt") as temporary:
+        with paths.atomic_path(tmp_path / "link.txt") as temporary:
             temporary.write_text(content)
         assert (tmp_path / "there" / "file.txt").read_text() == content
     assert (tmp_path / "link.txt").is_symlink()
@@ -129,13 +130,13 @@ def test_a_link_is_written_through(tmp_path):
 
 def test_a_name_as_long_as_names_can_be(tmp_path):
     path = tmp_path / ("a" * 246 + ".safetensors"[:9])
-    with utils.atomic_path(path) as temporary:
+    with paths.atomic_path(path) as temporary:
         temporary.write_text("x")
     assert path.read_text() == "x"
 
 
 def test_a_folder_appears_whole(tmp_path):
-    with utils.atomic_path(tmp_path / "folder", folder=True) as temporary:
+    with paths.atomic_path(tmp_path / "folder", folder=True) as temporary:
         (temporary / "a").write_text("a")
         assert not (tmp_path / "folder").exists()
     assert os.listdir(tmp_path) == ["folder"]
@@ -144,17 +145,18 @@ def test_a_folder_appears_whole(tmp_path):
 def test_what_is_protected_or_has_no_text_as_name_is_not_written(tmp_path, monkeypatch):
     (tmp_path / "kept").write_text("kept")
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for root nothing is protected
-    with pytest.raises(OSError, match="it is write-protected"), utils.atomic_path(tmp_path / "kept"):
+    with pytest.raises(OSError, match="it is write-protected"), paths.atomic_path(tmp_path / "kept"):
         pass
-    with pytest.raises(utils.UserError, match="the name is not UTF-8"), utils.atomic_path(
+    with pytest.raises(utils.UserError, match="the name is not UTF-8"), paths.atomic_path(
         tmp_path / os.fsdecode(b"o\xff")
     ):
         pass
 
 
 KILLED = """
-import sys, time, utils
-with utils.atomic_path(sys.argv[1], folder=len(sys.argv) > 2) as temporary:
+import sys, time
+from files import paths
+with paths.atomic_path(sys.argv[1], folder=len(sys.argv) > 2) as temporary:
     path = temporary / "a" if len(sys.argv) > 2 else temporary
     path.write_bytes(b"half")
     print("writing", flush=True)
@@ -174,8 +176,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next(more, tmp_path):
     killed.wait()
     assert len(os.listdir(tmp_path)) == 2
     for expected in (2, 1):  # of the living one nothing is touched
-        utils.files.remove_litter.cache_clear()  # as in another process
-        with utils.atomic_path(tmp_path / "next.bin") as temporary:
+        paths.remove_litter.cache_clear()  # as in another process
+        with paths.atomic_path(tmp_path / "next.bin") as temporary:
             temporary.write_bytes(b"whole")
         assert len(os.listdir(tmp_path)) == expected
         alive.kill()
@@ -193,13 +195,13 @@ def test_one_file_has_many_names(tmp_path, monkeypatch):
     inputs = ["a b.png", None]
     for name in ("a b.png", "./a b.png", tmp_path / "x" / ".." / "a b.png", "link", "hard"):
         with pytest.raises(utils.UserError, match="one of the inputs"):
-            utils.refuse_inputs([None, name], inputs)
+            paths.refuse_inputs([None, name], inputs)
     for address in (f"file://{tmp_path}/a%20b.png", f"file:{tmp_path}/a b.png"):
         with pytest.raises(utils.UserError, match="one of the inputs"):
-            utils.refuse_inputs(["hard"], [address])
+            paths.refuse_inputs(["hard"], [address])
     with pytest.raises(utils.UserError, match="written twice"):
-        utils.refuse_inputs(["new", "./new"], [])
-    utils.refuse_inputs(["new", "other"], ["a b.png"])
+        paths.refuse_inputs(["new", "./new"], [])
+    paths.refuse_inputs(["new", "other"], ["a b.png"])
 
 
 @pytest.mark.parametrize("size", ["1000000", "-32", "100", "x", "nan", "64.0", "9" * 400])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import utils
+from files import paths, pictures
 from utils import UserError
 
 
@@ -82,41 +83,41 @@ def test_sigmoid_is_right_and_never_overflows():
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
 def test_lossless_round_trip_keeps_the_channel_order(tmp_path, picture, suffix):
     path = tmp_path / f"a{suffix}"
-    utils.write_image(path, picture)
-    np.testing.assert_array_equal(utils.read_image(path), picture)
+    pictures.write_image(path, picture)
+    np.testing.assert_array_equal(pictures.read_image(path), picture)
     np.testing.assert_array_equal(np.array(Image.open(path).convert("RGB")), picture)
 
 
 def test_jpeg_and_grey_and_alpha(tmp_path, picture):
     flat = np.full((16, 16, 3), (200, 30, 90), np.uint8)
-    utils.write_image(tmp_path / "a.jpg", flat)
-    assert np.abs(utils.read_image(tmp_path / "a.jpg").astype(int) - flat).max() < 6
-    utils.write_image(tmp_path / "grey.png", picture[..., 0])
-    np.testing.assert_array_equal(utils.read_image(tmp_path / "grey.png"), picture[..., :1].repeat(3, 2))
+    pictures.write_image(tmp_path / "a.jpg", flat)
+    assert np.abs(pictures.read_image(tmp_path / "a.jpg").astype(int) - flat).max() < 6
+    pictures.write_image(tmp_path / "grey.png", picture[..., 0])
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "grey.png"), picture[..., :1].repeat(3, 2))
     alpha = np.dstack([picture, np.where(np.arange(60) < 30, 255, 0).astype(np.uint8)[None].repeat(40, 0)])
-    utils.write_image(tmp_path / "alpha.png", alpha)
+    pictures.write_image(tmp_path / "alpha.png", alpha)
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "alpha.png")), alpha)
     on_black = np.where(alpha[..., 3:] == 255, picture, 0)
-    np.testing.assert_array_equal(utils.read_image(tmp_path / "alpha.png"), on_black)
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "alpha.png"), on_black)
 
 
 def test_exif_orientation_is_applied(tmp_path, picture):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to see it upright
     Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(utils.read_image(tmp_path / "turned.png"), np.rot90(picture, -1))
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "turned.png"), np.rot90(picture, -1))
 
 
 def test_sixteen_bits_palette_and_cmyk(tmp_path):
     wide = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    np.testing.assert_array_equal(utils.read_image(tmp_path / "wide.png")[..., 1].ravel(), np.arange(256))
+    np.testing.assert_array_equal(pictures.read_image(tmp_path / "wide.png")[..., 1].ravel(), np.arange(256))
     palette = Image.new("P", (8, 8), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     palette.save(tmp_path / "palette.png")
-    assert (utils.read_image(tmp_path / "palette.png") == (10, 20, 30)).all()
+    assert (pictures.read_image(tmp_path / "palette.png") == (10, 20, 30)).all()
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg")
-    red, green, blue = utils.read_image(tmp_path / "cmyk.jpg")[4, 4]
+    red, green, blue = pictures.read_image(tmp_path / "cmyk.jpg")[4, 4]
     assert red > 200 and green < 60 and blue < 60
 
 
@@ -136,34 +137,34 @@ def test_broken_pictures_are_named(tmp_path, picture):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=name):
-            utils.read_image(tmp_path / name)
+            pictures.read_image(tmp_path / name)
 
 
 def test_any_error_of_the_picture_library_is_named(tmp_path, picture, monkeypatch):
-    utils.write_image(tmp_path / "a.png", picture)
+    pictures.write_image(tmp_path / "a.png", picture)
 
     def fail(image):
         raise struct.error("unpack requires a buffer of 2 bytes")
 
-    monkeypatch.setattr(utils.pictures.ImageOps, "exif_transpose", fail)
+    monkeypatch.setattr(pictures.ImageOps, "exif_transpose", fail)
     with pytest.raises(UserError, match="broken picture"):
-        utils.read_image(tmp_path / "a.png")
+        pictures.read_image(tmp_path / "a.png")
 
 
 def test_write_image_refuses_what_a_format_cannot_hold(tmp_path, picture):
     for name in ("a.xyz", "a"):
         with pytest.raises(utils.UserError, match="no picture format"):
-            utils.write_image(tmp_path / name, picture)
+            pictures.write_image(tmp_path / name, picture)
     with pytest.raises(utils.UserError, match="transparency"):
-        utils.write_image(tmp_path / "a.jpg", np.dstack([picture, picture[..., 0]]))
+        pictures.write_image(tmp_path / "a.jpg", np.dstack([picture, picture[..., 0]]))
     with pytest.raises(ValueError, match="uint8"):
-        utils.write_image(tmp_path / "a.png", picture.astype(np.float32))
+        pictures.write_image(tmp_path / "a.png", picture.astype(np.float32))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_atomic_path_moves_on_success(tmp_path):
     target = tmp_path / "new" / "folder" / "file.bin"
-    with utils.atomic_path(target) as temporary:
+    with paths.atomic_path(target) as temporary:
         assert temporary.parent == target.parent and temporary.suffix == ".bin"
         temporary.write_bytes(b"new")
         assert not target.exists()
@@ -174,7 +175,7 @@ def test_atomic_path_moves_on_success(tmp_path):
 def test_atomic_path_leaves_the_old_file_on_failure(tmp_path, failure):
     target = tmp_path / "file.bin"
     target.write_bytes(b"old")
-    with pytest.raises(failure), utils.atomic_path(target) as temporary:
+    with pytest.raises(failure), paths.atomic_path(target) as temporary:
         temporary.write_bytes(b"half")
         raise failure
     assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["file.bin"]
@@ -182,39 +183,39 @@ def test_atomic_path_leaves_the_old_file_on_failure(tmp_path, failure):
 
 def test_atomic_path_names_what_cannot_be_written(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match=r"cannot write .*folder: it is a folder"), utils.atomic_path(
+    with pytest.raises(OSError, match=r"cannot write .*folder: it is a folder"), paths.atomic_path(
         tmp_path / "folder"
     ):
         pass
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError, match="cannot write"), utils.atomic_path(tmp_path / "file" / "a.bin"):
+    with pytest.raises(OSError, match="cannot write"), paths.atomic_path(tmp_path / "file" / "a.bin"):
         pass
-    with pytest.raises(OSError, match=r"cannot write .*nothing.bin"), utils.atomic_path(
+    with pytest.raises(OSError, match=r"cannot write .*nothing.bin"), paths.atomic_path(
         tmp_path / "nothing.bin"
     ):
         pass
 
 
 def test_a_phones_large_picture_is_read_without_a_word(tmp_path, monkeypatch, recwarn):
-    utils.write_image(tmp_path / "large.png", np.zeros((40, 40, 3), np.uint8))
+    pictures.write_image(tmp_path / "large.png", np.zeros((40, 40, 3), np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # it warns from here on, and refuses twice as many
-    assert utils.read_image(tmp_path / "large.png").shape == (40, 40, 3)
+    assert pictures.read_image(tmp_path / "large.png").shape == (40, 40, 3)
     assert not [
         warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)
     ]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
     with pytest.raises(UserError, match="more pixels than is safe"):
-        utils.read_image(tmp_path / "large.png")
+        pictures.read_image(tmp_path / "large.png")
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match="pipe: it is a device or a pipe"), utils.atomic_path(pipe) as path:
+    with pytest.raises(OSError, match="pipe: it is a device or a pipe"), paths.atomic_path(pipe) as path:
         path.write_bytes(b"x")
     assert pipe.is_fifo()
 
 
 def test_the_current_folder_is_no_file_to_write():
-    with pytest.raises(OSError, match="it is a folder"), utils.atomic_path(""):
+    with pytest.raises(OSError, match="it is a folder"), paths.atomic_path(""):
         pass

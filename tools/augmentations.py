@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 
 from dataset import read_mask
+from files.paths import refuse_inputs
+from files.pictures import read_image, write_image
 from training import covers, look
 from training.augment import augment
 from training.crops import face_boxes, random_crop, upright_crop, warp
-from utils import FACE, NOT_JUDGED, Parser, read_image, refuse_inputs, run, write_image
+from utils import FACE, NOT_JUDGED, Parser, run
 
 PORTRAIT, MASK = (Path(__file__).parent.parent / "docs" / f"portrait{end}.png" for end in ("", "_mask"))
 SIDE = 100

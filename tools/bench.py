@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from files.paths import atomic_path, refuse_inputs
 from runtimes.choose import Runtime, open_runtime
 from runtimes.network import linknet34
 from runtimes.weights import default_weights, existing_weights, read_weights, runtime_files, trained_size
-from utils import Parser, atomic_path, refuse_inputs, run, side, whole
+from utils import Parser, run, side, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3  # turns that the runs are divided into

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from files.paths import refuse_inputs
 from runtimes.weights import normalise, read_weights, trained_size, weights_files, write_weights
-from utils import Parser, UserError, real, refuse_inputs, run
+from utils import Parser, UserError, real, run
 
 
 def make_parser() -> Parser:
@@ -52,7 +53,9 @@ def read_pickled(path: str) -> dict[str, np.ndarray]:
     pickled = next(Path(path).glob("**/pickled_data"), None)
     if pickled is None:
         return read_weights(path)
-    from quiet import flow  # late: OneFlow is needed for this format alone
+    from utils import import_oneflow  # late: OneFlow is needed for this format alone
+
+    flow = import_oneflow()
 
     try:
         content = flow.load(str(pickled.parent))

@@ -21,12 +21,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import open_dataset
+from files.paths import atomic_path, refuse_inputs
 from runtimes.choose import find_logits
 from runtimes.onnx import build_onnx
 from runtimes.openvino import OpenVinoRuntime, int8_path, read_onnx, write_int8
 from runtimes.weights import default_weights, read_weights, trained_size, weights_files
 from training.metrics import score_mask
-from utils import Parser, UserError, atomic_path, fit_size, preprocess, refuse_inputs, run, side, whole
+from utils import Parser, UserError, fit_size, preprocess, run, side, whole
 
 MAX_IOU_CHANGE = 0.002  # of the mean IoU, 0..1
 

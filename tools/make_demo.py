@@ -12,11 +12,12 @@ from PIL import Image
 
 from faces.finder import Finder
 from faces.segmenter import Segmenter, Settings
+from files.paths import atomic_path, refuse_inputs
 from media.sample import FRAMES, PORTRAIT, RATE, Sample
 from media.views import parse_view
 from runtimes.choose import DEVICES, open_runtime
 from runtimes.weights import default_weights, trained_size, weights_files
-from utils import Parser, atomic_path, refuse_inputs, run
+from utils import Parser, run
 
 EVERY = 4  # of the sample's frames
 WIDTH = 400

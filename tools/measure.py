@@ -29,11 +29,13 @@ import numpy as np
 from dataset import open_dataset
 from faces.finder import Finder
 from faces.segmenter import Segmenter, Settings, segment_picture
+from files.paths import regular_file
+from files.pictures import read_image
 from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
 from training.crops import resize_mask
-from utils import FACE, NOT_JUDGED, Parser, UserError, read_image, regular_file, resize, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, resize, run, whole
 
 FRAME = (720, 1280)  # (height, width)
 SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high

@@ -144,7 +144,7 @@ case $set in
 esac
 said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}" \
     'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0 libsm6).'
-[ "$set" = infer ] || said=$(cd "$root" && "$venv/bin/python" -c 'import quiet' 2>&1) || fail "${said##*$'\n'}"
+[ "$set" = infer ] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"
 for set in $holds; do
     stamp "$set" >"$venv/installed-$set"
 done

@@ -16,7 +16,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from utils import UserError, atomic_path, regular_file
+from files.paths import atomic_path, regular_file
+from utils import UserError
 
 STATE_KEY = "training_state"
 

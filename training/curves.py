@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 
-from utils import atomic_path
+from files.paths import atomic_path
 
 
 def write_log(path: str | os.PathLike, rows: list) -> None:

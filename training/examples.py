@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from dataset import open_dataset, readable_indices
+from files.pictures import find_pictures, read_image
 from training.augment import augment
 from training.crops import face_boxes, upright_crop, warp
 from training.demo import DemoFaces
-from utils import UserError, find_pictures, preprocess, read_image
+from utils import UserError, preprocess
 
 
 def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:

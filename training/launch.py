@@ -26,7 +26,8 @@ import time
 import traceback
 from pathlib import Path
 
-from utils import Parser, UserError, regular_file, run, whole
+from files.paths import regular_file
+from utils import Parser, UserError, run, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped

@@ -22,7 +22,6 @@ import numpy as np
 from tqdm import tqdm
 
 from linknet import LinkNet34
-from quiet import flow
 from runtimes.network import backbone_to_encoder, check_linknet34
 from runtimes.weights import read_weights
 from training.checkpoint import with_prefix, without_prefix, write_checkpoint
@@ -33,7 +32,9 @@ from training.losses import image_iou
 from training.options import split_sizes
 from training.processes import StopRequest, choose_device, sum_over_processes
 from training.steps import learning_rate, make_step
-from utils import UserError
+from utils import UserError, import_oneflow
+
+flow = import_oneflow()
 
 
 class Training:

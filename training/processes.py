@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 
-from quiet import flow
-from utils import UserError
+from utils import UserError, import_oneflow
+
+flow = import_oneflow()
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

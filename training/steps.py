@@ -13,8 +13,10 @@ import argparse
 import math
 
 from linknet import LinkNet34
-from quiet import flow
 from training.losses import segmentation_loss
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 
 def make_optimizer(model: LinkNet34, name: str, lr: float, weight_decay: float, clip: float):

@@ -22,10 +22,12 @@ except ImportError as error:
     ) from error
 
 from linknet import LinkNet34
-from quiet import flow
 from runtimes.hardware import has_bf16
 from runtimes.network import linknet34
 from runtimes.torch import TorchOps
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 
 class TorchLinkNet34(LinkNet34):

@@ -10,8 +10,9 @@ import pytest
 from clips import make_clip
 from scenes import background
 
+from files.pictures import write_image, write_images
 from media.jobs import find_jobs, is_files, name_outputs, told
-from utils import UserError, write_image, write_images
+from utils import UserError
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 from scenes import background, draw_face
 
 from faces.mask import Mask, Region
+from files.pictures import write_image
 from media.views import VIEWS, coverage, parse_color, parse_view, to_bgr
-from utils import UserError, write_image
+from utils import UserError
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_live_size_is_what_the_processor_can_do(milliseconds, size, wanted, monk
 
 
 def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: Runtime) -> None:
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("linknet", exc_type=ImportError)
     oneflow = open_runtime(random_weights, "oneflow", "cpu")
     assert (oneflow.name, openvino_f32.name) == ("OneFlow f32 on CPU", "OpenVINO f32 on CPU")
     for shape in ((1, 3, 64, 96), (3, 3, 32, 32)):
@@ -86,7 +86,7 @@ def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: Runtime)
 @pytest.mark.parametrize("runtime", ["oneflow", "openvino"])
 def test_any_memory_layout_goes_in_and_the_output_is_ours_to_keep(random_weights: Path, runtime: str) -> None:
     if runtime == "oneflow":
-        pytest.importorskip("quiet", exc_type=ImportError)
+        pytest.importorskip("linknet", exc_type=ImportError)
     network = open_runtime(random_weights, runtime, "cpu", "f32")
     batch = batch_of(1, 3, 64, 64)
     first = network(batch)
@@ -261,7 +261,7 @@ def test_choice(
 
 
 def test_oneflow_instead_of_openvino_is_said(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("linknet", exc_type=ImportError)
     monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: True if name == "oneflow" else None)
     monkeypatch.setattr(choose, "has_gpu_driver", lambda: False)
     assert (

@@ -37,7 +37,7 @@ def onnx_file(session_state: dict, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def oneflow_logits(random_weights: Path) -> list:
     """What OneFlow computes for a batch of each shape."""
-    pytest.importorskip("quiet", exc_type=ImportError)
+    pytest.importorskip("linknet", exc_type=ImportError)
     network = open_runtime(random_weights, "oneflow", "cpu")
     logits = [network(batch_of(shape)) for shape in SHAPES]
     assert all(array.std() > 0.1 for array in logits)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dataset import read_mask
+from files.pictures import read_image
 from infer import segment
 from runtimes.network import check_linknet34
 from runtimes.weights import default_weights, read_weights, trained_size
-from utils import read_image
 
 WEIGHTS = Path(default_weights())
 ASSETS = Path(__file__).parents[2] / "docs"

@@ -47,7 +47,7 @@ def test_script_converts(tmp_path: Path) -> None:
 
 
 def test_what_flow_save_wrote_needs_permission(tmp_path: Path) -> None:
-    flow = pytest.importorskip("quiet", exc_type=ImportError).flow
+    flow = pytest.importorskip("linknet", exc_type=ImportError).flow
     flow.save({name: flow.tensor(array) for name, array in SMALL.items()}, str(tmp_path / "zip" / "saved"))
     output = tmp_path / "w.safetensors"
     for path in (tmp_path / "zip" / "saved", tmp_path / "zip"):

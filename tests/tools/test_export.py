@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from programs import ended
 
+from files.pictures import write_image
 from runtimes.choose import open_runtime
 from runtimes.onnx import build_onnx
 from runtimes.openvino import int8_path
 from tools import export
-from utils import UserError, write_image
+from utils import UserError
 
 
 def batch_of(shape: tuple) -> np.ndarray:

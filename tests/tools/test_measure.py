@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scenes import RedFinder, background, draw_face, red_runtime
 
+from files.pictures import write_image
 from tools import measure
 from tools.measure import flicker, iou, lag, make_clip, paste_photo, small_faces, smoothing
-from utils import write_image
 
 ROOT = Path(__file__).resolve().parents[2]
 

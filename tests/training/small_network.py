@@ -1,6 +1,8 @@
 """A network of three layers in the place of LinkNet34, for tests of what is the same for every network."""
 
-from quiet import flow
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 
 class SmallNetwork(flow.nn.Module):

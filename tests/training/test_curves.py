@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from files.pictures import read_image
 from training.curves import plot_curves
-from utils import read_image
 
 ROW = {"epoch": 1, "step": 9, "lr": 1e-3, "loss": 0.5, "train_iou": 0.8, "val_iou": 0.7}
 

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from files.pictures import write_image
 from training.augment import augment
 from training.demo import DemoFaces
 from training.examples import TrainExamples, ValidationExamples, WithNoFace, balance_groups, split_by_person
-from utils import preprocess, write_image
+from utils import preprocess
 
 
 def test_split_keeps_a_person_on_one_side():

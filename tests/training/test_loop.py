@@ -12,12 +12,13 @@ import pytest
 from runs import options, train_here
 
 import train
-from quiet import flow
 from training import loop as module
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.examples import open_pairs
 from training.options import parse_arguments
-from utils import UserError
+from utils import UserError, import_oneflow
+
+flow = import_oneflow()
 
 pytestmark = pytest.mark.usefixtures("small")
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from quiet import flow
 from training.losses import image_iou, segmentation_loss
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import pytest
 from runs import options, resume, write_pairs
 
 import train
-from quiet import flow
 from training import loop as module
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.options import parse_arguments
-from utils import UserError
+from utils import UserError, import_oneflow
+
+flow = import_oneflow()
 
 pytestmark = pytest.mark.usefixtures("small")
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from small_network import SmallNetwork
 
-from quiet import flow
 from training.steps import EagerStep, GraphStep, learning_rate, make_optimizer, make_schedule
+from utils import import_oneflow
+
+flow = import_oneflow()
 
 
 def batches(count, size=32, seed=0):

@@ -16,7 +16,6 @@ torch = pytest.importorskip("torch")
 
 import train  # noqa: E402
 from linknet import LinkNet34  # noqa: E402
-from quiet import flow  # noqa: E402
 from runtimes.network import linknet34  # noqa: E402
 from runtimes.torch import TorchOps  # noqa: E402
 from runtimes.weights import read_weights  # noqa: E402
@@ -25,6 +24,9 @@ from training import torch_kernels  # noqa: E402
 from training.checkpoint import read_checkpoint  # noqa: E402
 from training.options import given_options, parse_arguments  # noqa: E402
 from training.torch_kernels import TorchLinkNet34  # noqa: E402
+from utils import import_oneflow  # noqa: E402
+
+flow = import_oneflow()
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,6 @@ from safetensors.numpy import save_file
 from small_network import SmallNetwork
 
 import train
-from quiet import flow
 from runtimes.network import check_linknet34
 from runtimes.weights import read_weights
 from training import loop as module
@@ -21,7 +20,9 @@ from training.checkpoint import read_checkpoint, write_checkpoint
 from training.launch import free_port
 from training.options import parse_arguments
 from training.processes import STOP_SIGNALS
-from utils import UserError
+from utils import UserError, import_oneflow
+
+flow = import_oneflow()
 
 
 def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
@@ -34,7 +35,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "from small_network import SmallNetwork\n"
         "from training import loop as module\n"
         "from training.options import parse_arguments\n"
-        "from quiet import flow\n"
+        "from utils import import_oneflow\n"
         "rng = np.random.default_rng(0)\n"
         "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
         "mask = rng.choice([0, 128, 255], (4, 1, 32, 32)).astype(np.uint8)\n"

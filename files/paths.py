@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterable, Iterator
 from urllib.parse import unquote
 
-from utils.program import UserError
+from utils import UserError
 
 KINDS = {
     stat.S_IFDIR: "a folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import os
 import sys
@@ -13,8 +14,8 @@ from typing import Iterator
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
-from utils.files import atomic_path, regular_file
-from utils.program import UserError
+from files.paths import atomic_path, regular_file
+from utils import UserError
 
 with contextlib.suppress(ImportError):
     import pillow_heif
@@ -232,3 +233,29 @@ def write_images(
         raise UserError(f"{path}: cannot encode this picture ({error})") from error
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.getvalue())
+
+
+def find_pictures(spec: str) -> list[Path]:
+    """Return the picture files that a file, folder or pattern names, sorted. Raises UserError."""
+    path = Path(spec)
+    if path.is_dir():
+        found = picture_files(path)
+    elif path.exists() or not glob.has_magic(spec):
+        found = [path]
+    else:
+        found = map(Path, glob.iglob(spec, recursive=True))
+    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
+    if not (path.exists() or glob.has_magic(spec)):
+        raise UserError(f"{spec}: no such file or folder")
+    if not pictures:
+        raise UserError(f"{spec}: there is no picture ({', '.join(IMAGE_SUFFIXES)})")
+    return pictures
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """What is named as a picture in a folder, sorted, without hidden files (macOS keeps ._photo.jpg)."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )

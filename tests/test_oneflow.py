@@ -22,7 +22,7 @@ def run_python(code: str, tmp_path: Path, oneflow: str):
 
 
 def test_a_failed_import_says_what_to_do(tmp_path: Path):
-    code = "try:\n    import quiet\nexcept ImportError as error:\n    print(error)"
+    code = "try:\n    import utils; utils.import_oneflow()\nexcept ImportError as error:\n    print(error)"
     result = run_python(code, tmp_path, "raise ImportError('libcudnn.so.8')")
     assert "libcudnn.so.8" in result.stdout
     assert "bash tools/setup.sh train" in result.stdout
@@ -40,7 +40,7 @@ def test_ctrl_c_stays_pythons(tmp_path: Path):
     """The real import puts a handler of its own in place, which Python's `signal` does not see."""
     steal = "import ctypes\nctypes.CDLL(None).signal(2, ctypes.c_void_p(0))"  # SIG_DFL: the process would die
     code = (
-        "import os, signal, time\nfrom quiet import flow\n"
+        "import os, signal, time\nfrom utils import import_oneflow\nimport_oneflow()\n"
         "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\n"
         "except KeyboardInterrupt:\n    print('interrupted')"
     )
@@ -49,8 +49,9 @@ def test_ctrl_c_stays_pythons(tmp_path: Path):
 
 @pytest.mark.skipif(has_gpu_driver(), reason="with a GPU OneFlow may have something to say")
 def test_the_real_oneflow_says_one_line_at_most():
-    pytest.importorskip("quiet", exc_type=ImportError)
-    command = [sys.executable, "-c", "from quiet import flow; print(flow.ones(2).sum().item())"]
+    pytest.importorskip("linknet", exc_type=ImportError)
+    code = "from utils import import_oneflow; print(import_oneflow().ones(2).sum().item())"
+    command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == "2.0"
     assert [line for line in result.stderr.splitlines() if "libibverbs" not in line] == []

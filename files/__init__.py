@@ -1,0 +1,1 @@
+"""Which files may be read, writing them whole or not at all, and picture files."""

@@ -1,0 +1,213 @@
+"""What every program needs: preprocessing, mask values, checked options, one error, one way to end.
+
+from utils import preprocess, run, sigmoid
+batch = preprocess(image, size=(256, 256))[None]  # HWC uint8 RGB -> (1, 3, 256, 256)
+run(main)  # how every program ends
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+
+STRIDE = 32  # the network halves the sides five times
+LARGEST_SIDE = 4096  # of its input, in pixels
+
+
+class UserError(argparse.ArgumentTypeError):
+    """What the user can mend. The message says what happened, to what, and what to do.
+
+    As an ArgumentTypeError it names the option too where a function that raises it is an option's `type`.
+    """
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of every program: options have their full names, and none is empty.
+
+    An empty one comes from a shell variable that is not set.
+    """
+
+    def __init__(self, description: str, **more):
+        super().__init__(description=description, allow_abbrev=False, **more)
+
+    def parse_known_args(self, args=None, namespace=None) -> tuple:
+        found, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(found).items():
+            if value == "":
+                self.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
+        return found, rest
+
+
+def whole(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
+    """Return what makes an int from `low` to `high` of an option or of a value in a file; else UserError."""
+
+    def convert(value: object) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        if number is None or not low <= number <= high or isinstance(value, float):
+            raise UserError(f"{str(value)[:40]!r} is no whole number from {low} to {high}")
+        return number
+
+    return convert
+
+
+def real(low: float, high: float) -> Callable[[object], float]:
+    """Return what makes a float from `low` to `high` of an option or of a value in a file; else UserError."""
+
+    def convert(value: object) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if not low <= number <= high:
+            raise UserError(f"{str(value)[:40]!r} is no number from {low:g} to {high:g}")
+        return number
+
+    return convert
+
+
+def side(value: object) -> int:
+    """Return the side of the network's input, in pixels, of an option or of a value in a file."""
+    number = whole(STRIDE, LARGEST_SIDE)(value)
+    if number % STRIDE:
+        raise UserError(f"{number} is no multiple of {STRIDE}")
+    return number
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a program's `main` and end the process with the status that it returns, 0 for None.
+
+    What goes wrong ends in one line and status 1, Ctrl-C in status 130. With --debug among the arguments,
+    which `main` does not see, the stack trace is shown too.
+    """
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # names of files may not be text
+    try:
+        status = main()
+        print(end="", flush=True)
+    except KeyboardInterrupt:
+        status = 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr)
+        status = 1
+    try:
+        print(end="", flush=True)
+    except OSError:  # a full disk, or nobody reads: Python would try again, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def explain(error: Exception) -> str:
+    """Return one line about an error, for the user."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this: take smaller pictures, or a smaller size or batch"
+    text = " ".join(str(error).split())[-300:]
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else text
+    if isinstance(error, ImportError):
+        return f"{text}: is everything installed? `bash tools/setup.sh` says"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    return f"{type(error).__name__} in {where}: {text}; this should not have happened; --debug shows more"
+
+
+# The published network's normalisation: (pixel - MEAN) / STD, RGB, for pixels of 0..255.
+MEAN = np.array([123.68, 116.779, 103.939], np.float32)
+STD = np.array([58.393, 57.12, 57.375], np.float32)
+
+FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
+
+
+def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """What the network is given.
+
+    image: HWC uint8 RGB. size: (height, width) to resize to first. Returns (3, H, W) float32, normalised,
+    C-contiguous. Raises ValueError for an array of another shape or type.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image must be HxWx3 uint8; this one is {image.shape} {image.dtype}")
+    if size is not None:
+        image = resize(image, size)
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for plane, channel, mean, std in zip(planes, cv2.split(image), MEAN, STD):
+        np.multiply(channel, 1 / std, out=plane, dtype=np.float32)
+        plane -= mean / std
+    return planes
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Any array to (height, width): area averaging where it shrinks, bilinear where it grows."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def check_shape(shape: tuple) -> None:
+    """Raise ValueError unless this is the shape of what the network takes: (N, 3, H, W), multiples of 32."""
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape or shape[2] % STRIDE or shape[3] % STRIDE:
+        raise ValueError(
+            f"the input's shape is {tuple(shape)}; it must be (N, 3, H, W), H and W multiples of {STRIDE}"
+        )
+
+
+def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """The (height, width) nearest to this aspect ratio that the network takes.
+
+    The longest side becomes `long_side`; both are rounded to multiples of 32, at least 32.
+    """
+    if min(height, width, long_side) < 1:
+        raise ValueError(f"sides must be at least 1: {height}x{width} to {long_side}")
+    scale = long_side / max(height, width)
+    return tuple(max(1, int(side * scale / STRIDE + 0.5)) * STRIDE for side in (height, width))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Logits to probabilities, float32, without overflow."""
+    # Beyond +-30 float32 gives exactly 1 or a vanishing probability, so that clipping changes nothing.
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -30, 30)))
+
+
+def import_oneflow():
+    """Return the module oneflow, imported without its remarks and with the faster of its kernels for a CPU.
+
+    Where there is no InfiniBand it still prints one line, "libibverbs not available": it means nothing here,
+    and no setting turns it off. Raises ImportError, with what to do, where it cannot be used.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "2")  # errors alone
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not Path("/dev/nvidiactl").exists():
+        # By default a thread that only hands out the work waits in a busy loop beside the one that computes,
+        # and takes time from the other processes. With this the first one computes.
+        os.environ.setdefault("ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD", "0")
+    try:
+        if " avx2 " in Path("/proc/cpuinfo").read_text():
+            # OneFlow's OpenBLAS does not know recent processors, and takes SSE on them.
+            os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+        import oneflow
+    except (ImportError, OSError) as error:
+        raise ImportError(
+            f"OneFlow 0.9.0 cannot be used here ({error}). It needs Linux on x86-64 and Python 3.8 to 3.10: "
+            "`bash tools/setup.sh train` finds one and installs it into .venv"
+        ) from error
+    # The import takes Ctrl-C away from Python, which does not see it: set again what it believes.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    return oneflow
