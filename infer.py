@@ -35,7 +35,7 @@ from faces.timing import Timing
 from files.paths import refuse_inputs
 from files.pictures import ANIMATED_SUFFIXES
 from media.animations import Animation, AnimationWriter, PictureFolder
-from media.jobs import ANIMATION, PICTURE, Job, Tally, find_jobs, is_files, name_outputs
+from media.jobs import ANIMATION, PICTURE, Tally, find_jobs, is_files, name_outputs
 from media.mux import beside
 from media.options import parse_arguments
 from media.photos import Pictures
@@ -50,9 +50,9 @@ from media.videos import open_file
 from media.views import VIEWS, hides, parse_color, parse_view
 from media.window import Window, has_display
 from media.writers import VideoWriter, VirtualCamera
-from runtimes.choose import live_size, open_runtime, with_flip
+from runtimes.choose import open_runtime, video_size, with_flip
 from runtimes.weights import default_weights, runtime_files, trained_size
-from utils import STRIDE, UserError, run
+from utils import UserError, run
 
 
 def segment(image: np.ndarray, **options) -> np.ndarray:
@@ -148,7 +148,9 @@ def run_video(
     args: argparse.Namespace, views: list, source, output: Path | None, network, timing: Timing, window, table
 ) -> tuple[int, bool]:
     """Everything that a source gives. Returns the exit status, and whether there was a face."""
-    size = choose_size(args, network, source.live)
+    # To hide faces the size is the full one, as of a smaller one more are missed.
+    keep = args.size_chosen or hides(args.view)
+    size = args.size if keep else video_size(network, args.size, source.live)
     sinks = [open_writer(output, source, args)] if output else []
     sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
@@ -216,7 +218,8 @@ def run_files(args: argparse.Namespace, views: list) -> int:
                 if job.kind == PICTURE:
                     status, found = pictures.run(job)
                 else:
-                    source = open_moving(job, args.stride)
+                    is_animation = job.kind == ANIMATION
+                    source = (Animation if is_animation else open_file)(job.source, args.stride)
                     stack.callback(source.close)
                     status, found = run_video(args, views, source, job.output, network, timing, window, table)
             except UserError as error:
@@ -232,10 +235,6 @@ def run_files(args: argparse.Namespace, views: list) -> int:
             pictures.count, "pictures", time.perf_counter() - start, timing if args.timing else None
         )
     return tally.finish(args.view, alone)
-
-
-def open_moving(job: Job, stride: int):
-    return Animation(job.source, stride) if job.kind == ANIMATION else open_file(job.source, stride)
 
 
 def open_window(args: argparse.Namespace) -> Window | None:
@@ -288,25 +287,6 @@ def open_network(args: argparse.Namespace):
 
         weights = fetch_published("linknet")
     return open_runtime(weights, args.runtime, args.device, args.precision)
-
-
-def choose_size(args: argparse.Namespace, network, live: bool) -> int:
-    """Return the longest side of the network's input for a video: a seventh less than that for photos, which
-    takes a quarter less time; for a live source still smaller on a slow processor.
-
-    Not where the user chose it, nor to hide faces, of which a smaller one misses more.
-    """
-    if args.size_chosen or hides(args.view):
-        return args.size
-    fast = max(STRIDE, args.size * 6 // 7 // STRIDE * STRIDE)
-    size, took = live_size(network, fast) if live else (fast, 0.0)
-    if size < fast:
-        print(
-            f"the network takes {1000 * took:.0f} ms at {fast} pixels here: taking {size}, "
-            f"which is less exact (--size {fast} keeps it)",
-            file=sys.stderr,
-        )
-    return size
 
 
 def print_summary(count: int, what: str, seconds: float, timing: Timing | None) -> None:
