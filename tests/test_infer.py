@@ -606,7 +606,7 @@ def test_an_interrupted_recording_is_kept_and_plays(random_weights, which, runti
     )
     give_up = time.monotonic() + 200
     while time.monotonic() < give_up and not any(
-        path.stat().st_size > 100_000 for path in Path(".").glob(".tmp-*.mp4")
+        path.stat().st_size > 100_000 for path in Path(".").glob("out.unfinished.mp4")
     ):
         time.sleep(0.1)
     process.send_signal(which)
