@@ -136,6 +136,7 @@ def test_training_resumes_exactly(tmp_path: Path) -> None:
     assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
 
 
+@pytest.mark.slow
 def test_two_processes_train(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -35,7 +35,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "from small_network import SmallNetwork\n"
         "from training import loop as module\n"
         "from training.options import parse_arguments\n"
-        "from utils import import_oneflow\n"
+        "from utils import import_oneflow\nflow = import_oneflow()\n"
         "rng = np.random.default_rng(0)\n"
         "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
         "mask = rng.choice([0, 128, 255], (4, 1, 32, 32)).astype(np.uint8)\n"
