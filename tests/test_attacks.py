@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 LIMIT = 60  # seconds that a bad input may take
 MEMORY = 4 << 20  # KiB
-LIGHT = [program for program in PROGRAMS if program not in ("tools.bench_train", "train")]
+LIGHT = [program for program in PROGRAMS if program != "train"]
 
 
 class Count(collections.Counter):
