@@ -20,6 +20,7 @@ from files.pictures import read_image
 from utils import UserError
 
 EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
+SEEN = 0.25  # of a found face's box, that the mask must cover to be trusted to hide it
 HIDING = ("blur-face", "mosaic-face", "fill-face")  # who a face belongs to cannot be seen
 VIEWS = ("overlay", "cutout", "mask", *HIDING, "blur-background", "side-by-side")  # v steps through these
 BLOCKS = 30  # what is left of a hidden face at a strength of 1: so many blocks across
@@ -139,7 +140,8 @@ def mask_only(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
 class HideFace:
     """Every face made unrecognisable: soft blocks, hard blocks, or one colour.
 
-    The mask is widened, to be on the safe side. Blocks can be undone in part; a colour cannot.
+    The mask is widened, to be on the safe side, and where the network sees less than a quarter of a face that
+    the finder found, all of its box is hidden, as an ellipse. Blocks can be undone in part; a colour cannot.
     """
 
     def __init__(self, strength: int, edges: int = cv2.INTER_LINEAR, color: tuple | None = None):
@@ -147,9 +149,17 @@ class HideFace:
         self.blocks, self.edges, self.color = max(1, round(BLOCKS / strength)), edges, color
 
     def __call__(self, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-        for region in [face.region for face in mask.faces] or [mask.region]:
+        probability, regions = mask.probability, [face.region for face in mask.faces] or [mask.region]
+        for index, face in enumerate(mask.faces):
+            width, height = face.box.width, face.box.height
+            if face.area(threshold) < SEEN * width * height:  # found, but the network sees too little of it
+                probability = probability.copy() if probability is mask.probability else probability
+                centre = tuple(round(place) for place in face.box.centre)
+                cv2.ellipse(probability, centre, (width // 2, height // 2), 0, 0, 360, 255, -1)
+                regions[index] = face.region.union(face.box) if face.region.width else face.box
+        for region in regions:
             if region.width:
-                self._hide(frame, Mask(mask.probability, region), threshold)
+                self._hide(frame, Mask(probability, region), threshold)
         return frame
 
     def _hide(self, frame: np.ndarray, mask: Mask, threshold: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scenes import background, draw_face
 
-from faces.mask import Mask, Region
+from faces.mask import Face, Mask, Region
 from files.pictures import write_image
 from media.views import VIEWS, coverage, parse_color, parse_view, to_bgr
 from utils import UserError
@@ -161,3 +161,19 @@ def test_unknown_views_and_backgrounds_are_refused(tmp_path):
         parse_view(f"background:{tmp_path / 'nothing.png'}")
     with pytest.raises(UserError, match="alpha"):
         parse_view("overlay", alpha=1.5)
+
+
+@pytest.mark.parametrize("view", ["blur-face", "mosaic-face", "fill-face:red"])
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_found_face_that_the_network_hardly_sees_is_hidden_all_the_same(view, marked):
+    frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    probability = np.zeros((120, 160), np.uint8)
+    box, region = Region(50, 30, 110, 100), Region(0, 0, 0, 0)
+    if marked:  # a few pixels of it
+        region = Region(70, 50, 80, 60)
+        probability[50:60, 70:80] = 255
+    face = Face(1, box, 0.9, region, probability[region.rows, region.columns])
+    shown = parse_view(view)(frame.copy(), Mask(probability.copy(), region, (face,)), 0.5)
+    changed = (shown != frame).any(axis=2)
+    assert changed[40:90, 65:95].mean() > 0.95
+    assert not changed[:20].any() and not changed[:, :35].any()
