@@ -219,7 +219,8 @@ def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, rand
     assert trained_size(tmp_path / "c.safetensors") == 128
     assert trained_size(tmp_path / "w.safetensors") == 192
     assert trained_size(random_weights) == 256
-    assert trained_size(tmp_path / "nothing") == 256
+    with pytest.raises(UserError, match="there are no weights at"):
+        trained_size(tmp_path / "nothing")
 
 
 def test_default_weights_are_found_from_any_folder(tmp_path, monkeypatch):
