@@ -9,22 +9,13 @@ import numpy as np
 import onnx
 import openvino
 import pytest
+from arrays import batch_of
 
 from runtimes.choose import open_runtime
 from runtimes.onnx import build_onnx
 from utils import UserError
 
 SHAPES = [(1, 3, 64, 96), (2, 3, 128, 32), (1, 3, 64, 96)]  # the first one again: nothing may stay fixed
-
-
-def batch_of(shape: tuple) -> np.ndarray:
-    """Smooth coloured blobs with some noise, in the range of a normalised photo."""
-    rng = np.random.default_rng(sum(shape))
-    blobs = rng.standard_normal((*shape[:2], 4, 4)).astype(np.float32)
-    images = [
-        [cv2.resize(plane, shape[:1:-1], interpolation=cv2.INTER_CUBIC) for plane in blob] for blob in blobs
-    ]
-    return np.array(images, np.float32) + 0.1 * rng.standard_normal(shape).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arrays import SMALL, assert_same
 from safetensors.numpy import load_file, save_file
 
 from runtimes.network import check_linknet34
@@ -16,19 +17,6 @@ from training.checkpoint import with_prefix, write_checkpoint
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {
-    "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
-    "bn.running_var": np.array([1.5, 2.5], np.float32),
-    "bn.num_batches_tracked": np.array(7, np.int64),
-}
-
-
-def assert_same(found: dict, expected: dict) -> None:
-    assert set(found) == set(expected)
-    for name, array in expected.items():
-        assert found[name].shape == array.shape, name
-        assert found[name].dtype == (np.int64 if name.endswith("num_batches_tracked") else np.float32), name
-        np.testing.assert_array_equal(found[name], array)
 
 
 def write_variable(folder: Path, array: np.ndarray, kind: str, one_line: bool = False) -> None:

@@ -9,23 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arrays import SMALL, assert_same
 from safetensors.numpy import load_file
 
 from runtimes.weights import read_weights, trained_size, write_weights
-
-SMALL = {
-    "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
-    "bn.running_var": np.array([1.5, 2.5], np.float32),
-    "bn.num_batches_tracked": np.array(7, np.int64),
-}
-
-
-def assert_same(found: dict, expected: dict) -> None:
-    assert set(found) == set(expected)
-    for name, array in expected.items():
-        assert found[name].shape == array.shape, name
-        assert found[name].dtype == (np.int64 if name.endswith("num_batches_tracked") else np.float32), name
-        np.testing.assert_array_equal(found[name], array)
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:

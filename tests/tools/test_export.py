@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from arrays import batch_of
 from programs import ended
 
 from files.pictures import write_image
@@ -18,16 +18,6 @@ from runtimes.onnx import build_onnx
 from runtimes.openvino import int8_path
 from tools import export
 from utils import UserError
-
-
-def batch_of(shape: tuple) -> np.ndarray:
-    """Smooth coloured blobs with some noise, in the range of a normalised photo."""
-    rng = np.random.default_rng(sum(shape))
-    blobs = rng.standard_normal((*shape[:2], 4, 4)).astype(np.float32)
-    images = [
-        [cv2.resize(plane, shape[:1:-1], interpolation=cv2.INTER_CUBIC) for plane in blob] for blob in blobs
-    ]
-    return np.array(images, np.float32) + 0.1 * rng.standard_normal(shape).astype(np.float32)
 
 
 def run_export(*arguments: object) -> subprocess.CompletedProcess:
