@@ -18,6 +18,7 @@ from utils import FACE, NOT_JUDGED
 SMALLEST = 24  # pixels: a face below this is not looked at closely
 CLOSE = (1.4, 2.5)  # side of the square, in longer sides of the face's box
 WHOLE_SHARE = 0.2  # of the examples that show the picture as it is framed
+FRAMED_SHARE = 0.6  # of the squares about a face: moved into the picture, as the finder's are
 BACKGROUND_SHARE = 0.03  # of the examples of a picture with a face that look at a place without one
 
 
@@ -73,7 +74,22 @@ def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.G
         side = longer * np.exp(rng.uniform(*np.log(CLOSE)))
         centre = np.array([x + width / 2, y + height / 2]) + rng.normal(0, 0.04, 2) * height
         offset = rng.uniform(-1, 1, 2) / 8
+        if rng.random() < FRAMED_SHARE:
+            centre, side, offset = into_picture(centre - offset * side, side, mask.shape)
     return matrix_to(centre, side, size, random_angle(rng), offset, rng, inside=window is not None)
+
+
+def into_picture(centre, side: float, shape: tuple) -> tuple:
+    """Return (centre, side, no offset) of a square that is no larger than the picture and lies inside of it.
+
+    A close-up is most often looked at so. In the shorter direction of the picture it may reach outside.
+    """
+    side = min(side, max(shape))
+    centre = [
+        np.clip(at, side / 2, extent - side / 2) if side <= extent else at
+        for at, extent in zip(centre, shape[::-1])
+    ]
+    return np.array(centre), side, np.zeros(2)
 
 
 def random_angle(rng: np.random.Generator) -> float:
@@ -139,9 +155,10 @@ def clearance(mask: np.ndarray) -> np.ndarray:
 def warp(
     image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: int, rng: np.random.Generator | None = None
 ) -> tuple:
-    """Apply a 2x3 matrix to both; what lies outside the picture is black, a plain colour or its reflection.
+    """Apply a 2x3 matrix to both. Outside the picture its edge is repeated most often, as in the finder's
+    crops; else it is black, a plain colour or the picture's reflection.
 
-    Without `rng` it is black.
+    Without `rng` the edge is repeated. What is repeated of a face is not judged: nobody sees it.
     """
     matrix = matrix.copy()
     while np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < 0.6 and min(mask.shape) >= 32:
@@ -152,17 +169,28 @@ def warp(
         matrix[:, :2] = matrix[:, :2] * ratio
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
         mask = resize_mask(mask, half)
-    border, colour = cv2.BORDER_CONSTANT, (0, 0, 0)
+    border, colour = cv2.BORDER_REPLICATE, (0, 0, 0)
     kind = rng.random() if rng else 1.0
-    if kind < 0.2:
+    if kind < 0.15:
         border = cv2.BORDER_REFLECT_101
-    elif kind < 0.5:
-        colour = tuple(int(v) for v in rng.integers(0, 256, 3))
+    elif kind < 0.4:
+        border = cv2.BORDER_CONSTANT
+        if kind < 0.25:
+            colour = tuple(int(v) for v in rng.integers(0, 256, 3))
     image = cv2.warpAffine(
         image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=colour
     )
-    planes = [cv2.warpAffine(plane, matrix, (size, size), borderMode=border) for plane in split_mask(mask)]
-    return image, join_mask(*planes)
+
+    def warp_mask(border: int) -> np.ndarray:
+        planes = split_mask(mask)
+        return join_mask(
+            *(cv2.warpAffine(plane, matrix, (size, size), borderMode=border) for plane in planes)
+        )
+
+    warped = warp_mask(border)
+    if border == cv2.BORDER_REPLICATE:
+        warped[warped != warp_mask(cv2.BORDER_CONSTANT)] = NOT_JUDGED
+    return image, warped
 
 
 def split_mask(mask: np.ndarray) -> tuple:

@@ -56,7 +56,9 @@ class TorchLinkNet34(LinkNet34):
                     tensor.requires_grad_(learning)
                 with torch.set_grad_enabled(learning), self.precision():
                     ops = TorchOps({**tensors, **statistics}, self.training)
-                    logits = linknet34(ops, to_torch(image)).float()
+                    # oneDNN is faster in this order of memory; the weights it brings into its own.
+                    x = to_torch(image).contiguous(memory_format=torch.channels_last)
+                    logits = linknet34(ops, x).float()
                 if self.training:
                     for name, buffer in buffers.items():
                         if name.endswith("num_batches_tracked"):
@@ -81,11 +83,8 @@ class TorchLinkNet34(LinkNet34):
 
 
 def to_torch(tensor: flow.Tensor) -> torch.Tensor:
-    """Images and kernels come in the channels-last order of memory, in which oneDNN is faster; what is in
-    that order already shares its memory with OneFlow's tensor.
-    """
-    shared = torch.from_numpy(tensor.detach().numpy())
-    return shared.contiguous(memory_format=torch.channels_last) if shared.ndim == 4 else shared
+    """Return a tensor that shares its memory."""
+    return torch.from_numpy(tensor.numpy())
 
 
 def to_oneflow(tensor: torch.Tensor) -> flow.Tensor:

@@ -7,6 +7,7 @@ import pytest
 from training.crops import (
     background_window,
     face_boxes,
+    into_picture,
     matrix_to,
     random_angle,
     random_crop,
@@ -155,22 +156,50 @@ def test_channels_are_not_mixed_up():
             assert np.array_equal(warped[..., channel], alone[..., channel])
 
 
-def test_outside_the_picture_is_a_plain_colour_or_its_reflection():
+def test_outside_the_picture_is_its_edge_a_plain_colour_or_its_reflection():
     image, mask = np.full((40, 40, 3), 7, np.uint8), np.full((40, 40), 255, np.uint8)
+    image[:, 0] = 9
     matrix = np.array([[1.0, 0, 20], [0, 1.0, 0]])
-    seen = set()
-    for seed in range(40):
+    seen = []
+    for seed in range(60):
         warped_image, warped_mask = warp(image, mask, matrix, 40, np.random.default_rng(seed))
         outside = warped_image[:, :18]
-        assert (outside == outside[0, 0]).all()
         assert (warped_mask[:, 22:] == 255).all()
-        if (warped_mask[:, :18] == 255).all():  # reflected, face and all
-            assert (outside == 7).all()
-            seen.add("reflection")
+        if (outside == 9).all():  # what is repeated of a face is no face that anyone sees
+            assert (warped_mask[:, :19] == 128).all()
+            seen.append("edge")
+        elif (outside == 7).all():  # reflected, face and all
+            assert (warped_mask[:, :18] == 255).all()
+            seen.append("reflection")
         else:
+            assert (outside == outside[0, 0]).all()
             assert not warped_mask[:, :18].any()
-            seen.add("colour" if outside.any() else "black")
-    assert seen == {"reflection", "colour", "black"}
+            seen.append("colour" if outside.any() else "black")
+    assert set(seen) == {"edge", "reflection", "colour", "black"}
+    assert seen.count("edge") > len(seen) / 2  # as in the finder's crops
+
+
+def test_a_background_that_is_repeated_stays_background():
+    image, mask = np.full((40, 40, 3), 7, np.uint8), np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 255
+    _, warped = warp(image, mask, np.array([[1.0, 0, 20], [0, 1.0, 0]]), 60)
+    assert set(np.unique(warped)) == {0, 255}
+
+
+def test_squares_about_a_face_are_moved_into_the_picture_most_often():
+    near_corner = face((10, 5, 60, 80))
+    inside = 0
+    for matrix, *_ in crops(near_corner):
+        corners = cv2.invertAffineTransform(matrix) @ [[32], [32], [1]]
+        side = 64 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+        inside += (corners.ravel() >= side / 2 * 0.98).all() and (
+            corners.ravel() + side / 2 <= (330, 310)
+        ).all()
+    assert inside / DRAWS > 0.5
+    assert into_picture((30, 45), 160, (300, 320))[0].tolist() == [80, 80]
+    centre, side, offset = into_picture((150, 130), 500, (300, 320))
+    assert side == 320 and not offset.any()
+    assert centre.tolist() == [160, 130]  # the picture's width; higher than it is: left where it was
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.23, 0.31, 0.59])
