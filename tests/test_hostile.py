@@ -34,7 +34,6 @@ SUFFIXES = {  # of what --output names
     "infer": ".png",
     "tools.convert": ".safetensors",
     "tools.export": ".onnx",
-    "tools.make_demo": ".webp",
 }
 MORE = {  # what makes a program use the option that is tried
     "infer": ["--no-window", "--max-frames", "1", "--no-flip"],
