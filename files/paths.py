@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import secrets
 import shutil
@@ -58,16 +59,12 @@ def refuse_inputs(outputs: Iterable, inputs: Iterable) -> None:
 
     By the file behind the name, whatever link or spelling leads to it. None stands for nothing.
     """
-    read = {identity(path) for path in inputs if path is not None}
-    written = set()
+    taken = {identity(path): "is one of the inputs" for path in inputs if path is not None}
     for output in outputs:
-        if output is None:
-            continue
-        if identity(output) in read:
-            raise UserError(f"{output} is one of the inputs: choose another output")
-        if identity(output) in written:
-            raise UserError(f"{output} is to be written twice: choose another output")
-        written.add(identity(output))
+        if output is not None:
+            if identity(output) in taken:
+                raise UserError(f"{output} {taken[identity(output)]}: choose another output")
+            taken[identity(output)] = "is to be written twice"
 
 
 def identity(path: str | os.PathLike) -> tuple | str:
@@ -103,28 +100,27 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(13, "it is write-protected")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_beside(target, folder) as temporary:
+        remove_litter(target.parent)
+        temporary = target.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:20]}"
+        temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+        descriptor = lock(temporary)  # while it is in use
+        try:
             yield temporary
             if not folder and temporary.stat().st_size == 0:
                 raise OSError(5, "nothing was written")
             os.replace(temporary, target)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+            remove(temporary)
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-@contextlib.contextmanager
-def temporary_beside(path: Path, folder: bool = False) -> Iterator[Path]:
-    """Yield a new empty file or folder beside `path`, locked while it is in use, and removed at the end."""
-    remove_litter(path.parent)
-    temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[:20]}"
-    temporary.mkdir() if folder else temporary.touch(exist_ok=False)
-    descriptor = lock(temporary)
-    try:
-        yield temporary
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-        remove(temporary)
+def write_json(path: str | os.PathLike, figures: dict) -> None:
+    """Write figures as JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 @functools.lru_cache(maxsize=1000)  # once is enough, however many files are written there

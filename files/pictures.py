@@ -37,40 +37,19 @@ WRITTEN = {
     **dict.fromkeys((".ppm", ".pgm", ".pnm"), ("PPM", {})),
     **({".avif": ("AVIF", {"quality": 90})} if features.check("avif") else {}),
 }
-IMAGE_SUFFIXES = (
-    *WRITTEN,
-    ".avif",
-    ".apng",
-    ".dib",
-    ".heic",
-    ".heif",
-    ".hif",
-    ".j2k",
-    ".jpx",
-    ".mpo",
-    ".pbm",
-)
+READ_TOO = (".avif", ".apng", ".dib", ".heic", ".heif", ".hif", ".j2k", ".jpx", ".mpo", ".pbm")
+IMAGE_SUFFIXES = (*WRITTEN, *READ_TOO)
 ALPHA_SUFFIXES = tuple(s for s in WRITTEN if s in (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif"))
 ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".tif", ".tiff")
-# What a file begins with, from which byte on, that is a picture to others: what it is, and what reads it.
-OTHERS = (
-    (0, b"%!PS", "PostScript, which is a program and not run here: convert it to PNG"),
-    (0, b"\xc5\xd0\xd3\xc6", "PostScript, which is a program and not run here: convert it to PNG"),
-    (0, b"%PDF", "PDF: the package pypdfium2 turns its pages into pictures"),
-    (0, b"\xff\x0a", "JPEG XL: the package pillow-jxl-plugin reads it"),
-    (4, b"JXL ", "JPEG XL: the package pillow-jxl-plugin reads it"),
-    (0, b"8BPS", "Photoshop: the package psd-tools reads it"),
-    (0, b"v/1\x01", "OpenEXR: the package OpenEXR reads it"),
-    (0, b"#?RADIANCE", "Radiance HDR: the package imageio reads it"),
-    (0, b"<svg", "SVG: the package cairosvg reads it"),
-    (0, b"<?xml", "SVG, it seems: the package cairosvg reads it"),
-    (4, b"ftypavif", "AVIF: Pillow 11.3 or later reads it"),
-    (4, b"ftypcrx", "a camera's raw picture: the package rawpy reads it"),
-    *(
-        (4, b"ftyp" + kind, "HEIC: install the package pillow-heif")
-        for kind in (b"hei", b"hev", b"mif1", b"msf1")
-    ),
-)
+# What a file begins with, some after four bytes, that is a picture to others: what it is, and what reads it.
+OTHERS = {
+    (b"%!PS", b"\xc5\xd0\xd3\xc6"): "PostScript, which is a program and not run here: convert it to PNG",
+    (b"%PDF",): "PDF: the package pypdfium2 turns its pages into pictures",
+    (b"\xff\x0a", b"JXL "): "JPEG XL: the package pillow-jxl-plugin reads it",
+    (b"ftypavif",): "AVIF: Pillow 11.3 or later reads it",
+    (b"ftypcrx",): "a camera's raw picture: the package rawpy reads it",
+    (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"): "HEIC: install the package pillow-heif",
+}
 RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")
 
 
@@ -110,7 +89,7 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: {_what_else(path)}") from error
+        raise UserError(f"{path}: {what_else(path)}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: more pixels than is safe to open; scale it down first") from error
     except Exception as error:  # Pillow raises almost anything on broken data, struct.error for one
@@ -135,35 +114,31 @@ def is_animation(path: Path) -> bool:
 def to_pixels(picture: Image.Image, name: str) -> np.ndarray:
     """Return HxWx3 or HxWx4 uint8 sRGB. name: for the note that its numbers were scaled."""
     if picture.mode == "F" or picture.mode.startswith("I"):
-        grey = _scaled(picture, name)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return np.dstack([scaled(picture, name)] * 3)
     alpha = None
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         alpha = np.array(picture.getchannel("A"))
-    pixels = np.array(_to_srgb(picture))
+    pixels = np.array(to_srgb(picture))
     return pixels if alpha is None or alpha.min() == 255 else np.dstack([pixels, alpha])
 
 
-def _to_srgb(picture: Image.Image) -> Image.Image:
+def to_srgb(picture: Image.Image) -> Image.Image:
     profile = picture.info.get("icc_profile")
     if picture.mode not in ("RGB", "L", "CMYK"):
         picture = picture.convert("RGB")
-    if profile:
-        with contextlib.suppress(
-            ImageCms.PyCMSError, OSError, ValueError
-        ):  # a broken one is none, as to viewers
-            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if profile:  # a broken one is none, as to viewers
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
             srgb = ImageCms.createProfile("sRGB")
-            return ImageCms.profileToProfile(picture, given, srgb, outputMode="RGB")
+            return ImageCms.profileToProfile(picture, io.BytesIO(profile), srgb, outputMode="RGB")
     return picture.convert("RGB")
 
 
-def _scaled(picture: Image.Image, name: str) -> np.ndarray:
+def scaled(picture: Image.Image, name: str) -> np.ndarray:
     """Return HxW uint8 of a picture of 16-bit, 32-bit or floating-point greys."""
     values = np.asarray(picture)
     if picture.mode != "F" and values.min() >= 0 and values.max() < 1 << 16:
-        return np.clip(values.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return (values >> 8).astype(np.uint8)
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("some of its pixels are no numbers")
@@ -174,11 +149,12 @@ def _scaled(picture: Image.Image, name: str) -> np.ndarray:
     return ((values - low) * (255 / max(high - low, 1e-30)) + 0.5).astype(np.uint8)
 
 
-def _what_else(path: Path) -> str:
+def what_else(path: Path) -> str:
+    """Return what a file is that is none of the formats OPENED."""
     with path.open("rb") as file:
         head = file.read(32)
-    for start, signature, text in OTHERS:
-        if head[start:].startswith(signature):
+    for signatures, text in OTHERS.items():
+        if head.startswith(signatures) or head.startswith(signatures, 4):
             return f"it is {text}"
     if path.suffix.lower() in RAW:
         return "it is a camera's raw picture: the package rawpy reads it"
@@ -199,10 +175,6 @@ def write_image(path: str | os.PathLike, image: np.ndarray, exif: bytes = b"") -
     image: HWC uint8 RGB or RGBA, or HW. Raises UserError for a format that cannot hold it or
     cannot hold this one (too large, say), OSError if it cannot be written.
     """
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
-        raise ValueError(
-            f"{path}: an image must be uint8 HxW, HxWx3 or HxWx4, not {image.shape} {image.dtype}"
-        )
     write_images(path, [image], exif=exif)
 
 
@@ -217,18 +189,18 @@ def write_images(
     suffix = path.suffix.lower()
     if suffix not in WRITTEN:
         raise UserError(f"{path}: '{suffix}' is no picture format; use one of {', '.join(WRITTEN)}")
-    if suffix not in ALPHA_SUFFIXES and any(image.ndim == 3 and image.shape[2] == 4 for image in images):
+    if suffix not in ALPHA_SUFFIXES and any(image.shape[2:] == (4,) for image in images):
         raise UserError(f"{path}: '{suffix}' cannot hold transparency; use .png")
     kind, options = WRITTEN[suffix]
-    pictures = [Image.fromarray(image) for image in images]
-    if len(pictures) > 1:
-        options = {**options, "save_all": True, "append_images": pictures[1:], "loop": 0, "disposal": 2}
-        options["duration"] = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(pictures)]
+    if len(images) > 1:
+        options = {**options, "save_all": True, "loop": 0, "disposal": 2}
+        options["duration"] = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(images)]
     if exif:
         options = {**options, "exif": exif}
     data = io.BytesIO()
     try:
-        pictures[0].save(data, format=kind, **options)
+        first, *more = map(Image.fromarray, images)
+        first.save(data, kind, append_images=more, **options)
     except Exception as error:  # of any kind: too large, an encoder that is not there
         raise UserError(f"{path}: cannot encode this picture ({error})") from error
     with atomic_path(path) as temporary:
@@ -240,13 +212,13 @@ def find_pictures(spec: str) -> list[Path]:
     path = Path(spec)
     if path.is_dir():
         found = picture_files(path)
-    elif path.exists() or not glob.has_magic(spec):
+    elif path.exists():
         found = [path]
-    else:
+    elif glob.has_magic(spec):
         found = map(Path, glob.iglob(spec, recursive=True))
-    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
-    if not (path.exists() or glob.has_magic(spec)):
+    else:
         raise UserError(f"{spec}: no such file or folder")
+    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
     if not pictures:
         raise UserError(f"{spec}: there is no picture ({', '.join(IMAGE_SUFFIXES)})")
     return pictures
