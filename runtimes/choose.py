@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 from typing import Callable
 
 import cv2
 import numpy as np
 
-from runtimes.hardware import has_gpu_driver
+from runtimes.hardware import has_gpu_driver, seconds
 from runtimes.weights import default_weights, existing_weights
-from utils import STRIDE, Parser, UserError, fit_size, preprocess, side
+from utils import STRIDE, Parser, UserError, fit_size, import_oneflow, preprocess, side
 
 # (N, 3, H, W) float32 RGB as utils.preprocess makes it, H and W multiples of 32 -> (N, 1, H, W) float32
 # logits; ValueError for another array. What open_runtime returns has a `name` too, that says what runs.
@@ -38,20 +37,13 @@ LIVE_SMALLEST = 128  # below it faces lose their shape: at 96 five points of IoU
 def add_network_options(parser: Parser, precision: str = "auto") -> None:
     """Add the options that name a network and what runs it, as `open_runtime` takes them, and --size."""
     add = parser.add_argument
-    add(
-        "--weights",
-        default=default_weights(),
-        help="or a checkpoint of train.py, or for infer.py 'published' (default: the repository's)",
-    )
+    which = "or a checkpoint of train.py, or for infer.py 'published' (default: the repository's)"
+    add("--weights", default=default_weights(), help=which)
     add("--size", type=side, help="longest side of the network's input (default: as it was trained)")
     add("--runtime", choices=RUNTIMES, default="auto", help="what runs the network (default: %(default)s)")
     add("--device", choices=DEVICES, default="auto", help="and where (default: %(default)s)")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default=precision,
-        help=f"auto is the fastest (default: {precision})",
-    )
+    fastest = f"auto is the fastest (default: {precision})"
+    add("--precision", choices=PRECISIONS, default=precision, help=fastest)
 
 
 def open_runtime(
@@ -59,9 +51,9 @@ def open_runtime(
 ) -> Runtime:
     """Return the network of `weights` (see weights.read_weights); its `name` says what runs.
 
-    runtime: "auto" is OneFlow where it sees a CUDA device, else OpenVINO, else OneFlow on the CPU.
-    device: "auto", "cpu" or "cuda". precision: "auto" is, in OpenVINO, the INT8 form beside the weights if
-    it was made from them, else bf16 or f32, whichever takes less time here.
+    runtime: "auto" is OneFlow where it sees a CUDA device, else OpenVINO. device: "auto", "cpu" or "cuda".
+    precision: "auto" is, in OpenVINO, the INT8 form beside the weights if it was made from them, else bf16 or
+    f32, whichever takes less time here.
 
     Raises UserError for a choice that does not work here and for weights that cannot be used, ValueError
     for an unknown choice.
@@ -90,39 +82,30 @@ def open_runtime(
 
 def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str, str]:
     """Return ("oneflow" or "openvino", "cpu" or "cuda", a remark for the name)."""
-    has_openvino = importlib.util.find_spec("openvino") is not None
     has_oneflow = importlib.util.find_spec("oneflow") is not None
-    if runtime == "openvino" and not has_openvino:
-        raise UserError("OpenVINO is not installed: pip install -r requirements/infer.txt")
     if runtime == "openvino" and device == "cuda":
         raise UserError("OpenVINO runs on the CPU here: the device cuda needs the runtime oneflow")
     if runtime == "oneflow" or device == "cuda":
         if not has_oneflow:
             raise UserError("OneFlow is not installed: `bash tools/setup.sh train` does it")
-        if device == "cuda" and not sees_gpu():
+        on_gpu = device != "cpu" and sees_gpu()
+        if device == "cuda" and not on_gpu:
             raise UserError("OneFlow finds no CUDA device here: use the device cpu or auto")
-        return "oneflow", "cuda" if device != "cpu" and sees_gpu() else "cpu", ""
-    remark = ""
+        return "oneflow", "cuda" if on_gpu else "cpu", ""
     if runtime == device == "auto" and precision in ("auto", "f32") and has_oneflow and has_gpu_driver():
         try:
             if sees_gpu():
                 return "oneflow", "cuda", ""
-            remark = " (the GPU is not used: OneFlow finds none that its CUDA 11 can use)"
+            reason = "OneFlow finds none that its CUDA 11 can use"
         except ImportError as error:
-            if not has_openvino:
-                raise
-            remark = f" (the GPU is not used: {error})"
-    if has_openvino:
-        return "openvino", "cpu", remark
-    if has_oneflow:
-        return "oneflow", "cpu", f"{remark} (slow: OpenVINO is not installed)"
-    raise UserError("neither OpenVINO nor OneFlow is installed: pip install -r requirements/infer.txt")
+            reason = str(error)
+        return "openvino", "cpu", f" (the GPU is not used: {reason})"
+    return "openvino", "cpu", ""
 
 
 def sees_gpu() -> bool:
-    from runtimes.oneflow import cuda_available  # late: it imports OneFlow
-
-    return cuda_available()
+    """Return whether OneFlow sees a GPU. Without one, moving a tensor to "cuda" would abort."""
+    return import_oneflow().cuda.is_available()
 
 
 def with_flip(runtime: Runtime) -> Runtime:
@@ -171,13 +154,6 @@ def live_size(runtime: Runtime, size: int) -> tuple[int, float]:
     The largest multiple of 32, from LIVE_SMALLEST to `size`, at which the network is expected to take
     LIVE_SECONDS at most: its time goes with the number of pixels.
     """
-    batch = np.zeros((1, 3, *fit_size(3, 4, size)), np.float32)
-    runtime(batch)  # the first call takes longer
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        runtime(batch)
-        times.append(time.perf_counter() - start)
-    took = min(times)
+    took = seconds(runtime, fit_size(3, 4, size))
     fast = int(size * min(1.0, LIVE_SECONDS / took) ** 0.5) // STRIDE * STRIDE
     return max(fast, min(LIVE_SMALLEST, size)), took

@@ -31,25 +31,19 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 5  # in a row without a byte of progress
 MODELS = "https://oneflow-public.oss-cn-beijing.aliyuncs.com/model_zoo/cv/seg/"
-PUBLISHED = {  # the address of a zip file, and where in the repository its folder belongs
-    "linknet": (MODELS + "linknet_oneflow_model.zip", "downloads/linknet_oneflow_model"),
-    "backbone": (
-        MODELS + "pretrained_resnet_oneflow_model.zip",
-        "downloads/pretrained_resnet_oneflow_model",
-    ),
-    "data": (
-        "https://oneflow-static.oss-cn-beijing.aliyuncs.com/train_data_zjlab/faceseg_data.zip",
-        "faceseg_data",
-    ),
+PUBLISHED = {
+    "linknet": MODELS + "linknet_oneflow_model.zip",
+    "backbone": MODELS + "pretrained_resnet_oneflow_model.zip",
+    "data": "https://oneflow-static.oss-cn-beijing.aliyuncs.com/train_data_zjlab/faceseg_data.zip",
 }
 
 
 def fetch_published(name: str, folder: Path = ROOT) -> Path:
     """Download and unpack one of PUBLISHED below `folder`, if it is not there yet; return its folder."""
-    url, place = PUBLISHED[name]
-    target = folder / place
+    url = PUBLISHED[name]
+    archive = folder / "downloads" / url.rpartition("/")[2]
+    target = folder / "faceseg_data" if name == "data" else archive.with_suffix("")
     if not (target.is_dir() and any(target.iterdir())):
-        archive = folder / "downloads" / url.rpartition("/")[2]
         if not archive.exists():
             fetch(url, archive)
         unpack(archive, target)
@@ -74,12 +68,11 @@ def fetch(url: str, path: Path, wait: float = 1.0) -> None:
                 os.replace(part, path)
             except (OSError, http.client.HTTPException) as error:
                 failures = 1 if size_of(part) > before else failures + 1
-                hopeless = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
-                if hopeless or failures == ATTEMPTS:
+                if failures == ATTEMPTS:
                     raise
                 print(f"{error}; trying again", file=sys.stderr)
                 time.sleep(wait * failures)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UserError) as error:
         raise UserError(
             f"cannot download {url} to {path}: {error}. "
             "The same command goes on where it stopped; or fetch the file in another way and put it there."
@@ -87,7 +80,10 @@ def fetch(url: str, path: Path, wait: float = 1.0) -> None:
 
 
 def transfer(url: str, part: Path) -> None:
-    """Append to `part` what is missing of it, or begin it anew where the server sends all. Raises OSError."""
+    """Append to `part` what is missing of it, or begin it anew where the server sends all.
+
+    Raises UserError where another attempt is of no use, OSError or HTTPException where it is.
+    """
     have = size_of(part)
     headers = {"Accept-Encoding": "identity", "Range": f"bytes={have}-"}
     try:
@@ -95,10 +91,12 @@ def transfer(url: str, part: Path) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # `part` is no piece of what is there now
             part.unlink()
+        elif error.code < 500 and error.code not in (408, 429):
+            raise UserError(error) from error
         raise
     with response:
         if response.headers.get_content_type() == "text/html":
-            raise OSError("the answer is a web page, not the file")
+            raise UserError("the answer is a web page, not the file")
         begin = have if response.status == 206 else 0
         total = None if response.length is None else begin + response.length
         bar = {"total": total, "initial": begin, "unit": "B", "unit_scale": True, "disable": None}
@@ -121,15 +119,15 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as file, atomic_path(folder, folder=True) as temporary:
             members = [
-                member
-                for member in file.infolist()
-                if not (member.is_dir() or member.filename.startswith("__MACOSX/"))
+                m for m in file.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")
             ]
+            if not members:
+                raise UserError("it has no files")
             around = os.path.commonpath([os.path.dirname(member.filename) for member in members])
             for member in members:
                 member.filename = os.path.relpath(member.filename, around or ".")
                 file.extract(member, temporary)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except (OSError, UserError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise UserError(
             f"cannot unpack {archive}: {error}. Remove it if it is damaged, and try again."
         ) from error

@@ -17,14 +17,9 @@ import numpy as np
 from files.paths import regular_file
 from utils import UserError
 
-# What OneFlow's protobuf text calls the types; the numbers are those of its DataType enumeration.
-ONEFLOW_TYPES = {
-    **dict.fromkeys(("kFloat", "2"), "<f4"),
-    **dict.fromkeys(("kDouble", "3"), "<f8"),
-    **dict.fromkeys(("kInt32", "5"), "<i4"),
-    **dict.fromkeys(("kInt64", "6"), "<i8"),
-    **dict.fromkeys(("kFloat16", "9"), "<f2"),
-}
+# What OneFlow's protobuf text calls the types, by name or by the number in its DataType enumeration.
+ONEFLOW_TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kInt32": "<i4", "kInt64": "<i8", "kFloat16": "<f2"}
+ONEFLOW_TYPES.update({"2": "<f4", "3": "<f8", "5": "<i4", "6": "<i8", "9": "<f2"})
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -60,14 +55,12 @@ def read_oneflow_directory(path: Path) -> dict[str, np.ndarray]:
             f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. If you "
             f"trust it: python -m tools.convert --allow-pickle --weights {path} --output NAME.safetensors"
         )
-    variables = [folder for folder in sorted(path.iterdir()) if (folder / "out").is_file()]
+    folders = [f for f in sorted(path.iterdir()) if f.is_dir() and not f.name.startswith((".", "__"))]
+    variables = [folder for folder in folders if (folder / "out").is_file()]
     if variables:
         return {folder.name: read_variable(folder) for folder in variables}
-    inner = [
-        folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith((".", "__"))
-    ]
-    if len(inner) == 1:  # as unpacked from the published zip
-        return read_oneflow_directory(inner[0])
+    if len(folders) == 1:  # as unpacked from the published zip
+        return read_oneflow_directory(folders[0])
     raise UserError(
         f"{path} holds no OneFlow weights: neither a file `pickled_data` nor folders with `meta` and `out`"
     )

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Callable
+
+import numpy as np
 
 
 def has_gpu_driver() -> bool:
-    """Whether a driver for NVIDIA's GPUs is there, of Linux or of WSL."""
+    """Return whether a driver for NVIDIA's GPUs is there, of Linux or of WSL."""
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
 
 
-def cpu_flags() -> set[str]:
-    """What Linux says that the processor can do, as `avx2`; empty where it does not say."""
-    try:
-        return set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return set()
-
-
 def has_bf16() -> bool:
-    """Whether the processor has instructions for bf16 numbers, of AVX-512 or AMX."""
-    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
+    """Return whether Linux says that the processor has instructions for bf16 numbers, of AVX-512 or AMX."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def seconds(runtime: Callable, size: tuple[int, int]) -> float:
+    """Return the time that one image of (height, width) takes, the best of four."""
+    batch = np.zeros((1, 3, *size), np.float32)
+    times = []
+    for _ in range(5):  # the first call takes longer
+        start = time.perf_counter()
+        runtime(batch)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from utils import UserError, check_shape
@@ -103,30 +105,35 @@ def check_batch(batch: np.ndarray) -> None:
 
 def check_linknet34(state: dict) -> None:
     """Raise UserError unless the names and shapes are LinkNet34's and the numbers can be computed with."""
-    expected = linknet34_shapes()
-    missing = [name for name in expected if name not in state]
-    extra = [name for name in state if name not in expected]
-    misshapen = [
-        f"{name} {tuple(state[name].shape)} instead of {shape}"
-        for name, shape in expected.items()
-        if name in state and tuple(state[name].shape) != shape
-    ]
-    faults = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in (("missing", missing), ("not part of it", extra), ("of another shape", misshapen))
-        if names
-    ]
-    if faults:
-        hint = (
-            "; these are a ResNet's names: use them as a backbone" if "layer1.0.conv1.weight" in state else ""
-        )
-        raise UserError(f"the weights are not LinkNet34's: {'; '.join(faults)}{hint}")
+    resnet = "layer1.0.conv1.weight" in state
+    hint = "; these are a ResNet's names: use them as a backbone" if resnet else ""
+    check_entries(state, linknet34_shapes(), "the weights are not LinkNet34's", hint)
     broken = [name for name, value in state.items() if not np.isfinite(value).all()]
     if broken:
         raise UserError(f"the weights hold numbers that are not finite: {', '.join(broken[:3])}")
-    negative = [name for name in expected if name.endswith("running_var") and (state[name] < 0).any()]
+    negative = [name for name in state if name.endswith("running_var") and (state[name] < 0).any()]
     if negative:
         raise UserError(f"the weights hold negative variances: {', '.join(negative[:3])}")
+
+
+def check_entries(state: dict, expected: dict, what: str, hint: str = "") -> None:
+    """Raise UserError, which begins with `what`, unless the arrays have the expected names and shapes."""
+    faults = {
+        "missing": [name for name in expected if name not in state],
+        "not part of it": [name for name in state if name not in expected],
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} instead of {shape}"
+            for name, shape in expected.items()
+            if name in state and tuple(state[name].shape) != shape
+        ],
+    }
+    said = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in faults.items()
+        if names
+    ]
+    if said:
+        raise UserError(f"{what}: {'; '.join(said)}{hint}")
 
 
 def backbone_to_encoder(state: dict) -> dict:
@@ -136,22 +143,9 @@ def backbone_to_encoder(state: dict) -> dict:
     """
     encoder = {}
     for name, value in state.items():
-        first, _, rest = name.partition(".")
-        if first in ("conv1", "bn1"):
-            encoder[f"first{first.rstrip('1')}.{rest}"] = value
-        elif first in ("layer1", "layer2", "layer3", "layer4"):
-            encoder[f"encoder{first[-1]}.{rest}"] = value
-        elif first != "fc":
-            raise UserError(f"{name} is not part of a ResNet34 backbone")
-    expected = {
-        name: shape
-        for name, shape in linknet34_shapes().items()
-        if name.startswith(("firstconv", "firstbn", "encoder"))
-    }
-    faults = [name for name in {**expected, **encoder} if name not in encoder or name not in expected]
-    faults += [name for name in encoder if name in expected and tuple(encoder[name].shape) != expected[name]]
-    if faults:
-        raise UserError(
-            f"the backbone is not a ResNet34's: {', '.join(faults[:3])} missing, extra or of another shape"
-        )
+        if not name.startswith("fc."):
+            name = re.sub(r"^(conv|bn)1\.", r"first\1.", name)
+            encoder[re.sub(r"^layer(?=[1-4]\.)", "encoder", name)] = value
+    shapes = {name: s for name, s in linknet34_shapes().items() if name.startswith(("first", "encoder"))}
+    check_entries(encoder, shapes, "the backbone is not a ResNet34's")
     return encoder

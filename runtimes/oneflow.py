@@ -34,8 +34,3 @@ class OneFlowRuntime:
         check_batch(batch)
         with flow.no_grad():
             return self.network(flow.from_numpy(np.ascontiguousarray(batch)).to(self.device)).numpy()
-
-
-def cuda_available() -> bool:
-    """Return whether OneFlow sees a GPU. Ask first: without one, moving a tensor to "cuda" aborts."""
-    return flow.cuda.is_available()

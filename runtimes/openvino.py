@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import timeit
 from pathlib import Path
 
 import numpy as np
 import openvino
 
 from files.paths import atomic_path, regular_file
+from runtimes.hardware import seconds
 from runtimes.network import check_batch
 from runtimes.weights import int8_path, read_weights, weights_files
 from utils import UserError
@@ -62,23 +62,18 @@ def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
     has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not has_bf16:
         raise UserError("this processor has no bf16 arithmetic: use the precision f32 or auto")
+    choices = [precision] if precision != "auto" else ["f32", "bf16"] if has_bf16 else ["f32"]
 
     from runtimes.onnx import build_onnx  # late: INT8 does without it
 
     model = read_onnx(build_onnx(read_weights(weights)))
-    choices = [precision] if precision != "auto" else ["f32", "bf16"] if has_bf16 else ["f32"]
     runtimes = [OpenVinoRuntime(model, choice) for choice in choices]
-    # No processor's name tells which is faster: that depends on more than its having AMX.
-    runtime = min(runtimes, key=seconds) if len(runtimes) > 1 else runtimes[0]
-    runtime.name += remark
-    return runtime
-
-
-def seconds(runtime: OpenVinoRuntime) -> float:
-    """Return the time that a crop takes, the best of five."""
-    batch = np.zeros((1, 3, 160, 160), np.float32)
-    runtime(batch)  # the first call takes longer
-    return min(timeit.repeat(lambda: runtime(batch), number=1, repeat=5))
+    if (
+        len(runtimes) > 1
+    ):  # no processor's name tells which is faster: that depends on more than its having AMX
+        runtimes.sort(key=lambda runtime: seconds(runtime, (160, 160)))
+    runtimes[0].name += remark
+    return runtimes[0]
 
 
 def read_onnx(model) -> openvino.Model:
@@ -123,13 +118,10 @@ def digest_in(xml: bytes, key: list[str]) -> str:
 
 
 def parts_digest(xml: bytes, binary: bytes) -> str:
-    """Return the SHA-256 of the INT8 form, in hexadecimal; the .xml has NO_DIGEST in the digest's place."""
+    """Return the SHA-256 of the INT8 form, in hexadecimal; the .xml has NO_DIGEST in its place."""
     return hashlib.sha256(hashlib.sha256(xml).digest() + hashlib.sha256(binary).digest()).hexdigest()
 
 
 def weights_digest(weights: str | Path) -> str:
     """Return the SHA-256 of a weights file, or of all files in a weights directory, in hexadecimal."""
-    digest = hashlib.sha256()
-    for path in weights_files(weights):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(path.read_bytes() for path in weights_files(weights))).hexdigest()

@@ -32,11 +32,9 @@ def default_weights() -> str:
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Return the state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
 
-    `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above. Of a training checkpoint
-    it gives the averaged weights (EMA) where there are any. Names are as stored, without a "module." in
-    front.
-
-    Raises UserError if there is nothing at `path`, and for everything that cannot be read.
+    `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above; of a training checkpoint
+    the averaged weights (EMA) are taken where there are any. Names are as stored, without a "module." in
+    front. Raises UserError for everything that cannot be read.
     """
     path = existing_weights(path)
     if path.is_dir():
@@ -81,16 +79,14 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = list(file.keys())
-            for prefix in ("ema.", "model."):
+            for prefix in ("ema.", "model.", ""):
                 weights = [name for name in names if name.startswith(prefix)]
                 if weights:
                     return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
-            return {name: file.get_tensor(name) for name in names}
+            return {}
     except Exception as error:  # of many types, some of them of safetensors' Rust
-        raise UserError(
-            f"{path} is not a readable safetensors file ({error}); "
-            "it may be cut short: fetch it or write it again"
-        ) from error
+        remedy = "it may be cut short: fetch it or write it again"
+        raise UserError(f"{path} is not a readable safetensors file ({error}); {remedy}") from error
 
 
 def trained_size(path: str | Path) -> int:
@@ -138,9 +134,8 @@ def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
 def write_weights(path: str | Path, state: dict, half: bool = False, metadata: dict | None = None) -> None:
     """Write {name: array} as a safetensors file, whole or not at all.
 
-    `half` stores floating numbers as float16 (half the size; the logits move by about 1e-3). `metadata`
-    is {str: str}. Raises UserError for a number too large for float16, OSError where `path` cannot be
-    written.
+    half: store floating numbers as float16 (the logits move by about 1e-3). metadata: {str: str}. Raises
+    UserError for a number too large for float16, OSError where `path` cannot be written.
     """
     arrays = {}
     for name, value in state.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtimes import choose
+from runtimes import choose, hardware
 from runtimes import openvino as ours
 from runtimes.choose import Runtime, choose_runtime, live_size, open_runtime, with_flip
 from runtimes.onnx import build_onnx
@@ -68,7 +68,7 @@ def test_live_size_is_what_the_processor_can_do(milliseconds, size, wanted, monk
         now[0] += milliseconds / 1000 + now[1]
         now[1] = 0.0
 
-    monkeypatch.setattr(choose.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(hardware.time, "perf_counter", lambda: now[0])
     assert live_size(runtime, size) == (wanted, pytest.approx(milliseconds / 1000))
 
 
@@ -240,9 +240,6 @@ CHOICES = [
     ("both", False, ("openvino", "cuda", "auto"), "needs the runtime oneflow"),
     ("openvino", False, ("auto", "auto", "auto"), ("openvino", "cpu")),
     ("openvino", False, ("oneflow", "auto", "auto"), "OneFlow is not installed"),
-    ("oneflow", False, ("auto", "auto", "auto"), ("oneflow", "cpu")),
-    ("oneflow", False, ("openvino", "auto", "auto"), "OpenVINO is not installed"),
-    ("neither", False, ("auto", "auto", "auto"), "neither OpenVINO nor OneFlow"),
 ]
 
 
@@ -260,16 +257,10 @@ def test_choice(
         assert choose_runtime(*asked)[:2] == chosen
 
 
-def test_oneflow_instead_of_openvino_is_said(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:
+def test_oneflow_has_one_precision(random_weights: Path) -> None:
     pytest.importorskip("linknet", exc_type=ImportError)
-    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: True if name == "oneflow" else None)
-    monkeypatch.setattr(choose, "has_gpu_driver", lambda: False)
-    assert (
-        open_runtime(random_weights, device="cpu").name
-        == "OneFlow f32 on CPU (slow: OpenVINO is not installed)"
-    )
     with pytest.raises(UserError, match="OneFlow runs in f32 only"):
-        open_runtime(random_weights, precision="bf16")
+        open_runtime(random_weights, "oneflow", precision="bf16")
 
 
 def test_a_oneflow_that_does_not_load_is_explained(

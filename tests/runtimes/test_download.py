@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
-import subprocess
-import sys
 import threading
-import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from programs import ended
 
 from runtimes import download
 from runtimes.download import fetch, fetch_published, unpack
 from utils import UserError
 
-ROOT = Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 
 
@@ -33,7 +31,6 @@ class Server(ThreadingHTTPServer):
         self.statuses: list = []  # answered to the first requests
         self.breaks_after: list = []  # bytes after which the first answers break off
         self.kind = "application/zip"
-        self.trickles = False
         self.requests: list = []
         self.url = f"http://127.0.0.1:{self.server_port}/file.zip"
 
@@ -62,9 +59,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - begin))
         self.end_headers()
         end = server.breaks_after.pop(0) if server.breaks_after else len(content)
-        for place in range(begin, max(end, begin), 1 if server.trickles else len(content)):
-            self.wfile.write(content[place : place + (1 if server.trickles else end - begin)])
-            time.sleep(0.05 * server.trickles)
+        self.wfile.write(content[begin : max(end, begin)])
 
     def log_message(self, *arguments):
         pass
@@ -141,12 +136,10 @@ def test_a_part_that_the_server_does_not_know(server: Server, tmp_path: Path):
         ({"statuses": [503] * 9}, "503"),
         ({"kind": "text/html; charset=utf-8"}, "web page"),
         ({"breaks_after": [1000] * 9}, "broke off after 1000 of 1024000"),
-        ({"trickles": True}, "bytes came in 0.2 seconds"),
     ],
 )
 def test_the_message_says_what_and_where(server, tmp_path, fault, reason, monkeypatch):
     vars(server).update(fault)
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
     monkeypatch.setattr(download, "ATTEMPTS", 1)
     path = tmp_path / "file.zip"
     with pytest.raises(UserError) as caught:
@@ -159,7 +152,7 @@ def test_the_message_says_what_and_where(server, tmp_path, fault, reason, monkey
 def test_no_network(tmp_path: Path):
     with Server() as closed:
         url = closed.url
-    with pytest.raises(UserError, match="no connection"):
+    with pytest.raises(UserError, match="Connection refused"):
         fetch(url, tmp_path / "file.zip", wait=0)
 
 
@@ -184,12 +177,6 @@ def test_unpack_skips_single_folders(tmp_path: Path, prefix: str):
     assert stat.S_IMODE((tmp_path / "out/faces").stat().st_mode) & 0o555 == 0o555
 
 
-def link_member() -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo("link")
-    member.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return member
-
-
 def damaged_zip() -> bytes:
     """Whole to look at, but a byte of a member's data has changed."""
     data = io.BytesIO()
@@ -202,73 +189,52 @@ def damaged_zip() -> bytes:
 @pytest.mark.parametrize(
     ("archive", "reason"),
     [
-        (make_zip({"good": "", "../evil": "x"}), "../evil would be written outside"),
-        (make_zip({"/evil": "x"}), "/evil would be written outside"),
-        (make_zip({"a\\..\\evil": "x"}), "evil would be written outside"),
-        (make_zip({"good": "", link_member(): "/etc"}), "link is a link"),
-        (damaged_zip(), "bad is damaged"),
+        (damaged_zip(), "Bad CRC-32 for file 'bad'"),
         (make_zip({"good": "x" * 9999})[:-30], "zip"),
         (b"<html>no such file</html>", "zip"),
         (b"", "zip"),
-        (make_zip({"good": "x"}), "it has no needed"),
-        (make_zip({}), "it has no needed"),
+        (make_zip({"__MACOSX/x": ""}), "it has no files"),
     ],
 )
 def test_unpack_refuses(tmp_path: Path, archive: bytes, reason: str):
     (tmp_path / "file.zip").write_bytes(archive)
     with pytest.raises(UserError) as caught:
-        unpack(tmp_path / "file.zip", tmp_path / "out", holds=("needed",))
+        unpack(tmp_path / "file.zip", tmp_path / "out")
     assert reason in str(caught.value)
     assert str(tmp_path / "file.zip") in str(caught.value)
     assert left_over(tmp_path) == ["file.zip"]
-    assert not (tmp_path.parent / "evil").exists()
 
 
-def test_absurd_size_is_refused(tmp_path: Path, monkeypatch):
-    (tmp_path / "file.zip").write_bytes(make_zip({"bomb": b"0" * 2_000_000}))
-    monkeypatch.setattr(download, "UNPACKED_LIMIT", 1_000_000)
-    with pytest.raises(UserError, match="unpacks to"):
-        unpack(tmp_path / "file.zip", tmp_path / "out")
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a\\..\\evil", "link"])
+def test_members_stay_in_the_folder(tmp_path: Path, name: str):
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    (tmp_path / "file.zip").write_bytes(make_zip({"x/good": "", member: "/etc"}))
+    with contextlib.suppress(UserError):
+        unpack(tmp_path / "file.zip", tmp_path / "out" / "faces")
+    assert set(left_over(tmp_path)) <= {"file.zip", "out"}
+    assert set(left_over(tmp_path / "out")) <= {"faces"}
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
 
 # The published files
 
 
-def test_published_data(server: Server, tmp_path: Path):
-    names = download.PUBLISHED["data"].holds
-    server.content = make_zip({f"faceseg_data/{name}": name for name in names})
-    folder = fetch_published("data", tmp_path, server.url)
+def test_published_data(server: Server, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(download.PUBLISHED, "data", server.url)
+    server.content = make_zip({"faceseg_data/img_train.npy": "1", "faceseg_data/img_test.npy": "2"})
+    folder = fetch_published("data", tmp_path)
     assert folder == tmp_path / "faceseg_data"
-    assert left_over(folder) == sorted(names)
+    assert left_over(folder) == ["img_test.npy", "img_train.npy"]
     assert left_over(tmp_path / "downloads") == []  # the zip file is not kept
-    assert fetch_published("data", tmp_path, server.url) == folder
+    assert fetch_published("data", tmp_path) == folder
     assert len(server.requests) == 1
 
 
-def test_a_folder_that_is_there_is_taken_unless_it_is_half_of_the_data(tmp_path: Path):
+def test_a_folder_that_is_there_is_taken(tmp_path: Path):
     folder = tmp_path / "faceseg_data"
     (folder / "train" / "images").mkdir(parents=True)
-    assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
-    for name in ("img_train.npy", "mask_train.npy", "img_test.npy"):
-        (folder / name).write_bytes(b"array")
-    with pytest.raises(UserError, match=r"faceseg_data has no mask_test\.npy: put it there, or remove"):
-        fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
-    (folder / "mask_test.npy").write_bytes(b"array")
-    assert fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip") == folder
-
-
-def test_an_empty_archive_is_no_success(tmp_path: Path):
-    (tmp_path / "downloads").mkdir()
-    (tmp_path / "downloads/linknet_oneflow_model.zip").write_bytes(make_zip({"__MACOSX/x": ""}))
-    for _ in range(2):
-        with pytest.raises(UserError, match="it has no files"):
-            fetch_published("linknet", tmp_path)
-
-
-def test_what_is_in_the_way_is_said_before_the_download(tmp_path: Path):
-    (tmp_path / "faceseg_data").symlink_to(tmp_path / "a disk that is not there")
-    with pytest.raises(UserError, match="faceseg_data is in the way"):
-        fetch_published("data", tmp_path, url="http://127.0.0.1:9/none.zip")
+    assert fetch_published("data", tmp_path) == folder
 
 
 def test_published_zip_put_there_by_hand(tmp_path: Path):
@@ -282,23 +248,20 @@ def test_published_zip_put_there_by_hand(tmp_path: Path):
 
 def test_addresses_are_the_published_ones():
     assert set(download.PUBLISHED) == {"linknet", "backbone", "data"}
-    for published in download.PUBLISHED.values():
-        assert published.url.startswith("https://oneflow-")
-        assert published.url.endswith(".zip")
+    for url in download.PUBLISHED.values():
+        assert url.startswith("https://oneflow-")
+        assert url.endswith(".zip")
 
 
-def test_command_line(tmp_path: Path):
+def test_command_line(tmp_path: Path, capsys):
     (tmp_path / "downloads").mkdir()
     archive = tmp_path / "downloads/pretrained_resnet_oneflow_model.zip"
     archive.write_bytes(make_zip({"a": "", "b": ""}))
-    command = [sys.executable, ROOT / "runtimes/download.py", "backbone", "--folder", tmp_path]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0
-    assert result.stdout.strip() == str(tmp_path / "downloads/pretrained_resnet_oneflow_model")
+    arguments = (download.main, "backbone", "--folder", tmp_path)
+    assert ended(*arguments) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "downloads/pretrained_resnet_oneflow_model")
 
     archive.write_bytes(b"no zip")
     (tmp_path / "downloads/pretrained_resnet_oneflow_model").rename(tmp_path / "elsewhere")
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "cannot unpack" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert ended(*arguments) == 1
+    assert "cannot unpack" in capsys.readouterr().err
