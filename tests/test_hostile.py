@@ -94,7 +94,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr("tools.bench.bench", lambda *settings: ({}, {}))
     monkeypatch.setattr("training.loop.Training", Reader)
     monkeypatch.setattr("train.lock", lambda folder: None)  # it would last as long as the process
-    monkeypatch.setattr("tools.measure.print_photos", lambda runtime, size, pairs, *more: [*pairs])
+    monkeypatch.setattr("tools.measure.print_smoothing", lambda runtime, size, pairs, *more: [*pairs])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
     for number, handler in handlers.items():
@@ -313,6 +313,4 @@ def test_a_photo_of_2000x4_works_everywhere(here, capsys):
                 assert status == 0, (program, name, said)
     for rng in map(np.random.default_rng, range(8)):
         assert augment(picture, mask, 64, rng, other=picture)[0].shape == (64, 64, 3)
-        frame, truth = measure.paste_photo(picture, mask, 120, rng)
-        assert frame.shape[:2] == truth.shape == measure.FRAME
     assert measure.make_clip(picture, mask, 2, np.random.default_rng(0))[0][0].shape == (480, 640, 3)

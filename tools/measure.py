@@ -1,21 +1,17 @@
-"""What finding, following and smoothing gain, measured on photos with known faces.
+"""How many faces are found, and what smoothing gains, measured on photos with known faces.
 
     python -m tools.measure --scenes DIR [--weights W]
-    python -m tools.measure --data DIR [--weights W] [--photos 60] [--clips 8]
+    python -m tools.measure --data DIR [--weights W] [--clips 8]
 
 Scenes: whole photographs in DIR/images, and DIR/faces.json with {NAME: {"size": [width, height], "faces":
 [[x, y, width, height], ...], "maybe": [...]}}. A face is found if a quarter of its box is marked. Stray is
 what is marked outside all boxes, those of `maybe` too, enlarged by 0.45 of their height above, 0.35 beside.
 
-DIR of --data is what `evaluate.py --data` takes; its test part is used. Two tables are printed:
-
-Small faces: each photo is pasted, small, into a 1280x720 frame. IoU with the network on the whole frame
-alone, following (the sixth frame of a still camera), and by itself as one picture.
-
-Smoothing: photos move along the path of the sample clip, with camera noise. IoU; dtSSD, the flicker measure
-of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015 (root mean square of the
-difference between the mask's and the truth's change from frame to frame, times 100, less is better); and how
-many frames the mask lags behind the truth.
+Data: the photos of the test part of DIR, which is what `evaluate.py --data` takes, move along the path of the
+sample clip, with camera noise. For each strength of smoothing: IoU; dtSSD, the flicker measure of Erofeev et
+al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015 (root mean square of the difference
+between the mask's and the truth's change from frame to frame, times 100, less is better); and how many frames
+the mask lags behind the truth.
 """
 
 from __future__ import annotations
@@ -34,11 +30,8 @@ from files.pictures import read_image
 from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
-from training.crops import resize_mask
-from utils import FACE, NOT_JUDGED, Parser, UserError, resize, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, run, whole
 
-FRAME = (720, 1280)  # (height, width)
-SIDES = (120, 180, 270)  # of a pasted photo, in pixels; a face is about half as high
 SHRINK = 1.7  # the path's zoom is made for a portrait in which the face is smaller than in these photos
 NOISE = 5.0  # grey levels, standard deviation of the camera's noise
 STRENGTHS = (0.0, 0.5, 0.7, 0.85)
@@ -70,12 +63,9 @@ def read_scenes(path: Path) -> dict:
     try:
         scenes = json.loads(regular_file(path).read_text())
         for scene in scenes.values():
-            for count, numbers in (
-                (2, scene["size"]),
-                *((4, box) for box in scene["faces"] + scene["maybe"]),
-            ):
-                if [*map(whole(-100_000, 100_000), numbers)] != numbers or len(numbers) != count:
-                    raise ValueError(numbers)
+            for box in [[0, 0, *scene["size"]], *scene["faces"], *scene["maybe"]]:
+                if [*map(whole(-100_000, 100_000), box)] != box or len(box) != 4:
+                    raise ValueError(box)
         return scenes
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} does not list the boxes of faces ({error})") from None
@@ -99,62 +89,14 @@ def print_scenes(runtime, size: int, folder: Path) -> None:
     print(f"stray: {mean:.4f} % of the pictures on average, {100 * strays[most]:.3f} % of {most}")
 
 
-def paste_photo(
-    image: np.ndarray, mask: np.ndarray, side: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A 1280x720 frame with the photo somewhere in it, and its mask.
-
-    image: HWC uint8 BGR. mask: HxW uint8, 0, 128 (not judged) or 255. side: of the pasted photo, the longer
-    one. Around it there are soft spots of about the colour of the photo's background.
-    """
-    height, width = FRAME
-    around = image[mask == 0] if (mask == 0).any() else image.reshape(-1, 3)
-    spots = rng.normal(around.mean(axis=0), 30, (9, 16, 3))
-    frame = cv2.resize(
-        np.clip(spots, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    scale = side / max(image.shape[:2])
-    small = resize(image, tuple(max(1, round(length * scale)) for length in image.shape[:2]))
-    small_mask = resize_mask(mask, small.shape[1::-1])
-    top, left = rng.integers(height - small.shape[0]), rng.integers(width - small.shape[1])
-    place = (slice(top, top + small.shape[0]), slice(left, left + small.shape[1]))
-    truth = np.zeros(FRAME, np.uint8)
-    frame[place], truth[place] = small, small_mask
-    return frame, truth
-
-
-def add_noise(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    noise = rng.normal(0, NOISE, frame.shape).astype(np.float32)
-    return np.clip(frame + noise, 0, 255).astype(np.uint8)
-
-
 def iou(probability: np.ndarray, truth: np.ndarray) -> float:
-    """probability: HxW, face above one half of its range. truth: 0, 128 (not judged), 255."""
-    half = 127 if probability.dtype == np.uint8 else 0.5
-    judged = truth != NOT_JUDGED
-    found, wanted = (probability > half) & judged, truth == FACE
+    """Return the IoU of what is above one half. Both HxW uint8; truth: 0, 128 (not judged), 255."""
+    found, wanted = (probability > 127) & (truth != NOT_JUDGED), truth == FACE
     return np.count_nonzero(found & wanted) / max(1, np.count_nonzero(found | wanted))
 
 
-def small_faces(runtime, size: int, pairs: list, side: int) -> list[float]:
-    """Mean IoU of the whole frame alone, of following, and of a single picture."""
-    rng = np.random.default_rng(side)
-    finder, network, scores = Finder(photo=True), with_flip(runtime), []
-    for image, mask in pairs:
-        frame, truth = paste_photo(image, mask, side, rng)
-        whole = Segmenter(runtime, None, Settings(size))(frame).probability
-        follow = Segmenter(runtime, Finder(), Settings(size))
-        for _ in range(6):
-            followed = follow(add_noise(frame, rng)).probability
-        picture = segment_picture(network, finder, frame, size).probability  # as infer.py does
-        scores.append([iou(whole, truth), iou(followed, truth), iou(picture, truth)])
-    return np.mean(scores, axis=0).tolist()
-
-
-def make_clip(
-    image: np.ndarray, mask: np.ndarray, speed: int, rng: np.random.Generator
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Frames of 640x480 in which the photo moves (with speed 0 it does not), and their masks."""
+def make_clip(image: np.ndarray, mask: np.ndarray, speed: int, rng: np.random.Generator) -> tuple[list, list]:
+    """Return frames of 640x480 in which the photo moves (with speed 0 it does not), and their masks."""
     side = SHRINK * min(image.shape[:2])
     ys, xs = np.nonzero(mask == FACE)
     face = (xs.mean() / side, ys.mean() / side)
@@ -162,13 +104,14 @@ def make_clip(
     for index in range(LENGTH):
         matrix = path(speed * index, side, face=face)
         frame = cv2.warpAffine(image, matrix, (640, 480), borderMode=cv2.BORDER_REPLICATE)
-        frames.append(add_noise(frame, rng))
+        noise = rng.normal(0, NOISE, frame.shape).astype(np.float32)
+        frames.append(np.clip(frame + noise, 0, 255).astype(np.uint8))
         truths.append(cv2.warpAffine(mask, matrix, (640, 480), flags=cv2.INTER_NEAREST))
     return frames, truths
 
 
 def flicker(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
-    """dtSSD times 100. masks: HxW uint8 probabilities."""
+    """Return dtSSD times 100. masks: HxW uint8 probabilities."""
     changes = []
     for index in range(1, len(masks)):
         judged = (truths[index] != NOT_JUDGED) & (truths[index - 1] != NOT_JUDGED)
@@ -179,7 +122,7 @@ def flicker(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
 
 
 def lag(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
-    """The delay of the truth, in frames, at which the masks fit it best: the top of a parabola."""
+    """Return the delay of the truth, in frames, at which the masks fit it best: the top of a parabola."""
     delays = np.arange(-2, 4)
     fits = [
         np.mean([iou(masks[index], truths[index - delay]) for index in range(3, len(masks) - 2)])
@@ -190,60 +133,47 @@ def lag(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
     return float(delays[best] + 0.5 * (before - after) / (before - 2 * top + after))
 
 
-def smoothing(runtime, size: int, pairs: list, strength: float) -> list[float]:
-    """Mean IoU, dtSSD and lag of clips in which these photos move, and dtSSD where they do not."""
+def smoothing(runtime, size: int, photos: list, strength: float) -> list[float]:
+    """Return mean IoU, dtSSD and lag of clips in which these photos move, and dtSSD where they do not."""
+
+    def masks_of(frames: list[np.ndarray]) -> list[np.ndarray]:
+        segmenter = Segmenter(runtime, Finder(), Settings(size), smooth=strength)
+        return [segmenter(frame).probability for frame in frames]
+
     rng = np.random.default_rng(0)
     scores = []
-    for image, mask in pairs:
+    for image, mask in photos:
         frames, truths = make_clip(image, mask, SPEED, rng)
-        masks = masks_of(frames, runtime, size, strength)
+        masks = masks_of(frames)
         fit = np.mean([iou(found, truth) for found, truth in zip(masks, truths)])
         still, still_truths = make_clip(image, mask, 0, rng)
-        still_flicker = flicker(masks_of(still, runtime, size, strength), still_truths)
+        still_flicker = flicker(masks_of(still), still_truths)
         scores.append([fit, flicker(masks, truths), lag(masks, truths), still_flicker])
     return np.mean(scores, axis=0).tolist()
 
 
-def masks_of(frames: list[np.ndarray], runtime, size: int, strength: float) -> list[np.ndarray]:
-    segmenter = Segmenter(runtime, Finder(), Settings(size), smooth=strength)
-    return [segmenter(frame).probability for frame in frames]
-
-
-def evenly(pairs, count: int) -> list:
-    """So many of the pairs, spread over all of them, as (BGR image, mask); UserError if none shows a face."""
+def print_smoothing(runtime, size: int, pairs, count: int) -> None:
+    """Print what smoothing does to clips of so many photos, spread over all of them."""
     chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
     loaded = [pairs[int(index)] for index in chosen]
-    found = [(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()]
-    if not found:
-        raise UserError(
-            "no face in any of the masks that were looked at: choose more with --photos and --clips"
-        )
-    return found
-
-
-def print_photos(runtime, size: int, pairs, photos: int, clips: int) -> None:
-    """Print what following and smoothing gain on photos with masks."""
-    print(f"{'photo in 1280x720':<20} {'whole frame':>12} {'following':>12} {'one picture':>12}   (IoU, %)")
-    chosen = evenly(pairs, photos)
-    for side in SIDES:
-        scores = " ".join(f"{100 * score:12.1f}" for score in small_faces(runtime, size, chosen, side))
-        print(f"{side:>4} pixels          {scores}", flush=True)
-    print(f"\n{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
-    chosen = evenly(pairs, clips)
+    photos = [
+        (cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask) for image, mask in loaded if (mask == FACE).any()
+    ]
+    if not photos:
+        raise UserError("no face in any of the masks that were looked at: choose more with --clips")
+    print(f"{'smoothing':<12} {'IoU, %':>9} {'dtSSD':>9} {'lag, frames':>12} {'dtSSD, still':>13}")
     for strength in STRENGTHS:
-        fit, change, delay, still = smoothing(runtime, size, chosen, strength)
+        fit, change, delay, still = smoothing(runtime, size, photos, strength)
         print(f"{strength:<12} {100 * fit:9.1f} {change:9.2f} {delay:12.2f} {still:13.2f}", flush=True)
 
 
 def make_parser() -> Parser:
-    parser = Parser("Measure what finding, following and smoothing gain.")
+    parser = Parser("Measure how many faces are found, and what smoothing gains.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--scenes", help="a folder of whole photographs and the boxes of their faces")
     what.add_argument("--data", help="as for evaluate.py")
-    add = parser.add_argument
-    add("--weights", default=default_weights(), help="default: the repository's")
-    add("--photos", type=whole(1), default=60, help="for the small faces (default: %(default)s)")
-    add("--clips", type=whole(1), default=8, help="for the smoothing (default: %(default)s)")
+    parser.add_argument("--weights", default=default_weights(), help="default: the repository's")
+    parser.add_argument("--clips", type=whole(1), default=8, help="for the smoothing (default: %(default)s)")
     return parser
 
 
@@ -255,7 +185,7 @@ def main() -> None:
     if pairs is None:
         print_scenes(runtime, size, Path(args.scenes))
     else:
-        print_photos(runtime, size, pairs, args.photos, args.clips)
+        print_smoothing(runtime, size, pairs, args.clips)
 
 
 if __name__ == "__main__":
