@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import sys
 import time
@@ -31,8 +30,8 @@ from tqdm import tqdm
 from dataset import open_dataset
 from faces.finder import Finder
 from faces.segmenter import segment_picture
-from files.paths import atomic_path, refuse_inputs
-from files.pictures import IMAGE_SUFFIXES, find_pictures, read_image, write_image
+from files.paths import refuse_inputs, write_json
+from files.pictures import WRITTEN, find_pictures, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
 from training.metrics import print_table, score_mask, summarise, summarise_groups
@@ -57,43 +56,26 @@ def make_parser() -> Parser:
     add("--worst", type=whole(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU")
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
-    add(
-        "--threshold",
-        type=real(0.001, 0.999),
-        default=0.5,
-        help="face is above this probability (default: %(default)s)",
-    )
+    what = "face is above this probability (default: %(default)s)"
+    add("--threshold", type=real(0.001, 0.999), default=0.5, help=what)
     add("--flip", action="store_true", help="average the odds of each image and of its mirror image")
-    add(
-        "--as-infer",
-        action="store_true",
-        help="find the faces and look at each, also in the mirror, as infer.py does; --precision auto",
-    )
+    what = "find the faces and look at each, also in the mirror, as infer.py does; --precision auto"
+    add("--as-infer", action="store_true", help=what)
     add("--limit", type=whole(1), metavar="N", help="only N images of each split, evenly spread over it")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
     return parser
 
 
-def parse_arguments() -> argparse.Namespace:
+def main() -> None:
     parser = make_parser()
     args = parser.parse_args()
-    if args.precision is None:
-        args.precision = "auto" if args.as_infer else "f32"
-    if args.no_face:
-        for name in ("split", "groups", "worst", "limit"):
-            if getattr(args, name):
-                parser.error(f"--no-face goes without --{name.replace('_', '-')}")
-    if args.size is None:
-        args.size = trained_size(args.weights)
-    if Path(args.worst_picture).suffix.lower() not in IMAGE_SUFFIXES:
-        parser.error(
-            f"--worst-picture {args.worst_picture}: it must end in one of {', '.join(IMAGE_SUFFIXES)}"
-        )
-    return args
-
-
-def main() -> None:
-    args = parse_arguments()
+    args.precision = args.precision or ("auto" if args.as_infer else "f32")
+    for name in ("split", "groups", "worst", "limit"):
+        if args.no_face and getattr(args, name):
+            parser.error(f"--no-face goes without --{name}")
+    args.size = args.size or trained_size(args.weights)
+    if Path(args.worst_picture).suffix.lower() not in WRITTEN:
+        parser.error(f"--worst-picture {args.worst_picture}: it must end in one of {', '.join(WRITTEN)}")
     if args.no_face:
         evaluate_no_face(args)
     else:
@@ -225,11 +207,6 @@ def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Names
         cases.append((f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}", image, mask, find(image)))
     write_image(args.worst_picture, contact_sheet(cases))
     print(f"\n{args.worst_picture}: the {len(cases)} images of the lowest IoU")
-
-
-def write_json(path: str, figures: dict) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

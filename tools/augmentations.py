@@ -26,8 +26,8 @@ IN_A_ROW, ROWS = 8, 4
 
 
 def main() -> None:
-    args = make_parser().parse_args()
-    refuse_inputs([args.output], [PORTRAIT, MASK])
+    output = make_parser().parse_args().output
+    refuse_inputs([output], [PORTRAIT, MASK])
     image, mask = read_image(PORTRAIT), read_mask(MASK)
     other = image[-image.shape[0] // 3 :]  # no face there: what is laid before faces is cut from it
     tiles = [draw(name, *pair) for name, pair in changes(image, mask, other).items()]
@@ -35,7 +35,7 @@ def main() -> None:
     while len(tiles) < ROWS * IN_A_ROW:
         tiles.append(draw("all together", *augment(image, mask, SIDE, rng, other)))
     rows = [np.hstack(tiles[start : start + IN_A_ROW]) for start in range(0, len(tiles), IN_A_ROW)]
-    write_image(args.output, np.vstack(rows))
+    write_image(output, np.vstack(rows))
 
 
 def make_parser() -> Parser:
@@ -51,8 +51,7 @@ def changes(image: np.ndarray, mask: np.ndarray, other: np.ndarray) -> dict:
     place = covers.Place(matrix, box)
     plain, plain_mask = warp(image, mask, matrix, SIDE)
 
-    def seeded(seed):
-        return np.random.default_rng(seed)
+    seeded = np.random.default_rng
 
     def crop(seed):
         return warp(image, mask, random_crop(mask, box, SIDE, seeded(seed)), SIDE, seeded(seed))

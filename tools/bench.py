@@ -11,7 +11,6 @@ median over the runs, float32 array to float32 array. The whole way from file to
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import statistics
@@ -22,18 +21,18 @@ from pathlib import Path
 
 import numpy as np
 
-from files.paths import atomic_path, refuse_inputs
+from files.paths import refuse_inputs, write_json
 from runtimes.choose import Runtime, open_runtime
 from runtimes.network import linknet34
 from runtimes.weights import default_weights, existing_weights, read_weights, runtime_files, trained_size
 from utils import Parser, run, side, whole
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 3  # turns that the runs are divided into
+ROUNDS = 3  # turns that the runs are divided into, at most
 
 
 def open_torch(weights: str) -> Runtime:
-    """LinkNet34 in PyTorch, as its users write it: the layers one by one, batch norms not folded."""
+    """Return LinkNet34 in PyTorch, as its users write it: the layers one by one, batch norms not folded."""
     import torch
 
     from runtimes.torch import TorchOps
@@ -83,32 +82,20 @@ def measure(name: str, weights: str, size: int, runs: int) -> None:
 def bench(weights: str, size: int, runs: int) -> tuple[dict, dict]:
     """Return {backend: figures} of those that work, and {backend: why it was left out}."""
     times, peaks, errors = {}, {}, {}
-    for turn in range(ROUNDS):
-        for name in BACKENDS:
-            if name in errors:
-                continue
-            print(f"round {turn + 1} of {ROUNDS}: {name}", file=sys.stderr)
-            settings = ("--weights", weights, "--size", str(size), "--runs", str(-(-runs // ROUNDS)))
+    rounds = min(ROUNDS, runs)
+    settings = ("--weights", weights, "--size", str(size), "--runs", str(-(-runs // rounds)))
+    for turn in range(rounds):
+        for name in [name for name in BACKENDS if name not in errors]:
+            print(f"round {turn + 1} of {rounds}: {name}", file=sys.stderr)
             command = [sys.executable, "-m", "tools.bench", "--backend", name, *settings]
             result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             if result.returncode:
                 errors[name] = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1]
-                continue
-            *milliseconds, peak = map(float, result.stdout.split())
-            times.setdefault(name, []).extend(milliseconds)
-            peaks[name] = peak
-    return {
-        name: {"milliseconds": statistics.median(times[name]), "peak_mib": peaks[name]} for name in times
-    }, errors
-
-
-def print_table(figures: dict, errors: dict) -> None:
-    print("| runtime | ms a frame | frames/s | peak MiB |\n|---|---|---|---|")
-    for name, figure in figures.items():
-        milliseconds, peak = figure["milliseconds"], figure["peak_mib"]
-        print(f"| {name} | {milliseconds:.1f} | {1000 / milliseconds:.1f} | {peak:.0f} |")
-    for name, error in errors.items():
-        print(f"\nLeft out: {name}: {error}")
+            else:
+                *milliseconds, peaks[name] = map(float, result.stdout.split())
+                times.setdefault(name, []).extend(milliseconds)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    return {name: {"milliseconds": medians[name], "peak_mib": peaks[name]} for name in times}, errors
 
 
 def processor() -> str:
@@ -118,13 +105,12 @@ def processor() -> str:
 
 def make_parser() -> Parser:
     parser = Parser("Measure how fast each runtime computes the network.")
-    parser.add_argument("--weights", default=default_weights(), help="default: %(default)s")
-    parser.add_argument("--size", type=side, help="side of the input (default: as the weights were trained)")
-    parser.add_argument(
-        "--runs", type=whole(1, 1_000_000), default=50, help="frames for each runtime (default: %(default)s)"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
-    parser.add_argument("--backend", choices=BACKENDS, help="this one in this process, plain numbers")
+    add = parser.add_argument
+    add("--weights", default=default_weights(), help="default: %(default)s")
+    add("--size", type=side, help="side of the input (default: as the weights were trained)")
+    add("--runs", type=whole(1, 1_000_000), default=50, help="frames for each runtime (default: %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+    add("--backend", choices=BACKENDS, help="this one in this process, plain numbers")
     return parser
 
 
@@ -137,11 +123,15 @@ def main() -> None:
     refuse_inputs([args.json], runtime_files(weights))
     figures, errors = bench(weights, size, args.runs)
     print(f"{processor()}, the network at {size}x{size}\n")
-    print_table(figures, errors)
+    print("| runtime | ms a frame | frames/s | peak MiB |\n|---|---|---|---|")
+    for name, figure in figures.items():
+        milliseconds, peak = figure["milliseconds"], figure["peak_mib"]
+        print(f"| {name} | {milliseconds:.1f} | {1000 / milliseconds:.1f} | {peak:.0f} |")
+    for name, error in errors.items():
+        print(f"\nLeft out: {name}: {error}")
     if args.json:
         results = {"processor": processor(), "size": size, "network": figures, "left_out": errors}
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(args.json, results)
 
 
 if __name__ == "__main__":

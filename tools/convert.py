@@ -16,19 +16,18 @@ import numpy as np
 
 from files.paths import refuse_inputs
 from runtimes.weights import normalise, read_weights, trained_size, weights_files, write_weights
-from utils import Parser, UserError, real, run
+from utils import Parser, UserError, import_oneflow, real, run
 
 
 def make_parser() -> Parser:
     parser = Parser("Convert weights to one safetensors file.")
-    parser.add_argument("--weights", required=True, help="file or directory to read")
-    parser.add_argument("--output", required=True, help="safetensors file to write")
-    parser.add_argument("--mix", metavar="FILE", help="take the mean of --weights and of these")
-    parser.add_argument("--share", type=real(0, 1), help="of --mix in the mean, 0..1 (0.5)")
-    parser.add_argument("--half", action="store_true", help="store as float16")
-    parser.add_argument(
-        "--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust"
-    )
+    add = parser.add_argument
+    add("--weights", required=True, help="file or directory to read")
+    add("--output", required=True, help="safetensors file to write")
+    add("--mix", metavar="FILE", help="take the mean of --weights and of these")
+    add("--share", type=real(0, 1), default=0.5, help="of --mix in the mean, 0..1 (default: %(default)s)")
+    add("--half", action="store_true", help="store as float16")
+    add("--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust")
     return parser
 
 
@@ -37,13 +36,11 @@ def main() -> None:
     args = parser.parse_args()
     if Path(args.output).suffix.lower() != ".safetensors":
         parser.error(f"--output {args.output}: it must end in .safetensors")
-    if args.share is not None and not args.mix:
-        parser.error("--share goes with --mix")
     refuse_inputs([args.output], [*weights_files(args.weights), *weights_files(args.mix or args.weights)])
     read = read_pickled if args.allow_pickle else read_weights
     state = read(args.weights)
     if args.mix:
-        state = mix_weights(state, read(args.mix), 0.5 if args.share is None else args.share)
+        state = mix_weights(state, read(args.mix), args.share)
     write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
     print(f"{args.output}: {len(state)} entries")
 
@@ -53,10 +50,7 @@ def read_pickled(path: str) -> dict[str, np.ndarray]:
     pickled = next(Path(path).glob("**/pickled_data"), None)
     if pickled is None:
         return read_weights(path)
-    from utils import import_oneflow  # late: OneFlow is needed for this format alone
-
     flow = import_oneflow()
-
     try:
         content = flow.load(str(pickled.parent))
     except Exception as error:  # an unpickler may raise anything

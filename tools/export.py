@@ -44,7 +44,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def parse_arguments() -> argparse.Namespace:
+def main() -> None:
     parser = make_parser()
     args = parser.parse_args()
     if args.int8 != bool(args.data):
@@ -54,11 +54,6 @@ def parse_arguments() -> argparse.Namespace:
     if args.output.suffix.lower() != suffix:
         parser.error(f"--output {args.output}: the file's name must end in {suffix}")
     args.size = args.size or trained_size(args.weights)
-    return args
-
-
-def main() -> None:
-    args = parse_arguments()
     binary = args.output.with_suffix(".bin") if args.int8 else None
     refuse_inputs([args.output, binary], weights_files(args.weights))
     model = build_onnx(read_weights(args.weights))
@@ -89,12 +84,8 @@ def export_int8(model, args: argparse.Namespace) -> None:
         return preprocess(image, fit_size(*image.shape[:2], args.size))[None]
 
     full = read_onnx(model)
-    small = nncf.quantize(
-        full,
-        nncf.Dataset(chosen, network_input),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(chosen),
-    )
+    pictures, mixed = nncf.Dataset(chosen, network_input), nncf.QuantizationPreset.MIXED
+    small = nncf.quantize(full, pictures, preset=mixed, subset_size=len(chosen))
     before = mean_iou(OpenVinoRuntime(full, "f32"), test, args.size)
     after = mean_iou(OpenVinoRuntime(small, "int8"), test, args.size)
     points = 100 * (after - before)
@@ -109,11 +100,10 @@ def export_int8(model, args: argparse.Namespace) -> None:
 
 def mean_iou(runtime: OpenVinoRuntime, pairs, size: int) -> float:
     """Return the mean IoU of face over the pictures, 0..1, at the mask's own size; 128 does not count."""
-    ious = []
-    for index in tqdm(range(len(pairs)), desc=runtime.name, leave=False):
-        image, mask = pairs[index]
-        ious.append(score_mask(find_logits(runtime, image, size) > 0, mask).iou)
-    return float(np.mean(ious))
+    each = (pairs[index] for index in tqdm(range(len(pairs)), desc=runtime.name, leave=False))
+    return float(
+        np.mean([score_mask(find_logits(runtime, image, size) > 0, mask).iou for image, mask in each])
+    )
 
 
 if __name__ == "__main__":

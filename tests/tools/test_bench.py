@@ -5,26 +5,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import ended
 
+from tools import bench
 from tools.bench import BACKENDS
 
 PACKAGES = {"OneFlow": "oneflow", "PyTorch": "torch", "onnxruntime": "onnxruntime"}
 
 
-def run_bench(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tools.bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-def test_each_runtime_is_timed_or_named(tmp_path: Path, random_weights: Path, monkeypatch) -> None:
+def test_each_runtime_is_timed_or_named(
+    tmp_path: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     output = tmp_path / "bench.json"
-    result = run_bench("--weights", random_weights, "--runs", 3, "--size", 64, "--json", output)
-    assert result.returncode == 0, result.stderr
+    arguments = ("--weights", random_weights, "--runs", 1, "--size", 64, "--json", output)
+    assert ended(bench.main, *arguments) == 0
+    said = capsys.readouterr()
+    assert said.err.count("round 1 of 1") == len(BACKENDS)
     figures = json.loads(output.read_text())
     missing = {name for name, package in PACKAGES.items() if importlib.util.find_spec(package) is None}
     assert "tools.export" in figures["left_out"]["OpenVINO INT8"]  # there is none beside these weights
@@ -32,7 +32,7 @@ def test_each_runtime_is_timed_or_named(tmp_path: Path, random_weights: Path, mo
     assert set(figures["network"]) | set(figures["left_out"]) == set(BACKENDS)
     for name, entry in figures["network"].items():
         assert entry["milliseconds"] > 0 and 20 < entry["peak_mib"] < 4000
-        assert f"| {name} | {entry['milliseconds']:.1f} |" in result.stdout
+        assert f"| {name} | {entry['milliseconds']:.1f} |" in said.out
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,24 @@ def test_each_runtime_is_timed_or_named(tmp_path: Path, random_weights: Path, mo
         (["--size", 100], "multiple of 32"),
     ],
 )
-def test_script_says_what_is_wrong(arguments: list, message: str) -> None:
-    result = run_bench(*arguments)
-    assert result.returncode != 0
-    assert message in result.stderr and "Traceback" not in result.stderr
+def test_what_is_wrong_is_said(arguments: list, message: str, capsys: pytest.CaptureFixture) -> None:
+    assert ended(bench.main, *arguments) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_the_runs_are_divided_into_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = []
+
+    def run(command: list, **more) -> subprocess.CompletedProcess:
+        name, runs = (command[command.index(option) + 1] for option in ("--backend", "--runs"))
+        turns.append((name, runs))
+        milliseconds = "1\n9\n2\n" if len(turns) < 3 else "5\n"
+        return subprocess.CompletedProcess(
+            command, int(name == "b"), f"{milliseconds}100\n", "x\nno b here\n"
+        )
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    monkeypatch.setattr(bench, "BACKENDS", ("a", "b"))
+    figures, errors = bench.bench("w", 64, 8)
+    assert turns == [("a", "3"), ("b", "3"), ("a", "3"), ("a", "3")]
+    assert figures == {"a": {"milliseconds": 5, "peak_mib": 100}} and errors == {"b": "no b here"}
