@@ -10,21 +10,13 @@ unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
-# OneFlow and its CUDA libraries are installed for those alone who ask for them.
-packages=infer help=no before=''
-for argument in "$@"; do
-    case $argument in
-        --runtime=oneflow | --device=cuda) packages=train ;;
-        -h | --help) help=yes ;;
-    esac
-    case $before=$argument in
-        --runtime=oneflow | --device=cuda) packages=train ;;
-    esac
-    before=$argument
-done
-
-if [ $help = yes ] && [ ! -e "$root/.venv/installed-infer" ]; then # nothing is downloaded to be read about
-    exec bash "$root/tools/setup.sh" help infer
-fi
+case " $* " in
+    *' -h '* | *' --help '*) # nothing is downloaded to be read about
+        [ -e "$root/.venv/installed-infer" ] || exec bash "$root/tools/setup.sh" help infer ;;
+esac
+packages=infer # OneFlow and its CUDA libraries are installed for those alone who ask for them
+case " $* " in
+    *' --runtime oneflow '* | *' --runtime=oneflow '* | *' --device cuda '* | *' --device=cuda '*) packages=train ;;
+esac
 bash "$root/tools/setup.sh" $packages
 exec "$root/.venv/bin/python" "$root/infer.py" "$@"

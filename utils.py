@@ -54,8 +54,8 @@ def whole(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
         try:
             number = int(value)
         except (TypeError, ValueError, OverflowError):
-            number = None
-        if number is None or not low <= number <= high or isinstance(value, float):
+            number = low - 1
+        if not low <= number <= high or isinstance(value, float):
             raise UserError(f"{str(value)[:40]!r} is no whole number from {low} to {high}")
         return number
 
@@ -122,7 +122,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else text
     if isinstance(error, ImportError):
-        return f"{text}: is everything installed? `bash tools/setup.sh` says"
+        return f"{text}: is everything installed? Without .venv, infer.sh and train.sh install it anew"
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}, line {place.lineno}"
     return f"{type(error).__name__} in {where}: {text}; this should not have happened; --debug shows more"
@@ -136,10 +136,9 @@ FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
 
 
 def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """What the network is given.
+    """Return what the network is given, (3, H, W) float32, normalised, C-contiguous.
 
-    image: HWC uint8 RGB. size: (height, width) to resize to first. Returns (3, H, W) float32, normalised,
-    C-contiguous. Raises ValueError for an array of another shape or type.
+    image: HWC uint8 RGB; ValueError for another. size: (height, width) to resize to first.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"an image must be HxWx3 uint8; this one is {image.shape} {image.dtype}")
@@ -153,7 +152,7 @@ def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.nda
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Any array to (height, width): area averaging where it shrinks, bilinear where it grows."""
+    """Return any image at (height, width): area averaging where it shrinks, bilinear where it grows."""
     height, width = size
     if image.shape[:2] == (height, width):
         return image
@@ -170,7 +169,7 @@ def check_shape(shape: tuple) -> None:
 
 
 def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """The (height, width) nearest to this aspect ratio that the network takes.
+    """Return the (height, width) nearest to this aspect ratio that the network takes.
 
     The longest side becomes `long_side`; both are rounded to multiples of 32, at least 32.
     """
@@ -181,7 +180,7 @@ def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Logits to probabilities, float32, without overflow."""
+    """Return the probabilities of logits, float32, without overflow."""
     # Beyond +-30 float32 gives exactly 1 or a vanishing probability, so that clipping changes nothing.
     return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -30, 30)))
 

@@ -97,7 +97,7 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 
 def open_picture(path: str | os.PathLike) -> Image.Image:
-    """Image.open for these formats alone, without its warning of pictures as large as phones take them."""
+    """Open a file of these formats alone, without a warning of pictures as large as phones take them."""
     Image.init()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -105,7 +105,7 @@ def open_picture(path: str | os.PathLike) -> Image.Image:
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file holds several pictures that belong together: an animation, or pages."""
+    """Return whether a file holds several pictures that belong together: an animation, or pages."""
     with contextlib.suppress(OSError, UserError), picture_of(path) as picture:
         return picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1
     return False
@@ -225,9 +225,6 @@ def find_pictures(spec: str) -> list[Path]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """What is named as a picture in a folder, sorted, without hidden files (macOS keeps ._photo.jpg)."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
+    """Return what is named as a picture in a folder, sorted; no hidden files (macOS keeps ._photo.jpg)."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in found if not path.name.startswith("."))

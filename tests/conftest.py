@@ -6,10 +6,13 @@ The names and shapes are spelled out here, not taken from `linknet.py` or `weigh
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import pytest
+from programs import ended
 from safetensors.numpy import save_file
 from stub_clone import Clone
 
@@ -94,6 +97,19 @@ def random_weights(session_state: dict, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_file(session_state, path)
     return path
+
+
+@pytest.fixture
+def run_here(capsys: pytest.CaptureFixture) -> Callable:
+    """What runs a program in this process: (its main, arguments) -> what `subprocess.run` would give."""
+
+    def run(main: Callable, *arguments: object) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        status = ended(main, *arguments)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture

@@ -26,12 +26,9 @@ case "$1 $2" in
     '-c '*ensurepip*) [ '{can_venv}' = True ] && echo '{version}' ;;
     '-c import cv2') [ ! -f "$STUBS/no-cv2" ] || {{ echo 'ImportError: libGL.so.1'; exit 1; }} ;;
     '-c '*) ;;
-    '-I -c') '{python}' -c "import sysconfig; sysconfig.get_path = lambda _: '$venv/site'"$'\\n'"$3" ;;
-    '-m venv') mkdir -p "$3/bin" "$3/site" && cp "$0" "$3/bin/python" ;;
+    '-m venv') mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     '-m pip')
         [ "$3" = install ] || exit 0
-        echo $$ >"$STUBS/pip"
-        if [ -f "$STUBS/pip-hangs" ]; then exec '{python}' -c 'import time; time.sleep(60)'; fi
         if [ -f "$STUBS/pip-fails" ]; then echo 'ERROR: No space left on device'; exit 1; fi
         echo "${{@: -1}}" >>"$venv/pip-installed" ;;
     *) exec '{python}' "$@" ;;

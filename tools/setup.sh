@@ -6,8 +6,8 @@
 #   bash tools/setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
 #   bash tools/setup.sh test    # with the tests' tools
 #
-# infer.sh, train.sh and test.sh begin with it. Nothing is done where the set is there and whole: .venv/installed-SET
-# is a copy of its requirements. PYTHON=/path/to/python chooses the interpreter of a new .venv.
+# infer.sh, train.sh and test.sh begin with it. Nothing is done where the set is there: .venv/installed-SET is a copy of
+# its requirements. PYTHON=/path/to/python chooses the interpreter of a new .venv.
 [ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash tools/setup.sh' >&2 && exit 2; }
 set -euo pipefail
 unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
@@ -28,12 +28,12 @@ if [ "$set" = help ]; then # for infer.sh, train.sh and test.sh: the comment tha
 fi
 
 # `infer` prefers the Pythons that `train` can use too, so that nothing has to be made again for it.
-versions='3.10 3.9 3.8'
+versions='3.10 3.9 3.8' size='2 GB' file=requirements/$set.txt holds="infer train $set"
 case $set in
     infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='210 MB' holds=infer ;;
-    train) size='2 GB' holds='infer train' ;;
-    torch) size='5 GB' holds='infer train torch' ;;
-    test) size='2 GB' holds='infer train test' ;;
+    train) file=requirements.txt ;;
+    torch) size='5 GB' ;;
+    test) ;;
     *) fail 'usage: bash tools/setup.sh infer|train|torch|test' ;;
 esac
 
@@ -87,43 +87,8 @@ stamp() {
     esac)
 }
 
-installed() {
-    [ -n "$(version_of "$venv/bin/python")" ] && [ "$(cat "$venv/installed-$set" 2>/dev/null)" = "$(stamp "$set")" ]
-}
-
-# Prints NAME==VERSION of each package that has lost a file.
-damaged() {
-    "$venv/bin/python" -I -c '
-import csv, os, sysconfig
-site = sysconfig.get_path("purelib")
-for folder in os.listdir(site):
-    record = os.path.join(site, folder, "RECORD")
-    if folder.endswith(".dist-info") and os.path.exists(record):
-        files = [row[0] for row in csv.reader(open(record)) if not row[0].endswith(".pyc")]
-        if not all(os.path.exists(os.path.join(site, file)) for file in files):
-            print(folder[: -len(".dist-info")].replace("-", "=="))
-'
-}
-
-# Runs pip, shows the large downloads and the errors alone, and ends it where this script is ended.
-run_pip() {
-    PIP_USER=0 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --only-binary :all: "$@" \
-        > >(grep --line-buffered -E 'Downloading .*[0-9]{2}(\.[0-9])? MB|^Installing|ERROR' >&2) 2>&1 &
-    trap 'kill $! 2>/dev/null; exit 143' INT TERM HUP
-    wait $! || fail 'The packages could not be installed; pip says why above (without a network it finds "no matching distribution").' \
-        'The same command goes on where it stopped.'
-    trap - INT TERM HUP
-}
-
-# Ends the script where there is nothing to install.
 leave_if_installed() {
-    local lost
-    installed || return 0
-    lost=$(damaged)
-    [ -n "$lost" ] || exit 0
-    printf 'Files are missing, so this is installed again: %s\n' "${lost//$'\n'/ }" >&2
-    run_pip --ignore-installed --no-deps $lost
-    exit 0
+    [ -z "$(version_of "$venv/bin/python")" ] || [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$(stamp "$set")" ] || exit 0
 }
 
 leave_if_installed
@@ -138,10 +103,9 @@ fi
 make_venv
 rm -f "$venv"/installed-*
 printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
-case $set in
-    train) run_pip -r "$root/requirements.txt" ;;
-    *) run_pip -r "$root/requirements/$set.txt" ;;
-esac
+PIP_USER=0 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --only-binary :all: -r "$root/$file" >&2 ||
+    fail 'The packages could not be installed; pip says why above (without a network it finds "no matching distribution").' \
+        'The same command goes on where it stopped.'
 said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}" \
     'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0 libsm6).'
 [ "$set" = infer ] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"

@@ -6,9 +6,9 @@ import importlib.util
 import json
 import subprocess
 from pathlib import Path
+from typing import Callable
 
 import pytest
-from programs import ended
 
 from tools import bench
 from tools.bench import BACKENDS
@@ -17,14 +17,13 @@ PACKAGES = {"OneFlow": "oneflow", "PyTorch": "torch", "onnxruntime": "onnxruntim
 
 
 def test_each_runtime_is_timed_or_named(
-    tmp_path: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch, run_here: Callable
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     output = tmp_path / "bench.json"
     arguments = ("--weights", random_weights, "--runs", 1, "--size", 64, "--json", output)
-    assert ended(bench.main, *arguments) == 0
-    said = capsys.readouterr()
-    assert said.err.count("round 1 of 1") == len(BACKENDS)
+    result = run_here(bench.main, *arguments)
+    assert result.returncode == 0 and result.stderr.count("round 1 of 1") == len(BACKENDS), result.stderr
     figures = json.loads(output.read_text())
     missing = {name for name, package in PACKAGES.items() if importlib.util.find_spec(package) is None}
     assert "tools.export" in figures["left_out"]["OpenVINO INT8"]  # there is none beside these weights
@@ -32,7 +31,7 @@ def test_each_runtime_is_timed_or_named(
     assert set(figures["network"]) | set(figures["left_out"]) == set(BACKENDS)
     for name, entry in figures["network"].items():
         assert entry["milliseconds"] > 0 and 20 < entry["peak_mib"] < 4000
-        assert f"| {name} | {entry['milliseconds']:.1f} |" in said.out
+        assert f"| {name} | {entry['milliseconds']:.1f} |" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -43,9 +42,9 @@ def test_each_runtime_is_timed_or_named(
         (["--size", 100], "multiple of 32"),
     ],
 )
-def test_what_is_wrong_is_said(arguments: list, message: str, capsys: pytest.CaptureFixture) -> None:
-    assert ended(bench.main, *arguments) != 0
-    assert message in capsys.readouterr().err
+def test_what_is_wrong_is_said(arguments: list, message: str, run_here: Callable) -> None:
+    result = run_here(bench.main, *arguments)
+    assert result.returncode != 0 and message in result.stderr
 
 
 def test_the_runs_are_divided_into_turns(monkeypatch: pytest.MonkeyPatch) -> None:

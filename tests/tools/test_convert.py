@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import pytest
@@ -13,14 +13,15 @@ from arrays import SMALL, assert_same
 from safetensors.numpy import load_file
 
 from runtimes.weights import read_weights, trained_size, write_weights
+from tools import convert
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tools.convert", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+@pytest.fixture
+def run(run_here: Callable) -> Callable:
+    return functools.partial(run_here, convert.main)
 
 
-def test_script_converts(tmp_path: Path) -> None:
+def test_script_converts(tmp_path: Path, run: Callable) -> None:
     write_weights(tmp_path / "w.safetensors", SMALL, metadata={"size": "128"})
     output = tmp_path / "new" / "w.safetensors"
     result = run("--weights", tmp_path / "w.safetensors", "--half", "--output", output)
@@ -30,10 +31,10 @@ def test_script_converts(tmp_path: Path) -> None:
     assert trained_size(output) == 128
     result = run("--weights", tmp_path / "none", "--output", tmp_path / "x.safetensors")
     assert result.returncode == 1
-    assert "no weights at" in result.stderr and "Traceback" not in result.stderr
+    assert "no weights at" in result.stderr
 
 
-def test_what_flow_save_wrote_needs_permission(tmp_path: Path) -> None:
+def test_what_flow_save_wrote_needs_permission(tmp_path: Path, run: Callable) -> None:
     flow = pytest.importorskip("linknet", exc_type=ImportError).flow
     flow.save({name: flow.tensor(array) for name, array in SMALL.items()}, str(tmp_path / "zip" / "saved"))
     output = tmp_path / "w.safetensors"
@@ -47,10 +48,10 @@ def test_what_flow_save_wrote_needs_permission(tmp_path: Path) -> None:
     (tmp_path / "zip" / "saved" / "pickled_data").write_bytes(b"broken")
     result = run("--weights", tmp_path / "zip", "--output", output, "--allow-pickle")
     assert result.returncode == 1
-    assert "OneFlow cannot load" in result.stderr and "Traceback" not in result.stderr
+    assert "OneFlow cannot load" in result.stderr
 
 
-def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path) -> None:
+def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Path, run: Callable) -> None:
     weights = tmp_path / "w.safetensors"
     shutil.copy(random_weights, weights)
     (tmp_path / "link.safetensors").symlink_to(weights)
@@ -67,7 +68,7 @@ def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Pa
     assert weights.read_bytes() == before
 
 
-def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path) -> None:
+def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path, run: Callable) -> None:
     other = {
         name: value + 1 if value.dtype.kind == "f" else value + 5 for name, value in random_state.items()
     }
@@ -83,19 +84,18 @@ def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: P
         np.testing.assert_allclose(both[name], wanted, rtol=1e-6, atol=1e-6)
 
 
-def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path) -> None:
+def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path, run: Callable) -> None:
     write_weights(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)})
     arguments = ("--weights", random_weights, "--mix", tmp_path / "other.safetensors")
     result = run(*arguments, "--output", tmp_path / "both.safetensors")
     assert result.returncode == 1 and "different networks" in result.stderr
-    assert "Traceback" not in result.stderr
     result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
     assert result.returncode == 2 and "--share" in result.stderr and "from 0 to 1" in result.stderr
     assert not (tmp_path / "both.safetensors").exists()
 
 
 @pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "must end in .safetensors")])
-def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights):
+def test_an_output_that_could_not_be_read_is_refused(output, words, tmp_path, random_weights, run):
     output = tmp_path / output if output else output
     result = run("--weights", random_weights, "--output", output)
     assert result.returncode == 2 and words in result.stderr

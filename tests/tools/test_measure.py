@@ -16,8 +16,10 @@ from tools.measure import flicker, iou, lag, make_clip, smoothing
 
 
 @pytest.fixture(autouse=True)
-def red_finder(monkeypatch):
+def red_faces_in_short_clips(monkeypatch):
     monkeypatch.setattr(measure, "Finder", RedFinder)
+    monkeypatch.setattr(measure, "open_runtime", lambda weights: red_runtime)
+    monkeypatch.setattr(measure, "LENGTH", 20)
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_scene_is_scored_by_faces_found_and_by_what_is_stray():
     assert measure.score_scene(marked[::2, ::2], scene)[0] == faces  # a mask of another size
 
 
-def test_the_table_of_scenes(tmp_path, monkeypatch, capsys):
+def test_the_table_of_scenes(tmp_path, capsys):
     frame = background(480, 640)
     draw_face(frame, (200, 200), 60)
     draw_face(frame, (500, 300), 20)
@@ -102,24 +104,23 @@ def test_the_table_of_scenes(tmp_path, monkeypatch, capsys):
     (tmp_path / "faces.json").write_text(
         json.dumps({"a.png": {"size": [640, 480], "faces": boxes, "maybe": []}})
     )
-    monkeypatch.setattr(measure, "open_runtime", lambda weights: red_runtime)
     assert ended(measure.main, "--scenes", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].split() == ["all", "3", "2", "66.7"] and "stray: 0.0000 %" in lines[-1]
 
 
 def test_the_table_of_smoothing(tmp_path, photo, monkeypatch, capsys):
+    monkeypatch.setattr(measure, "LENGTH", 10)
+    monkeypatch.setattr(measure, "STRENGTHS", (0.0, 0.7))
     write_image(tmp_path / "test/images/a.png", photo[0][..., ::-1])
     write_image(tmp_path / "test/masks/a.png", photo[1])
-    monkeypatch.setattr(measure, "open_runtime", lambda weights: red_runtime)
-    monkeypatch.setattr(measure, "LENGTH", 10)
     assert ended(measure.main, "--data", tmp_path, "--clips", 1) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
-    assert [line[0] for line in lines[2:]] == [str(strength) for strength in measure.STRENGTHS]
+    assert [line[0] for line in lines[2:]] == ["0.0", "0.7"]
     assert all(float(line[1]) > 90 for line in lines[2:])  # IoU in percent
 
 
-def test_bad_input_is_explained(tmp_path, photo, random_weights, capsys):
+def test_bad_input_is_explained(tmp_path, photo, capsys):
     write_image(tmp_path / "test/images/a.png", photo[0][..., ::-1])
     write_image(tmp_path / "test/masks/a.png", np.zeros_like(photo[1]))
     for arguments, status, words in (
@@ -127,5 +128,5 @@ def test_bad_input_is_explained(tmp_path, photo, random_weights, capsys):
         ([tmp_path], 1, "no face"),
         ([tmp_path, "--clips", "0"], 2, "--clips"),
     ):
-        assert ended(measure.main, "--weights", random_weights, "--data", *arguments) == status
+        assert ended(measure.main, "--data", *arguments) == status
         assert words in capsys.readouterr().err

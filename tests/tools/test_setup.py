@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 
 import pytest
 from stub_clone import Clone
@@ -159,23 +156,6 @@ def test_an_environment_that_does_not_serve_is_made_anew(clone: Clone, fault: st
     assert clone.version() == "3.10"
 
 
-def test_a_package_that_lost_a_file_is_installed_again(clone: Clone):
-    clone.add_python("3.10")
-    clone.run(SETUP, "infer")
-    clone.installed()
-    site = clone.root / ".venv/site"
-    for name in ("whole", "torn_apart"):
-        (site / f"{name}-1.0.dist-info").mkdir()
-        (site / f"{name}-1.0.dist-info" / "RECORD").write_text(f'"{name}, it.py",,\n{name}.pyc,,\n')
-        (site / f"{name}, it.py").touch()
-    assert clone.run(SETUP, "infer").stderr == ""
-    (site / "torn_apart, it.py").unlink()
-    result = clone.run(SETUP, "infer")
-    assert result.returncode == 0
-    assert "torn_apart==1.0" in result.stderr
-    assert clone.installed() == ["torn_apart==1.0"]
-
-
 def test_missing_system_libraries_are_named(clone: Clone):
     clone.add_python("3.10")
     (clone.stubs / "no-cv2").touch()
@@ -192,21 +172,3 @@ def test_two_set_ups_at_once_install_once(clone: Clone):
     both = [subprocess.Popen(command, env=clone.machine, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert clone.installed() == ["infer.txt"]
-
-
-def test_a_set_up_that_is_ended_ends_pip_too(clone: Clone):
-    clone.add_python("3.10")
-    (clone.stubs / "pip-hangs").touch()
-    command = ["bash", clone.root / SETUP, "infer"]
-    setup = subprocess.Popen(command, env=clone.machine, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while not (clone.stubs / "pip").exists() or not (clone.stubs / "pip").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    pip = int((clone.stubs / "pip").read_text())
-    setup.send_signal(signal.SIGTERM)
-    assert setup.wait(30) == 143
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.kill(pip, 0)
-            time.sleep(0.05)
