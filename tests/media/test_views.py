@@ -159,8 +159,6 @@ def test_unknown_views_and_backgrounds_are_refused(tmp_path):
         parse_view("overlay2")
     with pytest.raises(UserError, match="nothing"):
         parse_view(f"background:{tmp_path / 'nothing.png'}")
-    with pytest.raises(UserError, match="alpha"):
-        parse_view("overlay", alpha=1.5)
 
 
 @pytest.mark.parametrize("view", ["blur-face", "mosaic-face", "fill-face:red"])
