@@ -20,6 +20,7 @@ import functools
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -33,22 +34,22 @@ from faces.mask import Face, Mask
 from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
 from files.paths import refuse_inputs
-from files.pictures import ANIMATED_SUFFIXES
+from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import Animation, AnimationWriter, PictureFolder
-from media.jobs import ANIMATION, PICTURE, Tally, find_jobs, is_files, name_outputs
+from media.frames import Frame, Source
+from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, name_outputs, told
 from media.mux import beside
 from media.options import parse_arguments
-from media.photos import Pictures
-from media.pipeline import Pipeline
+from media.pipeline import Pipeline, Result
 from media.play import play_all
-from media.player import Player, Stream
+from media.player import Player
 from media.sample import Sample
 from media.sources import open_video
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
 from media.videos import open_file
-from media.views import VIEWS, hides, parse_color, parse_view
-from media.window import Window, has_display
+from media.views import VIEWS, hides, parse_color, parse_view, to_rgb, with_alpha
+from media.window import open_window
 from media.writers import VideoWriter, VirtualCamera
 from runtimes.choose import open_runtime, video_size, with_flip
 from runtimes.weights import default_weights, runtime_files, trained_size
@@ -87,26 +88,22 @@ def find_mask(
 ) -> Mask:
     """Return the mask of one image, HxWx3 uint8 **RGB**, with its faces (see faces/mask.py).
 
-    size: the longest side of the network's input, a multiple of 32; where it is not given, the one that the
-    weights were trained at. find: with False the network is given the whole image, as one face that fills it.
-    small_faces: look at all parts of an image of more than 1,280 pixels for faces. flip: look at the faces
-    in the mirror as well, and take the mean: a little better, in twice the time. The network is loaded at the
-    first call and kept; it is not for several threads at once. Raises ValueError for another kind of array,
-    and what `open_runtime` raises.
+    size: the longest side of the network's input, a multiple of 32; by default the one it was trained at.
+    find: with False the network is given the whole image, as one face. small_faces: look at all parts of an
+    image of more than 1,280 pixels. flip: look at the faces in the mirror as well, and take the mean: a
+    little better, in twice the time. The network is loaded at the first call and kept; it is not for several
+    threads at once. Raises ValueError for another kind of array, and what `open_runtime` raises.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
     network = kept_runtime(weights, runtime, device, precision)
-    if flip:
-        network = with_flip(network)
+    network = with_flip(network) if flip else network
     finder = kept_finder(small_faces) if find else None
     picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return segment_picture(network, finder, picture, size or trained_size(weights))
 
 
-@functools.lru_cache(maxsize=2)
-def kept_runtime(weights: str, runtime: str, device: str, precision: str):
-    return open_runtime(weights, runtime, device, precision)
+kept_runtime = functools.lru_cache(maxsize=2)(open_runtime)
 
 
 @functools.lru_cache(maxsize=2)
@@ -121,143 +118,148 @@ def main() -> int:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     cv2.setLogLevel(0)  # our messages say better what it would remark
-    names = [args.view, *(name for name in VIEWS if name != args.view)]
-    views = [(name, parse_view(name, parse_color(args.color), args.alpha, args.strength)) for name in names]
     with contextlib.ExitStack() as stack:
         if args.source is not None and is_picture_address(args.source):
             args.source = stack.enter_context(fetched(args.source))
-        run_all = run_files if is_files(args.source) else run_live
-        return run_all(args, views)
+        return run_files(args, stack) if is_files(args.source) else run_live(args, stack)
 
 
-def run_live(args: argparse.Namespace, views: list) -> int:
-    """A camera, a stream or the sample. Returns the exit status."""
-    window = open_window(args)
-    output = live_output(args) if args.output else None
-    with contextlib.ExitStack() as stack:
-        if window is not None:
-            stack.callback(window.close)
-        table = stack.enter_context(FaceTable(args.table)) if args.table else None
-        source = open_source(args, endless=output is None and bool(window or args.virtual_camera))
-        stack.callback(source.close)
-        network = open_network(args)
-        return run_video(args, views, source, output, network, Timing(), window, table)[0]
+def run_live(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
+    """Play a camera, a stream or the sample. Return the exit status."""
+    output = Path(args.output) if args.output else None
+    if output and output.is_dir():
+        output = output / "camera.mp4"
+    refuse_inputs([output, output and beside(output), args.table], also_read(args))
+    player = open_player(args, stack, watched=True)
+    source = open_source(args, endless=output is None and bool(player.window or args.virtual_camera))
+    return run_video(args, player, open_network(args), source, output)
 
 
-def run_video(
-    args: argparse.Namespace, views: list, source, output: Path | None, network, timing: Timing, window, table
-) -> tuple[int, bool]:
-    """Everything that a source gives. Returns the exit status, and whether there was a face."""
-    # To hide faces the size is the full one, as of a smaller one more are missed.
-    keep = args.size_chosen or hides(args.view)
-    size = args.size if keep else video_size(network, args.size, source.live)
-    sinks = [open_writer(output, source, args)] if output else []
-    sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
-    print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
-    finder = Finder(small_faces=args.small_faces) if args.find else None
-    settings = Settings(size, args.find_every)
-    rate = None if source.live else source.rate
-    segmenter = Segmenter(network, finder, settings, args.smooth, rate, timing)
-    stream = Stream(source.name, source.rate, source.live)
-
-    def look_for(view: str) -> None:
-        # To hide faces, each frame is looked at for those that come in, and at the full size.
-        segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
-
-    player = Player(views, args.threshold, stream, sinks, window, args.folder, timing, look_for, table)
-    start = time.perf_counter()
-    status = play_all(Pipeline(source, segmenter, timing), player, args.max_frames, progress=window is None)
-    print_summary(player.count, "frames", time.perf_counter() - start, timing if args.timing else None)
-    if getattr(source, "damaged", 0):
-        text = f"{source.name}: {source.damaged} frames were damaged; the last good one stands for each"
-        print(text, file=sys.stderr)
-    if output and player.count:
-        print(f"wrote {sinks[0].result}", file=sys.stderr)
-    return status, player.found
-
-
-def open_writer(output: Path, source, args: argparse.Namespace):
-    """What writes the pictures of a source: a video, an animation, or numbered files in a folder."""
-    if isinstance(source, Animation) and output.suffix.lower() in ANIMATED_SUFFIXES:
-        return AnimationWriter(output)
-    if args.view == "cutout" and (not output.suffix or output.is_dir()):
-        return PictureFolder(output)
-    sound = source.sound if args.sound else None
-    metadata = getattr(source, "metadata", {}) if args.keep_metadata else {}
-    return VideoWriter(
-        output, source.rate, source.colors, sound, args.view == "cutout", args.crf, args.preset, metadata
-    )
-
-
-def run_files(args: argparse.Namespace, views: list) -> int:
-    """Pictures and videos one by one; a broken one does not hold up the rest. Returns the exit status."""
+def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
+    """Play pictures and videos one by one; a broken one does not hold up the rest. Return the exit status."""
     jobs, left_out = find_jobs(args.source, args.recursive, Path(args.output) if args.output else None)
     alone = len(jobs) == 1 and jobs[0].source == Path(args.source)
-    if args.virtual_camera and jobs[0].kind == PICTURE:
+    photo = jobs[0].kind == PICTURE
+    if args.virtual_camera and photo:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     if args.output:
-        jobs = name_outputs(jobs, args.source, args.output, args.view, [*also_read(args), args.table])
+        jobs = name_outputs(jobs, args.source, args.output, args.view)
+    results = [job.output for job in jobs]
     unfinished = [beside(job.output) for job in jobs if job.output and job.kind != PICTURE]
-    refuse_inputs([args.table, *unfinished], [*(job.source for job in jobs), *also_read(args)])
+    refuse_inputs([*results, *unfinished, args.table], [*(job.source for job in jobs), *also_read(args)])
     part, parts = args.shard
     jobs = jobs[part - 1 :: parts]
     if all(job.kind == PICTURE for job in jobs):
         jobs = jobs[:: args.stride][: args.max_frames]
     todo = [job for job in jobs if not (args.skip_existing and job.output and job.output.exists())]
-    window = open_window(args) if not args.output or (alone and jobs[0].kind != PICTURE) else None
+    player = open_player(args, stack, watched=not args.output or (alone and not photo))
     network = open_network(args)
-    tally = Tally(len(jobs) - len(todo), left_out)
-    timing, start = Timing(), time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        if window is not None:
-            stack.callback(window.close)
-        table = stack.enter_context(FaceTable(args.table)) if args.table else None
-        pictures = Pictures(args, views, network, timing, window, table)
-        for job in tqdm(todo, unit=" files", disable=None if args.output and not alone else True):
-            try:
-                if job.kind == PICTURE:
-                    status, found = pictures.run(job)
-                else:
-                    is_animation = job.kind == ANIMATION
-                    source = (Animation if is_animation else open_file)(job.source, args.stride)
-                    stack.callback(source.close)
-                    status, found = run_video(args, views, source, job.output, network, timing, window, table)
-            except UserError as error:
-                if alone:
-                    raise
-                tqdm.write(f"infer.py: {error}", file=sys.stderr)
-                status, found = 1, True
-            tally.add(job, status, found)
-            if pictures.ended or status == 130:
-                break
-    if pictures.count:
-        print_summary(
-            pictures.count, "pictures", time.perf_counter() - start, timing if args.timing else None
-        )
-    return tally.finish(args.view, alone)
+    counts = Counter(done=0, failed=0)
+    if len(todo) < len(jobs):
+        counts["there already"] = len(jobs) - len(todo)
+    pictures, faceless, worst, start = 0, [], 0, time.perf_counter()
+    for job in tqdm(todo, unit=" files", disable=None if args.output and not alone else True):
+        try:
+            if job.kind == PICTURE:
+                status = run_picture(args, player, network, job)
+                pictures += 1
+            else:
+                source = (Animation if job.kind == ANIMATION else open_file)(job.source, args.stride)
+                status = run_video(args, player, network, source, job.output)
+            faceless += [] if player.found else [str(job.source)]
+        except UserError as error:
+            if alone:
+                raise
+            tqdm.write(f"infer.py: {error}", file=sys.stderr)
+            status = 1
+        counts["failed" if status else "done"] += 1
+        worst = max(worst, status)
+        if player.ended or status == 130:
+            break
+    if pictures:
+        print_summary(pictures, "pictures", start, player.timing if args.timing else None)
+    if hides(args.view) and faceless:
+        print(f"infer.py: no face was found in {', '.join(faceless)}", file=sys.stderr)
+    if not alone:
+        more = f", {sum(left_out.values())} left out ({told(left_out)})" if left_out else ""
+        print(f"infer.py: {told(counts)}{more}", file=sys.stderr)
+    # Who looks at the results must not take for hidden what was left out.
+    return worst or int(hides(args.view) and bool(left_out))
 
 
-def open_window(args: argparse.Namespace) -> Window | None:
-    """None if there is to be none, or if there is no display. Raises UserError if nothing would happen."""
-    shown = args.window and has_display()
-    if args.window and not shown:
-        print("infer.py: there is no display, so no window opens", file=sys.stderr)
-    if not (shown or args.output or args.virtual_camera or args.timing or args.table):
+def run_video(args: argparse.Namespace, player: Player, network, source: Source, output: Path | None) -> int:
+    """Play everything that a source gives. Return the exit status."""
+    # To hide faces the size is the full one, as of a smaller one more are missed.
+    keep = args.size_chosen or hides(args.view)
+    size = args.size if keep else video_size(network, args.size, source.live)
+    sinks = [open_writer(args, source, output)] if output else []
+    sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
+    print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
+    finder = Finder(small_faces=args.small_faces) if args.find else None
+    settings = Settings(size, args.find_every)
+    rate = None if source.live else source.rate
+    segmenter = Segmenter(network, finder, settings, args.smooth, rate, player.timing)
+
+    def look_for(view: str) -> None:
+        # To hide faces, each frame is looked at for those that come in, and at the full size.
+        segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
+
+    player.begin(source.name, source.rate, source.live, sinks, look_for)
+    start = time.perf_counter()
+    status = play_all(Pipeline(source, segmenter, player.timing), player, args.max_frames)
+    print_summary(player.count, "frames", start, player.timing if args.timing else None)
+    if source.damaged:
+        what = f"{source.damaged} frames were damaged; the last good one stands for each"
+        print(f"{source.name}: {what}", file=sys.stderr)
+    if output and player.count:
+        print(f"wrote {sinks[0].result}", file=sys.stderr)
+    return status
+
+
+def open_writer(args: argparse.Namespace, source: Source, output: Path):
+    """Return what writes the pictures of a source: a video, an animation, or numbered files in a folder."""
+    cutout = args.view == "cutout"
+    if isinstance(source, Animation) and output.suffix.lower() in ANIMATED_SUFFIXES:
+        return AnimationWriter(output)
+    if cutout and (not output.suffix or output.is_dir()):
+        return PictureFolder(output)
+    sound, metadata = source.sound if args.sound else None, source.metadata if args.keep_metadata else {}
+    return VideoWriter(output, source.rate, source.colors, sound, cutout, args.crf, args.preset, metadata)
+
+
+def run_picture(args: argparse.Namespace, player: Player, network, job: Job) -> int:
+    """Look at a picture, and write or show what comes out. Return the exit status."""
+    player.begin(str(job.source))
+    with player.timing("read"):
+        pixels = read_pixels(job.source)
+        image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
+    network = with_flip(network) if args.flip else network
+    finder = kept_finder(args.small_faces) if args.find else None
+    mask = segment_picture(network, finder, image, args.size, player.timing)
+    result = Result(Frame(image, 0, time.perf_counter(), 0.0, 1.0), mask)
+    player.note(result)
+    if job.output is not None:
+        drawn = player.draw(result)
+        if args.view == "cutout" and pixels.shape[2] == 4:
+            drawn = with_alpha(drawn, pixels)
+        with player.timing("write"):
+            write_image(job.output, to_rgb(drawn), metadata_of(job.source) if args.keep_metadata else b"")
+    elif player.window is not None:
+        player.hold(result, f"{job.source.name}: space for the next, q to end")
+    return int(player.failed)
+
+
+def open_player(args: argparse.Namespace, stack: contextlib.ExitStack, watched: bool) -> Player:
+    """Return what draws, writes and, where `watched`, shows; the stack closes its window and its table."""
+    names = [args.view, *(name for name in VIEWS if name != args.view)]
+    views = [(name, parse_view(name, parse_color(args.color), args.alpha, args.strength)) for name in names]
+    window = open_window("LinkNet34") if watched and args.window else None
+    if window is not None:
+        stack.callback(window.close)
+    elif not (args.output or args.virtual_camera or args.timing or args.table):
         raise UserError("nothing would come out of this: give an --output")
-    if not shown:
-        return None
-    window = Window("LinkNet34")
-    window.open()
-    return window
-
-
-def live_output(args: argparse.Namespace) -> Path:
-    """The file that is written. Raises UserError if it is an input."""
-    output = Path(args.output)
-    if output.is_dir():
-        output = output / "camera.mp4"
-    refuse_inputs([output, beside(output), args.table], also_read(args))
-    return output
+    table = stack.enter_context(FaceTable(args.table)) if args.table else None
+    return Player(views, args.threshold, window, args.folder, Timing(), table)
 
 
 def also_read(args: argparse.Namespace) -> list[Path]:
@@ -266,18 +268,16 @@ def also_read(args: argparse.Namespace) -> list[Path]:
     return [*runtime_files(args.weights), *([Path(what)] if kind == "background" else [])]
 
 
-def open_source(args: argparse.Namespace, endless: bool):
-    """The camera, stream, video or sample asked for. endless: the sample goes on until the user ends it."""
-    endless = endless or args.max_frames is not None
-    if args.source == "sample":
-        return Sample(endless, args.stride)
-    try:
-        return open_video(args.source or "0", args.stride, args.reconnect)
-    except UserError as error:
-        if args.source is not None:
-            raise
-        print(f"infer.py: {error}: taking the sample instead (--source chooses another)", file=sys.stderr)
-        return Sample(endless, args.stride)
+def open_source(args: argparse.Namespace, endless: bool) -> Source:
+    """Return the camera, stream or sample asked for. endless: the sample goes on until the user ends it."""
+    if args.source != "sample":
+        try:
+            return open_video(args.source or "0", args.stride, args.reconnect)
+        except UserError as error:
+            if args.source is not None:
+                raise
+            print(f"infer.py: {error}: taking the sample instead (--source chooses another)", file=sys.stderr)
+    return Sample(endless or args.max_frames is not None, args.stride)
 
 
 def open_network(args: argparse.Namespace):
@@ -289,8 +289,9 @@ def open_network(args: argparse.Namespace):
     return open_runtime(weights, args.runtime, args.device, args.precision)
 
 
-def print_summary(count: int, what: str, seconds: float, timing: Timing | None) -> None:
-    print(f"{count} {what} in {seconds:.1f} s, {count / max(seconds, 1e-6):.1f} {what}/s")
+def print_summary(count: int, what: str, start: float, timing: Timing | None) -> None:
+    seconds = max(time.perf_counter() - start, 1e-6)
+    print(f"{count} {what} in {seconds:.1f} s, {count / seconds:.1f} {what}/s")
     if timing is not None:
         print(timing.table())
 

@@ -6,8 +6,6 @@ writer = AnimationWriter("b.gif")       # or PictureFolder("folder")
 
 from __future__ import annotations
 
-import itertools
-import time
 from pathlib import Path
 from typing import Iterator
 
@@ -15,44 +13,35 @@ import cv2
 import numpy as np
 
 from files.pictures import on_black, picture_of, to_pixels, write_image, write_images
-from media.frames import Frame
+from media.frames import Source
+from media.mux import beside
 from media.views import to_rgb
 
 PAGE_SECONDS = 1.0  # for pages, and for pictures that do not say how long they are shown
 
 
-class Animation:
-    """A source like those of sources.py: every picture of a GIF, WebP, PNG or TIFF."""
-
-    live = False
-    sound = colors = None
-    damaged = 0
+class Animation(Source):
+    """Every picture of a GIF, WebP, PNG or TIFF."""
 
     def __init__(self, path: Path, stride: int = 1):
-        """stride: only every so-many-th picture is given, for the time of all. Raises UserError."""
-        self.name, self.path, self.stride = str(path), path, stride
+        self.path = path
         with picture_of(path) as picture:
             self.expected = -(-picture.n_frames // stride)
-            self.rate = 1 / (seconds_of(picture) * stride)
-        self.pictures = self._pictures()
-        self.index, self.until = 0, 0.0
+            rate = 1 / seconds_of(picture)
+        super().__init__(str(path), rate / stride, stride)
 
-    def read(self) -> Frame | None:
-        """Raises UserError where one is broken."""
-        taken, index, at = time.perf_counter(), self.index, self.until
-        passed = list(itertools.islice(self.pictures, self.stride))
-        if not passed:
-            return None
-        self.index += len(passed)
-        self.until += sum(seconds for _, seconds in passed)
-        return Frame(cv2.cvtColor(passed[0][0], cv2.COLOR_RGB2BGR), index, taken, at, self.until)
-
-    def _pictures(self) -> Iterator[tuple[np.ndarray, float]]:
+    def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
+        at = 0.0
         with picture_of(self.path) as picture:
             for number in range(picture.n_frames):
                 picture.seek(number)
                 pixels = on_black(to_pixels(picture, self.name))
-                yield pixels, seconds_of(picture)  # known only when it was decoded
+                until = at + seconds_of(picture)  # known only when it was decoded
+                yield pixels, at, until
+                at = until
+
+    def image(self, picture: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
 
     def close(self) -> None:
         self.pictures.close()
@@ -78,7 +67,7 @@ class AnimationWriter:
     def close(self, whole: bool = True) -> None:
         """Raises UserError if the format cannot hold them; OSError if they cannot be written."""
         if not whole and self.path.exists():
-            self.result = self.path.with_name(f"{self.path.stem[:200]}.unfinished{self.path.suffix}")
+            self.result = beside(self.path)
         if self.images:
             write_images(self.result, self.images, self.seconds)
 

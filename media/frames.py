@@ -1,16 +1,17 @@
-"""What all sources of frames share: the frame, and the sound beside it."""
+"""What all sources of frames share: the frame, how it is read, and the sound beside it."""
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections import deque
 from fractions import Fraction
-from typing import Iterator, NamedTuple
+from typing import ClassVar, Iterator, NamedTuple
 
 import av
 import numpy as np
 
 LONGEST_GAP = 10.0  # seconds; a longer pause of a live source is left out of a recording
-FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 USUAL_RATE = 30.0  # for sources that do not tell their frame rate
 
 
@@ -26,6 +27,57 @@ class Frame(NamedTuple):
     time: float
     at: float
     until: float
+
+
+class Source:
+    """Where frames come from. Each kind has its own `_pictures`, and says only what is not as here."""
+
+    live = False  # frames that come too late are of no use
+    patience = 0.0  # seconds for which it may be away
+    expected: int | None = None  # frames that will be given, where that is known
+    damaged = 0  # frames so far that could not be read
+    sound: Sound | None = None
+    colors = None  # see colors.py
+    metadata: ClassVar[dict] = {}  # date, place, camera, as FFmpeg names them
+
+    def __init__(self, name: str, rate: float, stride: int):
+        """rate: frames/s that are given. stride: only every so-many-th is given, for the time of all."""
+        self.name, self.rate, self.stride = name, rate, stride
+        self.index = 0  # of the next picture
+        self.pictures = self._pictures()
+
+    def read(self) -> Frame | None:
+        """Return the next frame; None at the end. Raises UserError where it cannot be read."""
+        taken, frame = time.perf_counter(), None
+        for picture, at, until in itertools.islice(self.pictures, self.stride):
+            frame = frame or Frame(self.image(picture), self.index, taken, at, until)
+            frame = frame._replace(until=until)
+            self.index += 1
+        return frame
+
+    def _pictures(self) -> Iterator[tuple]:
+        """Yield every picture, in any form, and the seconds between which it is shown."""
+        raise NotImplementedError
+
+    def image(self, picture) -> np.ndarray:
+        """Return HWC uint8 BGR of what `_pictures` gave."""
+        return picture
+
+    def close(self) -> None:
+        """Close what is open. Here nothing is."""
+
+
+class LiveSource(Source):
+    """A source that goes on until somebody stops it."""
+
+    live = True
+
+    def read(self) -> Frame:
+        """Return the newest of so many frames as `stride` says. Raises UserError when none comes any more."""
+        for _ in range(self.stride if self.index else 1):
+            picture, at, until = next(self.pictures)
+            self.index += 1
+        return Frame(self.image(picture), self.index - 1, time.perf_counter(), at, until)
 
 
 class Sound:
@@ -45,23 +97,6 @@ class Sound:
             self.packets.append(packet)
 
     def take(self, until: float) -> Iterator[av.Packet]:
-        """What has come so far and begins before `until` seconds."""
+        """Yield what has come so far and begins before `until` seconds."""
         while self.packets and self.packets[0].pts * self.packets[0].time_base < until:
             yield self.packets.popleft()
-
-
-class Still:
-    """Notices a live source that gives the same picture again and again."""
-
-    def __init__(self):
-        self.sample = None  # a few pixels of the last frame that differed from the one before it
-        self.changed = 0.0  # when that was
-
-    def look(self, image: np.ndarray, taken: float) -> None:
-        sample = image[::16, ::16].copy()
-        if not np.array_equal(sample, self.sample):
-            self.sample, self.changed = sample, taken
-
-    def __call__(self, now: float) -> bool:
-        """Whether nothing has changed for some seconds."""
-        return self.sample is not None and now - self.changed > FROZEN_SECONDS

@@ -9,40 +9,20 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import sys
 from collections import Counter
 from pathlib import Path
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
+from files import pictures
 from files.paths import identity, refuse_inputs, regular_file
-from files.pictures import (
-    ALPHA_SUFFIXES,
-    ANIMATED_SUFFIXES,
-    IMAGE_SUFFIXES,
-    WRITTEN,
-    is_animation,
-    open_picture,
-)
+from files.pictures import ALPHA_SUFFIXES, ANIMATED_SUFFIXES, IMAGE_SUFFIXES, WRITTEN
 from media.sources import camera_index, is_stream
 from media.videos import open_file
-from media.views import hides
 from media.writers import FORMATS, TRANSPARENT
 from utils import UserError
 
-VIDEO_SUFFIXES = (
-    *FORMATS,
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".3gp",
-    ".wmv",
-    ".flv",
-    ".ogv",
-    ".mxf",
-    ".vob",
-)
+OTHERS = (".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv", ".mxf", ".vob")
+VIDEO_SUFFIXES = (*FORMATS, *OTHERS)
 PICTURE, ANIMATION, VIDEO = "picture", "animation", "video"
 EXACT = ("cutout", "mask")  # views with transparency, or with two values alone
 
@@ -65,14 +45,11 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
     Raises UserError if there is nothing, or a single file is neither a picture nor a video.
     """
     path = Path(spec)
-    if not path.is_dir() and (path.exists() or not glob.has_magic(spec)):
+    is_folder = path.is_dir()
+    if not is_folder and (path.exists() or not glob.has_magic(spec)):
         regular_file(path)
         return [Job(path, kind_of(path) or VIDEO)], Counter()  # opening it says what is wrong
-    found = (
-        [Path(name) for name in glob.glob(spec, recursive=True)]
-        if not path.is_dir()
-        else list(path.iterdir())
-    )
+    found = list(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True)))
     jobs, left_out = [], Counter()
     while found:
         path = found.pop()
@@ -81,16 +58,15 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
         if path.is_dir():
             if recursive:
                 found += path.iterdir()
-            elif Path(spec).is_dir():
+            elif is_folder:
                 left_out["folder"] += 1
         elif kind := kind_of(path):
             jobs.append(Job(path, kind))
         else:
             left_out[path.suffix.lower() or "without a suffix"] += 1
     if not jobs:
-        raise UserError(
-            f"{spec}: there is no picture and no video in it" + (f" ({told(left_out)})" if left_out else "")
-        )
+        more = f" ({told(left_out)})" if left_out else ""
+        raise UserError(f"{spec}: there is no picture and no video in it{more}")
     return sorted(jobs), left_out
 
 
@@ -99,53 +75,40 @@ def kind_of(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if not path.is_file():
         return None
-    if suffix not in VIDEO_SUFFIXES:
-        with contextlib.suppress(Exception), open_picture(path):  # Pillow raises almost anything
-            return ANIMATION if is_animation(path) else PICTURE
-        if suffix in IMAGE_SUFFIXES:
-            return PICTURE
-        with contextlib.suppress(UserError):
-            open_file(path).close()
-            return VIDEO
-        return None
-    return VIDEO
+    if suffix in VIDEO_SUFFIXES:
+        return VIDEO
+    with contextlib.suppress(Exception), pictures.open_picture(path):  # Pillow raises almost anything
+        return ANIMATION if pictures.is_animation(path) else PICTURE
+    if suffix in IMAGE_SUFFIXES:
+        return PICTURE
+    with contextlib.suppress(UserError):
+        open_file(path).close()
+        return VIDEO
+    return None
 
 
-def told(left_out: Counter) -> str:
+def told(counts: Counter) -> str:
     """Return '3 .txt, 1 folder'."""
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def name_outputs(
-    jobs: list[Job], spec: str, output: str, view: str, others: Iterable[Path] = ()
-) -> list[Job]:
+def name_outputs(jobs: list[Job], spec: str, output: str, view: str) -> list[Job]:
     """Return the jobs with the place for the result of each.
 
     A single file may have a file for `output`; otherwise it is a folder, in which names (below the pattern's
-    fixed part) are kept. others: what else is read. Raises UserError if a result would take the place of what
-    is read, or of a file beside it that `output` does not name, or its format cannot hold the view.
+    fixed part) are kept. Raises UserError if a result would take the place of a source, or of a file beside
+    it that `output` does not name, or its format cannot hold the view.
     """
     target = Path(output)
-    if len(jobs) == 1 and jobs[0].source == Path(spec) and target.suffix and not target.is_dir():
+    alone = len(jobs) == 1 and jobs[0].source == Path(spec)
+    if alone and target.suffix and not target.is_dir():
         _check_format(jobs[0], target, view)
         results = [target]
-    elif len(jobs) == 1 and jobs[0].source == Path(spec) and jobs[0].kind != PICTURE and view == "cutout":
+    elif alone and jobs[0].kind != PICTURE and view == "cutout":
         results = [target]  # numbered pictures
     else:
-        if target.exists() and not target.is_dir():
-            raise UserError(f"{target}: for several files the output is a folder, and this is a file")
-        base = _fixed_part(spec)
-        plain = [target / os.path.relpath(job.source, base) for job in jobs]
-        results = [path.with_suffix(_suffix(job, view)) for path, job in zip(plain, jobs)]
-        # Some file systems take a.png and a.PNG for one.
-        counts = Counter(str(path).lower() for path in results)
-        long = [path.with_name(path.name + _suffix(job, view)) for path, job in zip(plain, jobs)]
-        for place, (one, same) in enumerate(zip(results, plain)):
-            if counts[str(one).lower()] > 1 and one != same:
-                results[place] = long[place]
-        if len(set(results)) < len(results):
-            results = long
-    refuse_inputs(results, [*(job.source for job in jobs), *others])
+        results = _named_alike(jobs, _fixed_part(spec), target, view)
+    refuse_inputs(results, [job.source for job in jobs])
     folders = {identity(job.source.parent) for job in jobs}
     for result in results:
         if result.is_file() and result != target and identity(result.parent) in folders:
@@ -153,16 +116,32 @@ def name_outputs(
     return [job._replace(output=result) for job, result in zip(jobs, results)]
 
 
+def _named_alike(jobs: list[Job], base: Path, folder: Path, view: str) -> list[Path]:
+    """Return for each job its name below `base` in the folder: another suffix takes the place of its own, or,
+    where that would make two results one, comes after it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: for several files the output is a folder, and this is a file")
+    ways = []
+    for job in jobs:
+        plain, suffix = folder / os.path.relpath(job.source, base), _suffix(job, view)
+        ways.append((plain, plain.with_suffix(suffix), plain.with_name(plain.name + suffix)))
+    counts = Counter(str(short).lower() for _, short, _ in ways)  # to some file systems a.png is a.PNG
+    results = [
+        long if short != plain and counts[str(short).lower()] > 1 else short for plain, short, long in ways
+    ]
+    return results if len(set(results)) == len(results) else [long for *_, long in ways]
+
+
 def _suffix(job: Job, view: str) -> str:
     """Return the suffix of a result in a folder: the source's own where that can hold it."""
-    suffix = job.source.suffix.lower()
     if job.kind == PICTURE:
-        return job.source.suffix if suffix in (ALPHA_SUFFIXES[:1] if view in EXACT else WRITTEN) else ".png"
-    if job.kind == ANIMATION and suffix in ANIMATED_SUFFIXES:
+        holds, other = ALPHA_SUFFIXES[:1] if view in EXACT else WRITTEN, ".png"
+    elif job.kind == ANIMATION and job.source.suffix.lower() in ANIMATED_SUFFIXES:
         return job.source.suffix
-    if view == "cutout":
-        return job.source.suffix if suffix in TRANSPARENT else ".webm"
-    return job.source.suffix if suffix in FORMATS else ".mp4"
+    else:
+        holds, other = (TRANSPARENT, ".webm") if view == "cutout" else (FORMATS, ".mp4")
+    return job.source.suffix if job.source.suffix.lower() in holds else other
 
 
 def _check_format(job: Job, target: Path, view: str) -> None:
@@ -177,44 +156,8 @@ def _check_format(job: Job, target: Path, view: str) -> None:
 
 
 def _fixed_part(spec: str) -> Path:
-    """The folder before the first part with a wildcard; of a folder itself, of a file its folder."""
+    """Return the folder before the first part with a wildcard; of a folder itself, of a file its folder."""
     path = Path(spec)
-    if path.is_dir():
-        return path
-    parts = path.parts[:-1]
-    if not path.exists():
-        wild = next((i for i, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts) - 1)
-        parts = path.parts[:wild]
-    return Path(*parts)
-
-
-class Tally:
-    """Counts what was done, and says so at the end."""
-
-    def __init__(self, there: int, left_out: Counter):
-        """there: how many results were there already."""
-        self.there, self.left_out = there, left_out
-        self.done = self.failed = 0
-        self.status = 0
-        self.faceless: list[Path] = []
-
-    def add(self, job: Job, status: int, found: bool) -> None:
-        """status: of the program, if this were all. found: whether there was a face."""
-        self.status = max(self.status, status)
-        self.done, self.failed = self.done + (status == 0), self.failed + (status != 0)
-        if not found:
-            self.faceless.append(job.source)
-
-    def finish(self, view: str, alone: bool) -> int:
-        """Print it. Returns the exit status. alone: there was one file, of which all is said."""
-        if hides(view) and self.faceless:
-            print(f"infer.py: no face was found in {', '.join(map(str, self.faceless))}", file=sys.stderr)
-        if not alone:
-            parts = [f"{self.done} done", f"{self.failed} failed"]
-            parts += [f"{self.there} there already"] if self.there else []
-            parts += (
-                [f"{sum(self.left_out.values())} left out ({told(self.left_out)})"] if self.left_out else []
-            )
-            print(f"infer.py: {', '.join(parts)}", file=sys.stderr)
-        # Who looks at the results must not take for hidden what was left out.
-        return self.status or int(hides(view) and bool(self.left_out))
+    while not path.is_dir():
+        path = path.parent
+    return path

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, NamedTuple
+from collections import deque
+from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 
 from faces.mask import Mask
 from faces.timing import Timing
-from media.frames import Frame
+from media.frames import Frame, Source
 from utils import UserError
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
@@ -32,54 +33,48 @@ class Result(NamedTuple):
     mask: Mask
 
 
-class Closed(Exception):
-    """The other end of a channel is not interested any more."""
+class Stage:
+    """What a generator yields, computed ahead in a thread of its own."""
 
-
-class Channel:
-    """Hands items from one thread to another."""
-
-    def __init__(self, newest: bool):
-        """newest: an item that nobody took is replaced by the next; otherwise `put` waits for room."""
-        self.newest = newest
-        self.items = []
-        self.ended = False  # nothing will be put any more
+    def __init__(self, items: Iterator, newest: bool):
+        """newest: an item that nobody took is replaced by the next; otherwise the thread waits."""
+        self.items, self.newest = items, newest
+        self.ready = deque(maxlen=1 if newest else QUEUE)
+        self.ended = False  # nothing will come any more
         self.closed = False  # nothing will be taken any more
-        self.error = None
+        self.error: BaseException | None = None
         self.changed = threading.Condition()
+        self.thread = threading.Thread(target=self._run, name=items.__name__, daemon=True)
+        self.thread.start()
 
-    def put(self, item: object) -> None:
-        """Raises Closed if the taker has gone."""
+    def _run(self) -> None:
+        try:
+            for item in self.items:
+                with self.changed:
+                    self.changed.wait_for(lambda: self.closed or self.newest or len(self.ready) < QUEUE)
+                    if self.closed:
+                        break
+                    self.ready.append(item)
+                    self.changed.notify_all()
+        except BaseException as error:  # of any kind: the taker has to know
+            self.error = error
         with self.changed:
-            self.changed.wait_for(lambda: self.closed or self.newest or len(self.items) < QUEUE)
-            if self.closed:
-                raise Closed
-            if self.newest:
-                self.items.clear()
-            self.items.append(item)
+            self.ended = True
             self.changed.notify_all()
 
     def take(self, wait: float | None = None) -> object | None:
-        """The next item; None at the end. Raises the giver's error, or TimeoutError after `wait` seconds."""
+        """Return the next item, None at the end. Raises the thread's error; TimeoutError after `wait` s."""
         with self.changed:
-            if not self.changed.wait_for(lambda: self.items or self.ended or self.closed, wait):
+            if not self.changed.wait_for(lambda: self.ready or self.ended or self.closed, wait):
                 raise TimeoutError
-            if self.items and not self.closed:
-                item = self.items.pop(0)
+            if self.ready:
                 self.changed.notify_all()
-                return item
+                return self.ready.popleft()
             if self.error is not None:
                 raise self.error
             return None
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Nothing more will be put, because all is done or because of `error`."""
-        with self.changed:
-            self.ended, self.error = True, error
-            self.changed.notify_all()
-
     def close(self) -> None:
-        """Nothing more will be taken."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
@@ -88,38 +83,30 @@ class Channel:
 class Pipeline:
     """The results of a source's frames, to be taken inside `with`."""
 
-    def __init__(self, source, segment: Callable[[np.ndarray], Mask], timing: Timing | None = None):
-        """source: see sources.py; it is closed at the end. segment: from HWC uint8 BGR to a Mask."""
-        self.source = source
-        self.segment = segment
-        self.timing = timing or Timing()
-        self.frames = Channel(newest=source.live)
-        self.results = Channel(newest=source.live)
-        self.threads = [
-            threading.Thread(target=self._run, args=(stage, output), name=stage.__name__, daemon=True)
-            for stage, output in ((self._read, self.frames), (self._segment, self.results))
-        ]
+    def __init__(self, source: Source, segment: Callable[[np.ndarray], Mask], timing: Timing | None = None):
+        """source: is closed at the end. segment: from HWC uint8 BGR to a Mask."""
+        self.source, self.segment, self.timing = source, segment, timing or Timing()
 
     def __enter__(self) -> Pipeline:
-        for thread in self.threads:
-            thread.start()
+        self.frames = Stage(self._read(), newest=self.source.live)
+        self.results = Stage(self._segment(), newest=self.source.live)
         return self
 
     def __exit__(self, *error) -> None:
         self.frames.close()
         self.results.close()
         # A thread that waits for a dead camera inside OpenCV cannot be stopped: it does not hold up the end.
-        for thread in self.threads:
-            thread.join(timeout=2)
-        if not self.threads[0].is_alive():
+        for stage in (self.frames, self.results):
+            stage.thread.join(timeout=2)
+        if not self.frames.thread.is_alive():
             self.source.close()
 
     def take(self, idle: Callable[[], bool] = lambda: True) -> Result | None:
-        """The next result; None at the end. Raises what went wrong in a thread.
+        """Return the next result; None at the end. Raises what went wrong in a thread.
 
         idle: called now and then while there is nothing to do; the end has come when it gives False.
         """
-        silence = SILENCE + (self.source.patience if self.source.live else 0)
+        silence = SILENCE + self.source.patience
         give_up = time.perf_counter() + silence
         while True:
             try:
@@ -130,26 +117,14 @@ class Pipeline:
                 if self.source.live and time.perf_counter() > give_up:
                     raise UserError(f"{self.source.name} has given no frame for {silence:.0f} s") from None
 
-    def _run(self, stage: Callable[[], None], output: Channel) -> None:
-        try:
-            stage()
-            output.end()
-        except Closed:
-            output.end()
-        except BaseException as error:  # of any kind: the caller's thread has to know
-            output.end(error)
-
-    def _read(self) -> None:
+    def _read(self) -> Iterator[Frame]:
         while True:
             with self.timing("read"):
                 frame = self.source.read()
             if frame is None:
-                break
-            self.frames.put(frame)
+                return
+            yield frame
 
-    def _segment(self) -> None:
-        try:
-            while (frame := self.frames.take()) is not None:
-                self.results.put(Result(frame, self.segment(frame.image)))
-        finally:
-            self.frames.close()
+    def _segment(self) -> Iterator[Result]:
+        while (frame := self.frames.take()) is not None:
+            yield Result(frame, self.segment(frame.image))

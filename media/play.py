@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 import time
 from typing import Iterator
 
+import numpy as np
 from tqdm import tqdm
 
 from media.pipeline import Pipeline
 from media.player import Player
 from utils import UserError
 
+FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 
-def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progress: bool) -> int:
-    """Everything that comes out of the pipeline. Returns the exit status; OSError if writing fails."""
-    source, warning, status = pipeline.source, "", 0
+
+def play_all(pipeline: Pipeline, player: Player, max_frames: int | None) -> int:
+    """Play what comes out of the pipeline. Return the exit status. Raises OSError if writing fails."""
+    source, status = pipeline.source, 0
     whole = False  # whether all that was asked for has come
-    total = max_frames or getattr(source, "expected", None)
-    with tqdm(total=total, unit=" frames", disable=None if progress else True, leave=False) as bar, pipeline:
+    before, changed, warning = None, 0.0, ""  # a few pixels of a live source, and since when they are so
+    total, hidden = max_frames or source.expected, True if player.window is not None else None
+    with tqdm(total=total, unit=" frames", disable=hidden, leave=False) as bar, pipeline:
         try:
-            while not whole:
-                if (result := pipeline.take(player.idle)) is None:
-                    whole = True
-                    if source.sound is not None:
-                        source.sound.ended = True
-                    break
-                frozen = source.live and source.frozen(time.perf_counter())
-                if frozen and not warning:
-                    warning = f"{source.name} gives the same picture again and again: is it stuck or covered?"
-                    player.say(warning)
-                elif not frozen:
-                    warning = ""
+            for result in iter(functools.partial(pipeline.take, player.idle), None):
+                if source.live:
+                    sample, now = result.frame.image[::16, ::16].copy(), time.perf_counter()
+                    if not np.array_equal(sample, before):
+                        before, changed, warning = sample, now, ""
+                    elif now - changed > FROZEN_SECONDS and not warning:
+                        warning = (
+                            f"{source.name} gives the same picture again and again: is it stuck or covered?"
+                        )
+                        player.say(warning)
                 bar.update()
                 if not player.play(result, warning):
                     whole = source.live
                     break
-                whole = player.count == max_frames
+                if player.count == max_frames:
+                    whole = True
+                    break
+            else:
+                whole = True
+                if source.sound is not None:
+                    source.sound.ended = True
         except UserError as error:
             print(f"infer.py: {error}", file=sys.stderr)
             status = 1
@@ -48,7 +57,7 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None, progres
         finally:
             with undisturbed():
                 player.close(whole)
-    return status or (1 if warning or player.failed else 0)
+    return status or int(bool(warning) or player.failed)
 
 
 @contextlib.contextmanager

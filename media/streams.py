@@ -20,77 +20,64 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import av
+import numpy as np
 
 from files.pictures import IMAGE_SUFFIXES
-from media.frames import LONGEST_GAP, Frame, Still
-from media.videos import FORMATS, Decoder, VideoFile
+from media.frames import LONGEST_GAP, LiveSource
+from media.videos import FORMATS, VideoFile
 from utils import UserError
 
 OPEN_SECONDS = 10  # how long a stream may take to answer
 READ_SECONDS = 10  # and to give the next frame
 
 
-class Stream:
-    """A network stream that goes on until somebody stops it. It is connected again when it breaks off."""
+class Stream(LiveSource):
+    """A network stream. It is connected again when it breaks off."""
 
-    live = True
+    def __init__(self, connect: Callable[[], VideoFile], video: VideoFile, stride: int, patience: float):
+        """video: the first that `connect` gave. patience: for how many seconds it is connected again."""
+        super().__init__(video.name, video.rate, stride)
+        self.connect, self.video, self.patience = connect, video, patience
+        self.sound, self.colors = video.sound, video.colors
 
-    def __init__(
-        self, connect: Callable[[], Decoder], decoder: Decoder, stride: int = 1, patience: float = 30.0
-    ):
-        """decoder: the first that `connect` gave. patience: for how many seconds it is connected again."""
-        self.connect, self.decoder = connect, decoder
-        self.name, self.sound, self.colors = decoder.name, decoder.sound, decoder.colors
-        self.stride, self.patience = stride, patience
-        self.rate = decoder.rate / stride
-        self.index, self.until = 0, 0.0
-        self.pictures = decoder.pictures()
-        self.frozen = Still()
-
-    def read(self) -> Frame:
-        """The next frame. Raises UserError when none comes any more."""
-        for _ in range(self.stride if self.index else 1):
-            frame, at, self.until = self._next()
-            self.index += 1
-        taken = time.perf_counter()
-        image = self.decoder.image(frame)
-        self.frozen.look(image, taken)
-        return Frame(image, self.index - 1, taken, at, self.until)
-
-    def _next(self) -> tuple[av.VideoFrame, float, float]:
-        broken = time.perf_counter()
+    def _pictures(self) -> Iterator[tuple[av.VideoFrame, float, float]]:
+        until, waiting = 0.0, time.perf_counter()
         while True:
             with contextlib.suppress(OSError, av.error.FFmpegError):
-                picture = next(self.pictures, None)
-                if picture is not None:
-                    return picture
-            self._reconnect(broken)
+                for picture, at, until in self.video.pictures:
+                    yield picture, at, until
+                    waiting = time.perf_counter()
+            self._reconnect(waiting, until)
 
-    def _reconnect(self, broken: float) -> None:
-        """Open it once more. Raises UserError if it does not come back within `patience` seconds."""
-        self.decoder.close()
+    def _reconnect(self, broken: float, until: float) -> None:
+        """Open it once more. Raises UserError if it does not come back within `patience` seconds.
+
+        broken: when the last frame had come. until: its end, in seconds of the recording.
+        """
+        self.video.close()
         if self.patience > 0:
             print(f"{self.name} broke off after {self.index} frames: connecting again", file=sys.stderr)
         while True:
             if time.perf_counter() - broken >= self.patience:
                 raise UserError(f"{self.name} stopped after {self.index} frames: was it unplugged or closed?")
             with contextlib.suppress(UserError):
-                decoder = self.connect()
+                self.video = self.connect()
                 break
             time.sleep(0.5)
-        gap = min(time.perf_counter() - broken, LONGEST_GAP)
-        decoder.delay = Fraction(self.until + gap)
-        if self.sound is not None and decoder.sound is not None:
-            self.sound.stream = decoder.sound.stream
-            decoder.sound = self.sound
-        self.decoder, self.pictures = decoder, decoder.pictures()
+        self.video.delay = Fraction(until + min(time.perf_counter() - broken, LONGEST_GAP))
+        if self.sound is not None and self.video.sound is not None:
+            self.sound.stream = self.video.sound.stream
+            self.video.sound = self.sound
+
+    def image(self, picture: av.VideoFrame) -> np.ndarray:
+        return self.video.image(picture)
 
     def close(self) -> None:
-        self.decoder.close()
+        self.video.close()
 
 
 def open_address(address: str, stride: int = 1, patience: float = 30.0) -> VideoFile | Stream:
-    """What an address such as rtsp://... gives: a stream, or, where it has an end, a file.
+    """Return what an address such as rtsp://... gives: a stream, or, where it has an end, a file.
 
     patience: seconds for which a stream that broke off is tried again. Raises UserError.
     """
@@ -100,17 +87,16 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
         "protocol_whitelist": "http,https,tls,tcp,udp,rtp,rtmp,rtmps,srt,crypto,httpproxy",
         "rtsp_transport": "tcp",
     }
-    name = hide_password(address)
 
-    def connect() -> Decoder:
-        return Decoder(address, name, options, (OPEN_SECONDS, READ_SECONDS))
+    def connect() -> VideoFile:
+        return VideoFile(address, hide_password(address), stride, options, (OPEN_SECONDS, READ_SECONDS))
 
-    decoder = connect()
-    return Stream(connect, decoder, stride, patience) if decoder.live else VideoFile(decoder, stride)
+    video = connect()
+    return Stream(connect, video, stride, patience) if video.live else video
 
 
 def hide_password(address: str) -> str:
-    """The address as it may be printed."""
+    """Return the address as it may be printed."""
     return re.sub(r"(?<=://)[^/@]*@", "", address)
 
 

@@ -1,9 +1,6 @@
 """The window: showing pictures, reading keys.
 
-if not has_display():
-    ...
-window = Window("LinkNet34")
-window.open()
+window = open_window("LinkNet34")   # None where there is no display
 key = window.show(picture)          # "q", "v", ... or "" ; "q" too when the window was closed
 """
 
@@ -26,7 +23,7 @@ HELP = (
     "+ -  threshold",
     "h  hide this help",
 )
-ESCAPE, SPACE = 27, 32
+ESCAPE = 27
 
 
 def has_display() -> bool:
@@ -48,25 +45,27 @@ def has_display() -> bool:
     return not xcb.xcb_connection_has_error(connection)
 
 
+def open_window(title: str) -> Window | None:
+    """Return a window, None where there is no display. To be opened before OpenVINO is loaded: after that, Qt
+    gets no events one time in about twenty.
+    """
+    if has_display():
+        return Window(title)
+    print("infer.py: there is no display, so no window opens", file=sys.stderr)
+    return None
+
+
 class Window:
     """One window. To be used in the main thread."""
 
     def __init__(self, title: str):
-        self.title = title
-        self.is_open = self.has_size = False
-
-    def open(self) -> None:
-        """Open it, empty. If OpenVINO is loaded first, Qt gets no events one time in about twenty."""
-        cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        self.title, self.has_size = title, False
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.waitKey(1)
-        self.is_open = True
 
     def show(self, picture: np.ndarray, wait: float = 0.001) -> str:
-        """Show HWC uint8 BGR and wait so many seconds (at least one millisecond) for a key.
-
-        Returns the key as a character, "q" for Escape or a closed window, "" for none.
-        """
-        if not self.is_open or self._is_closed():
+        """Show HWC uint8 BGR. For `wait` and what is returned see `key`."""
+        if self._is_closed():
             return "q"
         if not self.has_size:
             cv2.resizeWindow(self.title, picture.shape[1], picture.shape[0])
@@ -75,7 +74,10 @@ class Window:
         return self.key(wait)
 
     def key(self, wait: float) -> str:
-        """Wait for a key only."""
+        """Wait so many seconds, at least one millisecond, for a key, and return it as a character.
+
+        It is "q" for Escape and a closed window, "" for none.
+        """
         code = cv2.waitKeyEx(max(1, round(wait * 1000)))
         if self._is_closed() or code == ESCAPE:
             return "q"
@@ -89,10 +91,8 @@ class Window:
             return True
 
     def close(self) -> None:
-        if self.is_open:
-            with contextlib.suppress(cv2.error):  # the user may have closed it already
-                cv2.destroyWindow(self.title)
-            self.is_open = False
+        with contextlib.suppress(cv2.error):  # the user may have closed it already
+            cv2.destroyWindow(self.title)
 
 
 def draw_lines(picture: np.ndarray, lines: list[str]) -> None:

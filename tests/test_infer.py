@@ -23,8 +23,7 @@ from test_streams import server  # noqa: F401, a fixture
 
 import infer
 from files.pictures import read_image, write_image, write_images
-from media import frames as frames_module
-from media import photos, sources
+from media import play, sources
 from media.writers import VideoWriter
 from runtimes import choose
 
@@ -40,7 +39,7 @@ def red_world(monkeypatch, tmp_path):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(infer, "open_network", lambda args: red_runtime)
     monkeypatch.setattr(infer, "Finder", RedFinder)
-    monkeypatch.setattr(photos, "Finder", RedFinder)
+    monkeypatch.setattr(infer, "kept_finder", lambda small_faces: RedFinder())
     monkeypatch.setattr(infer.signal, "signal", lambda *how: None)
 
 
@@ -163,7 +162,7 @@ def test_without_a_display_something_must_come_out(capsys):
         (["--source", "sample", "--output", "o.xyz"], "no video format"),
         (["--source", "in.mp4", "--output", "in.mp4"], "in.mp4 is one of the inputs"),
         (["--source", "in.mp4", "--output", "./link.mp4"], "link.mp4 is one of the inputs"),
-        (["--source", "in.avi", "--output", "."], "in.avi is one of the inputs"),
+        (["--source", "in.mov", "--output", "."], "in.mov is one of the inputs"),
         (["--source", "in.mp4", "--output", "in.png", "--view", "background:in.png"], "one of the inputs"),
         (["--source", "in.png", "--output", "in.png"], "one of the inputs"),
         (
@@ -183,7 +182,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(args, message, capsys):
     write_image("in.png", background(48, 64))
     Path("empty.mp4").write_bytes(b"")
     os.symlink("in.mp4", "link.mp4")
-    os.link("in.mp4", "in.avi")
+    os.link("in.mp4", "in.mov")
     write_image("b.png", background(48, 64))
     before = {name: Path(name).read_bytes() for name in os.listdir(".")}
     assert run(*args) == 1
@@ -321,7 +320,7 @@ def test_a_camera_that_is_unplugged_leaves_a_playable_recording(monkeypatch, cap
 
 
 def test_a_frozen_camera_is_told_once_and_is_no_success(monkeypatch, capsys):
-    monkeypatch.setattr(frames_module, "FROZEN_SECONDS", 0.1)
+    monkeypatch.setattr(play, "FROZEN_SECONDS", 0.1)
     camera_of([background(48, 64)] * 60, monkeypatch)
     assert run("--source", "0", "--output", "out.mp4", "--max-frames", "20") == 1
     assert capsys.readouterr().err.count("the same picture again and again") == 1
@@ -357,7 +356,7 @@ def watch_settings(monkeypatch) -> list:
 )
 def test_to_hide_faces_each_frame_is_looked_at(monkeypatch, view, keys, wanted):
     settings = watch_settings(monkeypatch)
-    monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow(keys + "." * 3 + "q"))
+    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow(keys + "." * 3 + "q"))
     assert run("--source", "sample", "--view", view) == 0
     assert [find_every for _, find_every in settings[1:]] == wanted
 
@@ -365,7 +364,7 @@ def test_to_hide_faces_each_frame_is_looked_at(monkeypatch, view, keys, wanted):
 def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
     settings = watch_settings(monkeypatch)
     camera_of([background(48, 64, seed) for seed in range(60)], monkeypatch)
-    monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow("....vvv" + "." * 3 + "q"))
+    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow("....vvv" + "." * 3 + "q"))
     monkeypatch.setattr(choose, "live_size", lambda runtime, size: (64, 0.3))
     assert run("--source", "0") == 0
     assert settings[0] == (64, 24) and settings[-1] == (224, 1)
@@ -376,7 +375,7 @@ def test_a_snapshot_that_cannot_be_written_is_no_success(monkeypatch, source, ca
     write_image("in.png", background(48, 64))
     Path("file").write_text("in the way")
     for folder, status in (("file", 1), ("snapshots", 0)):
-        monkeypatch.setattr(infer, "open_window", lambda args: FakeWindow("s.q"))
+        monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow("s.q"))
         assert run("--source", source, "--folder", folder) == status
     assert "cannot write file" in capsys.readouterr().err
 
@@ -421,7 +420,6 @@ def test_segment_looks_in_the_mirror_too(flip, monkeypatch):
 
 def test_segment_of_one_image(monkeypatch):
     monkeypatch.setattr(infer, "kept_runtime", lambda *how: red_runtime)
-    monkeypatch.setattr(infer, "kept_finder", lambda small_faces: RedFinder())
     frame = background(360, 640)
     truth = draw_face(frame, (400, 200), 30)
     probability = infer.segment(frame[..., ::-1])

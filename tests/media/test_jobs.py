@@ -82,8 +82,8 @@ def test_nothing_found_is_told(folder, spec):
         find_jobs(spec)
 
 
-def outputs(spec: str, output: str, view: str = "overlay", others: tuple = ()) -> list[str]:
-    return names([job.output for job in name_outputs(find_jobs(spec)[0], spec, output, view, others)])
+def outputs(spec: str, output: str, view: str = "overlay") -> list[str]:
+    return names([job.output for job in name_outputs(find_jobs(spec)[0], spec, output, view)])
 
 
 def test_a_name_with_brackets_is_a_file_if_there_is_one(folder):
@@ -129,11 +129,6 @@ def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
         outputs("photos/b.jpg", "photos", "mask")
     assert outputs("photos/b.jpg", "photos/b.png", "mask") == ["photos/b.png"]
     assert outputs("photos/b.jpg", "out", "mask") == ["out/b.png"]
-
-
-def test_what_else_is_read_is_not_overwritten(folder):
-    with pytest.raises(UserError, match="one of the inputs"):
-        outputs("photos/b.jpg", "photos/a.jpg", others=(Path("photos/a.jpg"),))
 
 
 def test_outputs_that_cannot_be(folder):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 import numpy as np
 import pytest
 
 from media import pipeline
 from media.frames import Frame
-from media.pipeline import Channel, Closed, Pipeline
+from media.pipeline import Pipeline, Stage
 from utils import UserError
 
 
@@ -36,9 +37,6 @@ class Numbers:
         self.index += 1
         image, at = np.full((2, 2, 3), self.index - 1, np.uint16), (self.index - 1) / self.rate
         return Frame(image, self.index - 1, time.perf_counter(), at, at + 1 / self.rate)
-
-    def frozen(self, now: float) -> bool:
-        return False
 
     def close(self) -> None:
         self.closed = True
@@ -161,8 +159,7 @@ def test_a_camera_that_hangs_does_not_hang_the_program(monkeypatch):
         results.take()
     assert time.monotonic() - start < 10
     awake.set()
-    for thread in results.threads:
-        thread.join()
+    results.frames.thread.join()
 
 
 def test_while_nothing_comes_the_user_can_end_it():
@@ -175,18 +172,23 @@ def test_while_nothing_comes_the_user_can_end_it():
         awake.set()
 
 
-def test_channel():
-    channel = Channel(newest=True)
-    channel.put(1)
-    channel.put(2)
-    assert channel.take() == 2
+def test_of_a_live_stage_the_newest_comes_and_then_its_error():
+    taken = threading.Event()
+
+    def items():
+        yield from (1, 2)
+        taken.wait(30)
+        yield 3
+        raise ValueError("broken")
+
+    stage = Stage(items(), newest=True)
+    while stage.ready != deque([2]):
+        time.sleep(0.01)
+    assert stage.take() == 2
     with pytest.raises(TimeoutError):
-        channel.take(0.01)
-    channel.put(3)
-    channel.end(ValueError("broken"))
-    assert channel.take() == 3
+        stage.take(0.01)
+    taken.set()
+    stage.thread.join()
+    assert stage.take() == 3
     with pytest.raises(ValueError, match="broken"):
-        channel.take()
-    channel.close()
-    with pytest.raises(Closed):
-        channel.put(4)
+        stage.take()

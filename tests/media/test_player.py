@@ -15,22 +15,21 @@ from faces.segmenter import Segmenter
 from media import player as player_module
 from media.frames import Frame
 from media.pipeline import Result
-from media.player import Player, Stream
+from media.player import Player
 from media.views import VIEWS, parse_view
 from media.writers import VideoWriter
 
-FILE = Stream("clip.mp4", 25.0, live=False)
-CAMERA = Stream("camera 0", 25.0, live=True)
+FILE = ("clip.mp4", 25.0, False)  # name, rate, live
+CAMERA = ("camera 0", 25.0, True)
 
 
 class FakeWindow:
     """Types the given keys, one a picture."""
 
     def __init__(self, keys: str = ""):
-        self.keys, self.shown, self.waited, self.is_open = list(keys), [], [], False
+        self.keys, self.shown, self.waited = list(keys), [], []
 
     def show(self, picture: np.ndarray, wait: float = 0.0) -> str:
-        self.is_open = True
         self.shown.append(picture.copy())
         self.waited.append(wait)
         return self.key(wait)
@@ -40,7 +39,7 @@ class FakeWindow:
         return "" if key == "." else key
 
     def close(self) -> None:
-        self.is_open = False
+        """Nothing is open."""
 
 
 @pytest.fixture
@@ -51,10 +50,12 @@ def result() -> Result:
 
 
 def make(
-    window: FakeWindow | None, folder, sinks=(), stream: Stream = CAMERA, view: str = "overlay"
+    window: FakeWindow | None, folder, sinks=(), stream: tuple = CAMERA, view: str = "overlay"
 ) -> Player:
     names = [view, *(name for name in VIEWS if name != view)]
-    return Player([(n, parse_view(n)) for n in names], 0.5, stream, list(sinks), window, folder)
+    player = Player([(n, parse_view(n)) for n in names], 0.5, window, folder)
+    player.begin(*stream, sinks)
+    return player
 
 
 def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, result):
@@ -91,7 +92,8 @@ def test_v_steps_through_all_views_and_back(tmp_path, result):
 
 def test_the_view_is_told_at_once_and_at_each_change(tmp_path, result):
     told, views = [], [(name, parse_view(name)) for name in ("mask", "blur-face")]
-    player = Player(views, 0.5, CAMERA, [], FakeWindow(".v.v"), tmp_path, on_view=told.append)
+    player = Player(views, 0.5, FakeWindow(".v.v"), tmp_path)
+    player.begin(*CAMERA, on_view=told.append)
     assert told == ["mask"]
     for _ in range(4):
         player.play(result)
@@ -255,9 +257,7 @@ def test_all_is_closed_even_if_one_thing_fails(tmp_path):
             if self.fails:
                 raise OSError("the disk is full")
 
-    window = FakeWindow()
-    window.is_open = True
-    player = make(window, tmp_path, [Sink("a", False), Sink("b", True), Sink("c", False)])
+    player = make(FakeWindow(), tmp_path, [Sink("a", False), Sink("b", True), Sink("c", False)])
     with pytest.raises(OSError, match="full"):
         player.close()
     assert sorted(closed) == ["a", "b", "c"]

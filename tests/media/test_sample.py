@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -28,8 +29,6 @@ def test_the_face_stays_well_inside_the_frame_and_moves():
 
 def test_the_path_is_that_of_the_same_scene_in_any_size():
     np.testing.assert_allclose(path(33, 512)[:, :2] * 2, path(33, 256)[:, :2], rtol=1e-5)
-    small, large = path(33, 512, (240, 320)), path(33, 512)
-    np.testing.assert_allclose(small * 2, large, rtol=1e-4, atol=1e-2)
 
 
 def test_stride_takes_every_seventh_frame():
@@ -53,9 +52,9 @@ def test_one_round_or_endless():
         last = frame
     assert frames == FRAMES and last.image.shape == (*SIZE, 3) and last.image.dtype == np.uint8
     endless = Sample(endless=True)
-    endless.index = FRAMES
-    first = Sample().read()
-    np.testing.assert_array_equal(endless.read().image, first.image)
+    picture, at, _ = next(itertools.islice(endless.pictures, FRAMES, None))
+    assert at == FRAMES / endless.rate
+    np.testing.assert_array_equal(endless.image(picture), Sample().read().image)
 
 
 def test_the_frame_shows_the_portrait_in_bgr():

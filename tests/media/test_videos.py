@@ -38,7 +38,7 @@ def test_every_frame_in_order_at_its_time(tmp_path, codec, name):
     options = {"bf": "3"} if codec == "libx264" else {}  # with frames that are not stored in their order
     source = open_file(make_clip(tmp_path / name, grey(40), 12.5, codec=codec, **options))
     frames = read_all(source)
-    assert not source.live and source.rate == 12.5 and source.expected == 40 and source.decoder.damaged == 0
+    assert not source.live and source.rate == 12.5 and source.expected == 40 and source.damaged == 0
     assert [frame.index for frame in frames] == list(range(40))
     np.testing.assert_allclose(levels(frames), 4 * np.arange(40), atol=5)
     np.testing.assert_allclose([frame.at for frame in frames], np.arange(40) / 12.5, atol=1e-3)
@@ -122,9 +122,9 @@ def test_a_damaged_stretch_repeats_the_last_good_frame(tmp_path):
     path.write_bytes(data)
     source = open_file(path)
     frames = read_all(source)
-    assert len(frames) == 60 and 3 <= source.decoder.damaged <= 12
+    assert len(frames) == 60 and 3 <= source.damaged <= 12
     repeated = sum(np.array_equal(one.image, two.image) for one, two in zip(frames, frames[1:]))
-    assert repeated >= source.decoder.damaged - 1
+    assert repeated >= source.damaged - 1
     np.testing.assert_allclose([frame.at for frame in frames], np.arange(60) / 25, atol=1e-3)
     assert np.abs(frames[-1].image.astype(int) - moving(60)[-1]).mean() < 6  # the rest is as it was
 
@@ -176,10 +176,10 @@ def test_lists_of_other_files_are_not_followed(tmp_path, name):
         open_file(tmp_path / name)
 
 
-def test_a_codec_that_cannot_be_read_is_named(tmp_path):
+def test_a_codec_that_cannot_be_read_is_told(tmp_path):
     path = make_clip(tmp_path / "a.mp4", grey(3))
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
-    with pytest.raises(UserError, match=r"a\.mp4: its codec 'xyz1' cannot be read"):
+    with pytest.raises(UserError, match=r"a\.mp4: its codec cannot be read"):
         open_file(path)
 
 

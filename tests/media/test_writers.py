@@ -197,7 +197,7 @@ def test_formats_that_cannot_hold_it_are_refused():
     for name in ("a.xyz", "a"):
         with pytest.raises(UserError, match=r"no video format; use one of .mp4"):
             VideoWriter(name, 25)
-    for name in ("a.mp4", "a.mkv", "a.avi"):
+    for name in ("a.mp4", "a.mkv"):
         with pytest.raises(UserError, match=r"use \.webm, \.mov, or a folder"):
             VideoWriter(name, 25, transparent=True)
 
@@ -368,7 +368,7 @@ def test_virtual_camera_without_its_package_or_driver(monkeypatch):
     with pytest.raises(OSError, match="pip install pyvirtualcam"):
         VirtualCamera(30)
 
-    def no_driver(**how):
+    def no_driver(*size, **how):
         raise RuntimeError("no device")
 
     monkeypatch.setitem(sys.modules, "pyvirtualcam", stub_package(no_driver))
