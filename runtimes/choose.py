@@ -133,12 +133,15 @@ def find_logits(runtime: Runtime, image: np.ndarray, size: int) -> np.ndarray:
 
 def video_size(runtime: Runtime, size: int, live: bool) -> int:
     """Return the longest side of the network's input for a video: a seventh less than that for photos, which
-    takes a quarter less time; for a live source still smaller on a slow processor, and a line says so.
+    takes a quarter less time. For a live source it is the largest, from LIVE_SMALLEST on, at which the
+    network is expected to take LIVE_SECONDS, as its time goes with the number of pixels; a line says so.
     """
     usual = max(STRIDE, size * 6 // 7 // STRIDE * STRIDE)
     if not live:
         return usual
-    fast, took = live_size(runtime, usual)
+    took = seconds(runtime, fit_size(3, 4, usual))
+    fast = int(usual * min(1.0, LIVE_SECONDS / took) ** 0.5) // STRIDE * STRIDE
+    fast = max(fast, min(LIVE_SMALLEST, usual))
     if fast < usual:
         print(
             f"the network takes {1000 * took:.0f} ms at {usual} pixels here: taking {fast}, "
@@ -146,14 +149,3 @@ def video_size(runtime: Runtime, size: int, live: bool) -> int:
             file=sys.stderr,
         )
     return fast
-
-
-def live_size(runtime: Runtime, size: int) -> tuple[int, float]:
-    """Return the longest side for live pictures here, and the seconds that one of `size` takes.
-
-    The largest multiple of 32, from LIVE_SMALLEST to `size`, at which the network is expected to take
-    LIVE_SECONDS at most: its time goes with the number of pixels.
-    """
-    took = seconds(runtime, fit_size(3, 4, size))
-    fast = int(size * min(1.0, LIVE_SECONDS / took) ** 0.5) // STRIDE * STRIDE
-    return max(fast, min(LIVE_SMALLEST, size)), took

@@ -305,7 +305,8 @@ def test_a_slow_processor_sees_a_camera_smaller(source, options, wanted, monkeyp
     if source != "0":
         monkeypatch.setattr(infer, "open_video", sources.open_video)
     monkeypatch.setattr(infer, "open_network", lambda args: seen)
-    monkeypatch.setattr(choose, "live_size", lambda runtime, size: (64, 0.3))
+    monkeypatch.setattr(choose, "seconds", lambda runtime, size: 0.3)
+    monkeypatch.setattr(choose, "LIVE_SMALLEST", 64)
     assert run("--source", source, "--no-find", "--output", "o.mp4", "--max-frames", "3", *options) == 0
     assert set(sizes) == {wanted}
     told = "300 ms at 192 pixels here: taking 64" in capsys.readouterr().err
@@ -365,7 +366,8 @@ def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
     settings = watch_settings(monkeypatch)
     camera_of([background(48, 64, seed) for seed in range(60)], monkeypatch)
     monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow("....vvv" + "." * 3 + "q"))
-    monkeypatch.setattr(choose, "live_size", lambda runtime, size: (64, 0.3))
+    monkeypatch.setattr(choose, "seconds", lambda runtime, size: 0.3)
+    monkeypatch.setattr(choose, "LIVE_SMALLEST", 64)
     assert run("--source", "0") == 0
     assert settings[0] == (64, 24) and settings[-1] == (224, 1)
 

@@ -14,7 +14,7 @@ import pytest
 
 from runtimes import choose, hardware
 from runtimes import openvino as ours
-from runtimes.choose import Runtime, choose_runtime, live_size, open_runtime, with_flip
+from runtimes.choose import Runtime, choose_runtime, open_runtime, video_size, with_flip
 from runtimes.onnx import build_onnx
 from runtimes.openvino import int8_path, read_onnx, weights_digest, write_int8
 from runtimes.weights import write_weights
@@ -57,19 +57,20 @@ def test_with_flip_is_the_mean_of_the_odds_with_the_mirrored_image():
 
 
 @pytest.mark.parametrize(
-    "milliseconds, size, wanted",
-    [(20, 224, 224), (39, 224, 224), (60, 224, 160), (80, 224, 128), (999, 224, 128), (999, 96, 96)],
+    "milliseconds, size, usual, wanted",
+    [(39, 224, 192, 192), (60, 256, 192, 128), (80, 336, 288, 192), (999, 224, 192, 128), (999, 128, 96, 96)],
 )
-def test_live_size_is_what_the_processor_can_do(milliseconds, size, wanted, monkeypatch):
+def test_a_live_size_is_what_the_processor_can_do(milliseconds, size, usual, wanted, monkeypatch):
     now = [0.0, 5.0]  # the time, and what the first call takes
 
     def runtime(batch):
-        assert batch.shape[:2] == (1, 3) and max(batch.shape[2:]) == size
+        assert batch.shape[:2] == (1, 3) and max(batch.shape[2:]) == usual
         now[0] += milliseconds / 1000 + now[1]
         now[1] = 0.0
 
     monkeypatch.setattr(hardware.time, "perf_counter", lambda: now[0])
-    assert live_size(runtime, size) == (wanted, pytest.approx(milliseconds / 1000))
+    assert video_size(runtime, size, live=True) == wanted
+    assert video_size(runtime, size, live=False) == usual
 
 
 def test_oneflow_and_openvino_agree(random_weights: Path, openvino_f32: Runtime) -> None:
