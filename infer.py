@@ -36,12 +36,11 @@ from faces.timing import Timing
 from files.paths import refuse_inputs
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import Animation, AnimationWriter, PictureFolder
-from media.frames import Frame, Source
+from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, name_outputs, told
 from media.mux import beside
 from media.options import parse_arguments
-from media.pipeline import Pipeline, Result
-from media.play import play_all
+from media.pipeline import Pipeline, play_all
 from media.player import Player
 from media.sample import Sample
 from media.sources import open_video

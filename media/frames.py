@@ -11,6 +11,8 @@ from typing import ClassVar, Iterator, NamedTuple
 import av
 import numpy as np
 
+from faces.mask import Mask
+
 LONGEST_GAP = 10.0  # seconds; a longer pause of a live source is left out of a recording
 USUAL_RATE = 30.0  # for sources that do not tell their frame rate
 
@@ -27,6 +29,11 @@ class Frame(NamedTuple):
     time: float
     at: float
     until: float
+
+
+class Result(NamedTuple):
+    frame: Frame
+    mask: Mask
 
 
 class Source:

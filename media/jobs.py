@@ -102,7 +102,9 @@ def name_outputs(jobs: list[Job], spec: str, output: str, view: str) -> list[Job
     target = Path(output)
     alone = len(jobs) == 1 and jobs[0].source == Path(spec)
     if alone and target.suffix and not target.is_dir():
-        _check_format(jobs[0], target, view)
+        held, suffix = ALPHA_SUFFIXES if view in EXACT else WRITTEN, target.suffix.lower()
+        if jobs[0].kind == PICTURE and suffix not in held:
+            raise UserError(f"{target}: '{suffix}' cannot hold a picture in this view: use {', '.join(held)}")
         results = [target]
     elif alone and jobs[0].kind != PICTURE and view == "cutout":
         results = [target]  # numbered pictures
@@ -142,17 +144,6 @@ def _suffix(job: Job, view: str) -> str:
     else:
         holds, other = (TRANSPARENT, ".webm") if view == "cutout" else (FORMATS, ".mp4")
     return job.source.suffix if job.source.suffix.lower() in holds else other
-
-
-def _check_format(job: Job, target: Path, view: str) -> None:
-    suffix = target.suffix.lower()
-    if job.kind == PICTURE and suffix not in WRITTEN:
-        raise UserError(f"{target}: for a picture the output is a picture: {', '.join(WRITTEN)}")
-    if job.kind == PICTURE and view in EXACT and suffix not in ALPHA_SUFFIXES:
-        raise UserError(
-            f"{target}: '{target.suffix}' cannot hold this view, which has transparency or exactly two "
-            "values: use .png"
-        )
 
 
 def _fixed_part(spec: str) -> Path:

@@ -15,7 +15,7 @@ MP4 = (".mp4", ".m4v", ".mov")
 
 
 def beside(path: Path) -> Path:
-    """The name of what is not finished: out.unfinished.mp4, and no longer than names may be."""
+    """Return the name of what is not finished: out.unfinished.mp4, and no longer than names may be."""
     end = ".unfinished" + path.suffix
     stem = os.fsencode(path.stem)[: 255 - len(os.fsencode(end))]
     return path.with_name(stem.decode(errors="ignore") + end)
@@ -23,11 +23,9 @@ def beside(path: Path) -> Path:
 
 def remux(source: Path, target: Path, until: float, metadata: dict) -> None:
     """Copy a video's streams. until: when its last picture ends, in seconds. metadata: of the whole file."""
-    options = (
-        {"movflags": "faststart+use_metadata_tags" if metadata else "faststart"}
-        if target.suffix.lower() in MP4
-        else {}
-    )
+    options = {}
+    if target.suffix.lower() in MP4:
+        options["movflags"] = "faststart+use_metadata_tags" if metadata else "faststart"
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         streams = [copied_stream(new, stream) for stream in old.streams]
         video = old.streams.video[0]
@@ -79,7 +77,7 @@ class SoundTrack:
             self.stream = file.add_stream("libopus", rate=48000, layout="stereo")
 
     def write(self, until: float) -> None:
-        """What has come of the sound before `until` seconds."""
+        """Write what has come of the sound before `until` seconds."""
         for packet in self.sound.take(until):
             if self.copied:
                 for whole in self.filter.filter(packet):

@@ -30,62 +30,33 @@ def make_parser() -> Parser:
         epilog="In the window, h shows the keys.",
     )
     add = parser.add_argument
-    add(
-        "--source",
-        help="camera number, video, picture, folder, 'pattern', rtsp:// or http:// address, or "
-        "'sample' (default: camera 0, or the sample where there is none)",
-    )
+    add("--source", help="camera number, file, folder, 'pattern', address, sample (default: 0, else sample)")
     add("--recursive", action="store_true", help="folders in the folder too; their structure is kept")
-    add(
-        "--output",
-        help="video for a video; picture for a picture; folder for several, or for a cutout's frames",
-    )
+    add("--output", help="video, or picture of a picture; folder for several, or for a cutout's frames")
     add("--skip-existing", action="store_true", help="leave out the files whose result is there already")
     add("--shard", type=shard, default=(1, 1), help="2/8: take the second of eight parts of the files")
     add("--table", metavar="FACES.CSV", help="write a row for each face and frame: time, track, box, colours")
     add("--keep-metadata", action="store_true", help="keep date, place and camera, which are left out else")
-    add(
-        "--view",
-        default="overlay",
-        help=f"{', '.join(VIEWS)}, fill-face:COLOUR, background:PICTURE or :COLOUR",
-    )
+    views = f"{', '.join(VIEWS)}, fill-face:COLOUR, background:PICTURE or :COLOUR"
+    add("--view", default="overlay", help=views)
     add("--strength", type=whole(1, 10), default=STRENGTH, help="of blur-face and mosaic-face (default: 5)")
     add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
     add("--alpha", type=real(0, 1), default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
-    add(
-        "--threshold",
-        type=real(0.05, 0.95),
-        default=0.5,
-        help="probability at the face's edge (default: %(default)s)",
-    )
+    add("--threshold", type=real(0.05, 0.95), default=0.5, help="probability at a face's edge (default: 0.5)")
     add_network_options(parser)
     add("--no-find", dest="find", action="store_false", help="give the network the whole frame, as one face")
-    add(
-        "--find-every",
-        type=whole(1),
-        default=FIND_EVERY,
-        help="look for new faces in every so-many-th frame of a file (default: %(default)s)",
-    )
+    finding = f"look for new faces in every so-many-th frame of a file (default: {FIND_EVERY})"
+    add("--find-every", type=whole(1), default=FIND_EVERY, help=finding)
     add("--small-faces", action="store_true", help="look for faces in all parts of large pictures; slower")
     add("--no-flip", dest="flip", action="store_false", help="do not look at pictures in the mirror as well")
-    add(
-        "--smooth",
-        type=real(0, 0.99),
-        default=0.7,
-        help="smoothing over time, 0 is off (default: %(default)s)",
-    )
+    add("--smooth", type=real(0, 0.99), default=0.7, help="smoothing over time, 0 is off (default: 0.7)")
     add("--no-window", dest="window", action="store_false", help="show nothing, only write")
     add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
     add("--folder", default="output", help="for what the keys s and r write (default: %(default)s)")
     add("--crf", type=whole(0, 51), default=18, help="quality of videos, lower is better (default: 18)")
     add("--preset", choices=PRESETS, default="superfast", help="of H.264: slower ones make smaller files")
     add("--no-audio", dest="sound", action="store_false", help="leave out the video's sound")
-    add(
-        "--reconnect",
-        type=real(0, 86400),
-        default=30,
-        help="seconds in which a stream that broke off is connected again (default: 30)",
-    )
+    add("--reconnect", type=real(0, 86400), default=30, help="seconds to retry a broken stream (default: 30)")
     add("--max-frames", type=whole(1), help="end after so many frames or pictures")
     add("--stride", type=whole(1), default=1, help="take every so-many-th frame only (default: %(default)s)")
     add("--timing", action="store_true", help="at the end, print how long each stage took")

@@ -24,7 +24,7 @@ import numpy as np
 
 from faces.timing import Timing
 from files.pictures import write_image
-from media.pipeline import Result
+from media.frames import Result
 from media.table import FaceTable
 from media.views import View, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines

@@ -27,8 +27,7 @@ from media.frames import LONGEST_GAP, LiveSource
 from media.videos import FORMATS, VideoFile
 from utils import UserError
 
-OPEN_SECONDS = 10  # how long a stream may take to answer
-READ_SECONDS = 10  # and to give the next frame
+ANSWER_SECONDS = 10  # how long a stream may take to answer, and to give the next frame
 
 
 class Stream(LiveSource):
@@ -89,7 +88,7 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
     }
 
     def connect() -> VideoFile:
-        return VideoFile(address, hide_password(address), stride, options, (OPEN_SECONDS, READ_SECONDS))
+        return VideoFile(address, hide_password(address), stride, options, ANSWER_SECONDS)
 
     video = connect()
     return Stream(connect, video, stride, patience) if video.live else video
@@ -113,7 +112,7 @@ def fetched(address: str) -> Iterator[str]:
     """Yield the name of a file with what an address gives, at most 200 MB. Raises UserError."""
     name, limit = hide_password(address), 200 << 20
     try:
-        with urlopen(address, timeout=OPEN_SECONDS) as answer:
+        with urlopen(address, timeout=ANSWER_SECONDS) as answer:
             data = answer.read(limit + 1)
     except (OSError, ValueError, HTTPException) as error:
         raise UserError(f"{name} cannot be fetched: {error}; check the address") from None

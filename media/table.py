@@ -30,16 +30,13 @@ class FaceTable:
     """A CSV file. Until it is closed it has another name, as a video that is not finished."""
 
     def __init__(self, path: str | Path):
-        """Raises UserError if it cannot be written."""
+        """Raises UserError or OSError if it cannot be written."""
         self.path = Path(os.path.realpath(path))
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"cannot write {path}: it is a folder or a device, not a file")
         self.unfinished = beside(self.path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self.rows = csv.writer(self.file)
         self.rows.writerow(COLUMNS)
 
@@ -56,7 +53,6 @@ class FaceTable:
             inside = (face.mask > threshold * 255).astype(np.uint8)
             pixels = frame.image[face.region.rows, face.region.columns]
             blue, green, red, _ = cv2.mean(pixels, inside) if inside.any() else (0, 0, 0, 0)
-            place = [name, frame.index, f"{frame.at:.6f}", face.track, *face.box, f"{face.confidence:.4f}"]
-            self.rows.writerow(
-                [*place, face.area(threshold), *(f"{value:.4f}" for value in (red, green, blue))]
-            )
+            row = [name, frame.index, f"{frame.at:.6f}", face.track, *face.box, f"{face.confidence:.4f}"]
+            colors = (f"{value:.4f}" for value in (red, green, blue))
+            self.rows.writerow([*row, face.area(threshold), *colors])

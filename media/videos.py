@@ -39,7 +39,7 @@ ATTACHED = 1024  # the disposition of a cover picture
 class VideoFile(Source):
     """Every frame of a file in order; also of one behind an address. For streams.py also of a connection."""
 
-    def __init__(self, address: str, name: str, stride: int, options: dict, timeout: tuple | None = None):
+    def __init__(self, address: str, name: str, stride: int, options: dict, timeout: float | None = None):
         """Open it. options: FFmpeg's. timeout: of an address, seconds to wait for an answer, and for a frame.
 
         Raises UserError if there is no video in it that can be read.

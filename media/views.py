@@ -45,7 +45,7 @@ def parse_view(
     kind, _, what = name.partition(":")
     partial, blocks = functools.partial, max(1, round(BLOCKS / strength))
     if kind == "background" and what:
-        return Background(what)
+        return background(what)
     if kind == "fill-face":
         return partial(hide_faces, cover=partial(fill, color=parse_color(what or "black")))
     views = {
@@ -186,30 +186,23 @@ def blur_background(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarr
     return with_face(blurred, frame, mask, threshold)
 
 
-class Background:
-    """The face in front of a picture or a colour."""
-
-    def __init__(self, what: str):
-        """what: a picture file, or a colour as `parse_color` takes it. Raises UserError if it is neither."""
-        try:
-            self.picture = np.array([[parse_color(what)]], np.uint8)
-        except UserError:
-            self.picture = read_image(what)
-        self.picture = cv2.cvtColor(self.picture, cv2.COLOR_RGB2BGR)
-        self.fitted = self.picture
-
-    def __call__(self, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-        if self.fitted.shape != frame.shape:
-            self.fitted = covering(self.picture, *frame.shape[:2])
-        return with_face(self.fitted.copy(), frame, mask, threshold)
+def background(what: str) -> View:
+    """Return the view of the face in front of a picture file, or of a colour as `parse_color` takes it."""
+    try:
+        picture = np.array([[parse_color(what)]], np.uint8)
+    except UserError:
+        picture = read_image(what)
+    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    fitted = functools.lru_cache(maxsize=1)(functools.partial(covering, picture))
+    return lambda frame, mask, threshold: with_face(fitted(*frame.shape[:2]).copy(), frame, mask, threshold)
 
 
-def with_face(background: np.ndarray, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-    """Return the background with the frame's face laid over it, in place."""
+def with_face(image: np.ndarray, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
+    """Return the image with the frame's face laid over it, in place."""
     if mask.region.width:
-        below = part(background, mask.region)
+        below = part(image, mask.region)
         below[:] = blend(below, part(frame, mask.region), coverage(mask, threshold))
-    return background
+    return image
 
 
 def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from test_streams import server  # noqa: F401, a fixture
 
 import infer
 from files.pictures import read_image, write_image, write_images
-from media import play, sources
+from media import pipeline, sources
 from media.writers import VideoWriter
 from runtimes import choose
 
@@ -169,7 +169,10 @@ def test_without_a_display_something_must_come_out(capsys):
             ["--source", "in.png", "--output", "b.png", "--view", "background:b.png"],
             "b.png is one of the input",
         ),
-        (["--source", "in.png", "--output", "o.jpg", "--view", "cutout"], "cannot hold this view"),
+        (
+            ["--source", "in.png", "--output", "o.jpg", "--view", "cutout"],
+            "cannot hold a picture in this view",
+        ),
         (["--source", "in.png", "--output", "o.png", "--view", "sepia"], "there is no view 'sepia'"),
         (["--source", "in.png", "--output", "o.png", "--color", "mud"], "no colour"),
         (["--source", "in.png", "--output", "o.png", "--view", "background:no.png"], "no.png: no such file"),
@@ -321,7 +324,7 @@ def test_a_camera_that_is_unplugged_leaves_a_playable_recording(monkeypatch, cap
 
 
 def test_a_frozen_camera_is_told_once_and_is_no_success(monkeypatch, capsys):
-    monkeypatch.setattr(play, "FROZEN_SECONDS", 0.1)
+    monkeypatch.setattr(pipeline, "FROZEN_SECONDS", 0.1)
     camera_of([background(48, 64)] * 60, monkeypatch)
     assert run("--source", "0", "--output", "out.mp4", "--max-frames", "20") == 1
     assert capsys.readouterr().err.count("the same picture again and again") == 1

@@ -134,9 +134,9 @@ def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
 def test_outputs_that_cannot_be(folder):
     with pytest.raises(UserError, match="output is a folder"):
         outputs("photos", "clip.mp4")
-    with pytest.raises(UserError, match="the output is a picture"):
+    with pytest.raises(UserError, match="cannot hold a picture"):
         outputs("photos/b.jpg", "out.mp4")
-    with pytest.raises(UserError, match="cannot hold this view"):
+    with pytest.raises(UserError, match=r"cannot hold a picture in this view: use \.png"):
         outputs("photos/b.jpg", "out.jpg", "mask")
 
 

@@ -13,8 +13,7 @@ from scenes import RedFinder, background, draw_face, red_runtime
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter
 from media import player as player_module
-from media.frames import Frame
-from media.pipeline import Result
+from media.frames import Frame, Result
 from media.player import Player
 from media.views import VIEWS, parse_view
 from media.writers import VideoWriter

@@ -115,7 +115,7 @@ def test_a_stream_that_nobody_serves():
 
 
 def test_a_server_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(streams, "OPEN_SECONDS", 1)
+    monkeypatch.setattr(streams, "ANSWER_SECONDS", 1)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
