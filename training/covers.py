@@ -4,7 +4,8 @@
     image, mask = draw_glasses(image, mask, place, rng)
 
 Glasses are face, as in the labels; all else covers it: background. Images are HWC uint8 RGB, masks HxW uint8
-with 0 = background, 255 = face, 128 = not judged. Nothing is changed in place.
+with 0 = background, 255 = face, 128 = not judged; a cover is HxW uint8, 255 where it is opaque. `other` is a
+picture without a face, or None. Nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -22,11 +23,23 @@ class Place:
         x, y, width, height = box
         self.linear = matrix[:, :2] @ np.diag([width, height])
         self.origin = matrix[:, :2] @ (x, y) + matrix[:, 2]
-        self.width = float(np.hypot(*self.linear[:, 0]))  # of the face, in pixels
+        self.width, self.height = map(float, np.hypot(*self.linear))  # of the face, in pixels
 
     def __call__(self, points) -> np.ndarray:
         """Turn (N, 2) points of the face into (N, 2) pixels."""
         return np.asarray(points, float) @ self.linear.T + self.origin
+
+    def fill(self, outlines: list, like: np.ndarray) -> np.ndarray:
+        """Return a cover, in the shape of a mask, of what these outlines of the face enclose."""
+        return cv2.fillPoly(np.zeros_like(like), self.fixed(outlines), 255, cv2.LINE_AA, 4)
+
+    def draw(self, lines: list, thick: int, like: np.ndarray) -> np.ndarray:
+        """Return a cover of lines on the face, `thick` pixels wide."""
+        return cv2.polylines(np.zeros_like(like), self.fixed(lines), False, 255, thick, cv2.LINE_AA, 4)
+
+    def fixed(self, lines: list) -> list:
+        """Turn each line into 16ths of a pixel, as OpenCV draws them with shift=4."""
+        return [np.clip(np.rint(self(line) * 16), -(2**20), 2**20).astype(np.int32) for line in lines]
 
 
 def draw_glasses(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
@@ -35,99 +48,75 @@ def draw_glasses(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.rand
     The mask stays as it is; the glasses end where the face does.
     """
     level, reach = rng.uniform(0.38, 0.46), rng.uniform(0.13, 0.19)
-    tall = reach * rng.uniform(0.55, 0.95) * place.width / max(np.hypot(*place.linear[:, 1]), 1)
-    gap = rng.uniform(0.02, 0.06)
-    round_ = rng.uniform(2, 5)  # exponent of a superellipse: 2 is an ellipse, 5 nearly a box
-    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    lens = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** (2 / round_)
-    edge = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** (2 / round_)
-    glass, frame = np.zeros_like(mask), np.zeros_like(mask)
+    tall = reach * rng.uniform(0.55, 0.95) * place.width / max(place.height, 1)
+    gap, exponent = rng.uniform(0.02, 0.06), rng.uniform(2, 5)  # 2 is an ellipse, 5 nearly a box
+    turn = np.linspace(0, 2 * np.pi, 41)
+    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
+    edge = np.sign(circle) * np.abs(circle) ** (2 / exponent) * (reach, tall)
     thick = max(int(place.width * rng.uniform(0.01, 0.04)), 1)
-    for side in (-1, 1):
-        outline = np.stack([0.5 + side * (gap + reach) + reach * lens, level + tall * edge], 1)
-        outline = to_pixels(place(outline))
-        cv2.fillPoly(glass, [outline], 255, cv2.LINE_AA, 4)
-        cv2.polylines(frame, [outline], True, 255, thick, cv2.LINE_AA, 4)
-    bars = [[(0.5 - gap, level - tall / 3), (0.5 + gap, level - tall / 3)]]
-    bars += [[(0.5 + s * (gap + 2 * reach), level - tall / 3), (0.5 + s * 0.55, level)] for s in (-1, 1)]
-    cv2.polylines(frame, [to_pixels(place(bar)) for bar in bars], False, 255, thick, cv2.LINE_AA, 4)
-    on_face = mask > 0
-    light = np.linspace(rng.uniform(0.3, 1), rng.uniform(0.3, 1), len(mask), dtype=np.float32)[:, None, None]
+    lenses = [edge + np.array([0.5 + side * (gap + reach), level]) for side in (-1, 1)]
+    bar = level - tall / 3
+    bars = [[(0.5 + s * (gap + 2 * reach), bar), (0.5 + s * 0.55, level)] for s in (-1, 1)]
+    bars.append([(0.5 - gap, bar), (0.5 + gap, bar)])
+    light = np.linspace(*rng.uniform(0.3, 1, 2), len(mask), dtype=np.float32)[:, None, None]
     if rng.random() < 0.35:  # a mirror shows what is before it: here the picture upside down
         colour = cv2.blur(image[::-1], (5, 5)) * (0.4 + 0.6 * rng.random(3, np.float32))
     else:
-        colour = np.broadcast_to(light * rng.uniform(0, 70, 3).astype(np.float32), image.shape)
-    alpha = glass.astype(np.float32) * (on_face * rng.uniform(0.6, 1.0) / 255).astype(np.float32)
-    image = blend(image, colour, alpha)
-    dark = np.full(image.shape, rng.uniform(0, 90, 3) if rng.random() < 0.8 else rng.uniform(90, 220, 3))
-    return blend(image, dark, frame / 255.0 * on_face), mask
+        colour = light * rng.uniform(0, 70, 3).astype(np.float32)
+    image = blend(image, colour, place.fill(lenses, mask) * ((mask > 0) * rng.uniform(0.6, 1.0)))
+    frame = rng.uniform(0, 90, 3) if rng.random() < 0.8 else rng.uniform(90, 220, 3)
+    return blend(image, frame, place.draw([*lenses, *bars], thick, mask) * (mask > 0)), mask
 
 
 def draw_cloth_mask(
     image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng: np.random.Generator
 ) -> tuple:
-    """Draw a cloth mask of any colour or pattern over mouth and nose, over the mouth alone, or at the chin.
-
-    other: a picture for the pattern. What it covers is background.
-    """
-    top = rng.choice(
-        [rng.uniform(0.42, 0.58), rng.uniform(0.62, 0.72), rng.uniform(0.84, 0.92)], p=[0.75, 0.15, 0.1]
-    )
+    """Draw a cloth mask of any colour or pattern over mouth and nose, the mouth alone, or at the chin."""
+    tops = rng.uniform((0.42, 0.62, 0.84), (0.58, 0.72, 0.92))
+    top = rng.choice(tops, p=[0.75, 0.15, 0.1])
     dip, low, narrow = rng.uniform(-0.02, 0.1), rng.uniform(1.0, 1.12), rng.uniform(0.15, 0.3)
-    outline = [
-        (-0.08, top + dip),
-        (0.25, top + dip * 0.6),
-        (0.5, top),
-        (0.75, top + dip * 0.6),
-        (1.08, top + dip),
-        (1.06, max(0.8, top + 0.05)),
-        (1 - narrow, low),
-        (0.5, low + 0.03),
-        (narrow, low),
-        (-0.06, max(0.8, top + 0.05)),
-    ]
-    outline = np.array(outline) + rng.normal(0, 0.008, (10, 2))
-    cover = np.zeros_like(mask)
-    cv2.fillPoly(cover, [to_pixels(place(smooth(outline)))], 255, cv2.LINE_AA, 4)
+    jaw = max(0.8, top + 0.05)
+    outline = [(-0.08, top + dip), (0.25, top + dip * 0.6), (0.5, top)]
+    outline += [(0.75, top + dip * 0.6), (1.08, top + dip), (1.06, jaw)]
+    outline += [(1 - narrow, low), (0.5, low + 0.03), (narrow, low), (-0.06, jaw)]
+    cover = place.fill([smooth(outline + rng.normal(0, 0.008, (10, 2)))], mask)
     # Cloth ends about where the face does: beside it there is hair and background.
-    grown = cv2.dilate(
-        (mask > 0).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(int(place.width * 0.02), 1)
-    )
-    cover = cv2.GaussianBlur(cover * grown, (0, 0), 0.6)
+    beside = max(int(place.width * 0.02), 1)
+    cover *= cv2.dilate((mask > 0).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=beside)
+    cover = cv2.GaussianBlur(cover, (0, 0), 0.6)
     # Folds: the light of what is below, softened, and waves.
     shade = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), max(place.width / 12, 1))
     shade = shade.astype(np.float32) / max(float(shade[cover > 127].mean()) if (cover > 127).any() else 1, 20)
-    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32) / max(place.width, 1)
-    angle = rng.uniform(0, np.pi)
-    wave = 1 + rng.uniform(0, 0.12) * np.sin((x * np.cos(angle) + y * np.sin(angle)) * rng.uniform(15, 60))
-    cloth = pattern(mask.shape, other, rng) * (shade * wave)[..., None]
-    image = blend(image, cloth, cover / 255.0)
+    across = along(mask.shape, rng.uniform(0, np.pi)) / max(place.width, 1)
+    wave = 1 + rng.uniform(0, 0.12) * np.sin(across * rng.uniform(15, 60))
+    image = blend(image, pattern(mask.shape, other, rng) * (shade * wave)[..., None], cover)
     if rng.random() < 0.7:  # the bands to the ears
-        bands = np.zeros_like(mask)
-        lines = [
-            [(side, top + dip + 0.03), (side + out * 0.12, top - 0.08)] for side, out in ((0.0, -1), (1.0, 1))
-        ]
-        cv2.polylines(bands, [to_pixels(place(line)) for line in lines], False, 255, 1, cv2.LINE_AA, 4)
-        image = blend(image, np.full(image.shape, rng.uniform(120, 255)), bands / 255.0)
+        bands = [[(x, top + dip + 0.03), (x + out, top - 0.08)] for x, out in ((0.0, -0.12), (1.0, 0.12))]
+        image = blend(image, rng.uniform(120, 255), place.draw(bands, 1, mask))
     return image, covered(mask, cover)
 
 
 def pattern(shape: tuple, other: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """Return (H, W, 3) float32 of a plain, striped, spotted or printed cloth."""
-    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     first, second = rng.integers(0, 256, (2, 3)).astype(np.float32)
     if rng.random() < 0.35:  # the commonest: white, light blue, black
         first = np.array([(235, 235, 240), (150, 190, 220), (30, 30, 35)][rng.integers(3)], np.float32)
-    kind, period, angle = rng.random(), rng.uniform(0.03, 0.2) * shape[1], rng.uniform(0, np.pi)
-    if kind < 0.5:
-        share = np.zeros(shape, np.float32)
-    elif kind < 0.65:
-        share = (np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period) > 0).astype(np.float32)
-    elif kind < 0.8 or other is None:
-        share = (np.sin(x * 2 * np.pi / period) * np.sin(y * 2 * np.pi / period) > 0.4).astype(np.float32)
-    else:
+    kind, turns, angle = rng.random(), 2 * np.pi / (rng.uniform(0.03, 0.2) * shape[1]), rng.uniform(0, np.pi)
+    if kind >= 0.8 and other is not None:
         return fit(other, shape, rng).astype(np.float32)
-    return first + share[..., None] * (second - first)
+    if kind < 0.5:
+        share = np.zeros(shape, bool)
+    elif kind < 0.65:
+        share = np.sin(along(shape, angle) * turns) > 0
+    else:
+        share = np.sin(along(shape, 0) * turns) * np.sin(along(shape, np.pi / 2) * turns) > 0.4
+    return np.where(share[..., None], second, first)
+
+
+def along(shape: tuple, angle: float) -> np.ndarray:
+    """Return (H, W) float32: how far each pixel lies in a direction."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    return x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
 
 
 def draw_hand(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
@@ -136,22 +125,20 @@ def draw_hand(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.
     if not face.any():
         return image, mask
     skin = np.median(image[face], axis=0) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
-    thick = rng.uniform(0.1, 0.17)
-    angle = rng.uniform(0, 2 * np.pi)
-    along = np.array([np.cos(angle), np.sin(angle)])
-    across = np.array([-along[1], along[0]])
+    thick, angle = rng.uniform(0.1, 0.17), rng.uniform(0, 2 * np.pi)
+    down = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-down[1], down[0]])
     tip = rng.uniform(0.15, 0.85, 2)
+    radius = max(thick * place.width / 2, 1.0)
     for finger in range(rng.integers(1, 5)):
-        end = tip + across * finger * thick * rng.uniform(0.95, 1.15) + along * rng.uniform(-0.12, 0.12)
-        points = place([end, end + along * rng.uniform(0.5, 1.3) + across * rng.normal(0, 0.05)])
-        radius = max(thick * place.width / 2, 1.0)
-        cover = np.zeros_like(mask)
-        cv2.line(cover, *map(tuple, points.astype(int).tolist()), 255, max(int(2 * radius), 1), cv2.LINE_AA)
+        end = tip + across * finger * thick * rng.uniform(0.95, 1.15) + down * rng.uniform(-0.12, 0.12)
+        root = end + down * rng.uniform(0.5, 1.3) + across * rng.normal(0, 0.05)
+        cover = place.draw([[end, root]], int(2 * radius), mask)
         # Round: darker to its edges, as a cylinder in soft light.
         depth = cv2.distanceTransform((cover > 127).astype(np.uint8), cv2.DIST_L2, 3) / radius
         light = 0.55 + 0.5 * np.sqrt(np.clip(depth, 0, 1))
         grain = cv2.blur(rng.standard_normal(mask.shape, np.float32), (3, 3)) * 0.04
-        image = blend(image, skin.astype(np.float32) * (light + grain)[..., None], cover / 255.0)
+        image = blend(image, skin.astype(np.float32) * (light + grain)[..., None], cover)
         mask = covered(mask, cover)
     return image, mask
 
@@ -161,31 +148,25 @@ def put_before(
 ) -> tuple:
     """Lay a piece of another picture, or of a plain colour, on or beside the face: background.
 
-    other: a picture without a face. The piece is what has the colour of skin in it, a hand most often, where
-    there is enough of it, or else a round or an angular shape.
+    The piece is what has the colour of skin in it, a hand most often, where there is enough of it, or else a
+    round or an angular shape.
     """
-    cover = None
-    piece = np.full(image.shape, rng.integers(0, 256, 3), np.uint8)
+    cover, piece = None, rng.integers(0, 256, 3)
     if other is not None and rng.random() < 0.85:
         piece = fit(other, mask.shape, rng)
         if rng.random() < 0.7:
             cover = skin_like(piece)
     if cover is None:
-        cover = np.zeros_like(mask)
         corners = rng.integers(4, 9)
         angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
         radii = rng.uniform(0.08, 0.4) * rng.uniform(0.6, 1.4, corners)
         outline = np.stack([np.cos(angles), np.sin(angles) * rng.uniform(0.4, 1.6)], 1) * radii[:, None]
         outline += rng.uniform(0.0, 1.0, 2)
-        if rng.random() < 0.6:
-            outline = smooth(outline)
-        cv2.fillPoly(cover, [to_pixels(place(outline))], 255, cv2.LINE_AA, 4)
-    else:
-        share = np.count_nonzero(cover[mask == FACE]) / max(np.count_nonzero(mask == FACE), 1)
-        if share > 0.6:  # hardly a face any more
-            return image, mask
+        cover = place.fill([smooth(outline) if rng.random() < 0.6 else outline], mask)
+    elif np.count_nonzero(cover[mask == FACE]) > 0.6 * np.count_nonzero(mask == FACE):
+        return image, mask  # it would hardly be a face any more
     cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.2))
-    return blend(image, piece, cover / 255.0), covered(mask, cover)
+    return blend(image, piece, cover), covered(mask, cover)
 
 
 def skin_like(image: np.ndarray) -> np.ndarray | None:
@@ -193,13 +174,11 @@ def skin_like(image: np.ndarray) -> np.ndarray | None:
     _, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
     skin = cv2.inRange(red, 135, 180) & cv2.inRange(blue, 77, 127)  # after Chai and Ngan, 1999
     skin = cv2.morphologyEx(skin, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(skin)
-    if count < 2:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(skin)
+    areas = stats[1:, cv2.CC_STAT_AREA]  # the first is what is no skin
+    if not 0.04 < areas.max(initial=0) / skin.size < 0.6:
         return None
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    if not 0.04 < stats[largest, cv2.CC_STAT_AREA] / skin.size < 0.6:
-        return None
-    piece = (labels == largest).astype(np.uint8) * 255
+    piece = (labels == 1 + areas.argmax()).astype(np.uint8) * 255
     return cv2.morphologyEx(piece, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
 
 
@@ -208,28 +187,24 @@ def draw_hair(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.
 
     In between is not judged.
     """
-    dark = rng.uniform(0.1, 0.9)
-    colour = dark * np.array([rng.uniform(120, 230), rng.uniform(90, 200), rng.uniform(60, 190)])
+    colour = rng.uniform(0.1, 0.9) * rng.uniform((120, 90, 60), (230, 200, 190))
     if rng.random() < 0.25:
         colour = np.full(3, rng.uniform(20, 230))
     centre, spread, lean = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.5), rng.normal(0, 0.25)
     length, thick = rng.uniform(0.12, 0.4), max(round(place.width * rng.uniform(0.006, 0.014)), 1)
-    cover, drawn = np.zeros_like(mask), image
+    cover = np.zeros_like(mask)
     for _ in range(3):  # three tones
         strokes = []
         for _ in range(rng.integers(3, 18)):
-            x = centre + rng.normal(0, spread)
-            bend = rng.normal(0, 0.06)
+            x, bend = centre + rng.normal(0, spread), rng.normal(0, 0.06)
             fall = length * rng.uniform(0.5, 1.2)
-            points = [(x, -0.12), (x + lean * 0.3 + bend, fall * 0.5), (x + lean, fall)]
-            strokes.append(to_pixels(place(points)))
-        layer = np.zeros_like(mask)
-        cv2.polylines(layer, strokes, False, 255, thick, cv2.LINE_AA, 4)
-        drawn = blend(drawn, np.full(image.shape, colour * rng.uniform(0.6, 1.4)), layer / 255.0)
+            strokes.append([(x, -0.12), (x + lean * 0.3 + bend, fall * 0.5), (x + lean, fall)])
+        layer = place.draw(strokes, thick, mask)
+        image = blend(image, colour * rng.uniform(0.6, 1.4), layer)
         cover = np.maximum(cover, layer)
     dense = cv2.blur(cover, (2 * thick + 3, 2 * thick + 3))
-    mask = np.where((dense > 80) & (mask == FACE), NOT_JUDGED, mask).astype(np.uint8)
-    return drawn, np.where(dense > 150, 0, mask).astype(np.uint8)
+    mask = np.where((dense > 80) & (mask == FACE), NOT_JUDGED, mask)
+    return image, np.where(dense > 150, 0, mask).astype(np.uint8)
 
 
 def fit(other: np.ndarray, shape: tuple, rng: np.random.Generator) -> np.ndarray:
@@ -251,16 +226,11 @@ def smooth(points: np.ndarray) -> np.ndarray:
 
 
 def covered(mask: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """Return the mask with background where `cover` (0..255) is more than half."""
+    """Return the mask with background where the cover is more than half opaque."""
     return np.where(cover > 127, 0, mask).astype(np.uint8)
 
 
-def blend(image: np.ndarray, over: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lay `over` (H, W, 3; 0..255) on the image, as opaque as `alpha` (HxW, 0..1) says."""
-    alpha = alpha.astype(np.float32)[..., None]
-    return np.clip(image + alpha * (over - image.astype(np.float32)), 0, 255).astype(np.uint8)
-
-
-def to_pixels(points: np.ndarray) -> np.ndarray:
-    """Round to 16ths of a pixel, as OpenCV draws them with shift=4."""
-    return np.clip(np.rint(points * 16), -(2**20), 2**20).astype(np.int32)
+def blend(image: np.ndarray, over: np.ndarray | float, cover: np.ndarray) -> np.ndarray:
+    """Lay a picture or a colour (0..255) on the image, as opaque as the cover (0..255) says."""
+    image, opacity = image.astype(np.float32), cover.astype(np.float32)[..., None] / 255
+    return np.clip(image + opacity * (np.float32(over) - image), 0, 255).astype(np.uint8)

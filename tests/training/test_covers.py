@@ -160,5 +160,5 @@ def test_nothing_is_changed_in_place(face, place, other, name):
 
 def test_blending_is_as_opaque_as_it_says():
     image = np.full((1, 3, 3), 100, np.uint8)
-    result = covers.blend(image, np.full((1, 3, 3), 201.0), np.array([[0, 0.5, 1]]))
+    result = covers.blend(image, 201.0, np.array([[0, 127.5, 255]]))
     assert result[0, :, 0].tolist() == [100, 150, 201]
