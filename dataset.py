@@ -17,10 +17,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from files.paths import regular_file
-from files.pictures import IMAGE_SUFFIXES, open_picture, picture_files, read_image
+from files.pictures import IMAGE_SUFFIXES, picture_files, picture_of, read_image
 from utils import FACE, MEAN, NOT_JUDGED, STD, Parser, UserError, run, whole
 
 
@@ -32,23 +31,21 @@ class PairFolder:
     """
 
     def __init__(self, folder: str | os.PathLike, skip_bad: bool = False, mask_threshold: int | None = None):
-        self.mask_threshold = mask_threshold
-        folder = Path(folder)
-        images, masks = list_pictures(folder / "images"), list_pictures(folder / "masks")
-        if not images:
-            raise UserError(f"{folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
-        self.names = sorted({**images, **masks})
-        self.paths = [(images.get(name), masks.get(name)) for name in self.names]
-        self.files = [*images.values(), *masks.values()]
+        self.folder, self.mask_threshold = Path(folder), mask_threshold
+        self.images, self.masks = (list_pictures(self.folder / name) for name in ("images", "masks"))
+        if not self.images:
+            raise UserError(f"{self.folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+        self.names = sorted({**self.images, **self.masks})
+        self.files = [*self.images.values(), *self.masks.values()]
         if not skip_bad:
-            for index in range(len(self.paths)):
-                self.check(index)
+            for name in self.names:
+                self.check(name)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> tuple:
-        image_path, mask_path = self.check(index)
+        image_path, mask_path = self.check(self.names[index])
         image, mask = read_image(image_path), read_mask(mask_path, self.mask_threshold)
         if image.shape[:2] != mask.shape:
             raise UserError(
@@ -57,19 +54,19 @@ class PairFolder:
             )
         return image, mask
 
-    def check(self, index: int) -> tuple:
+    def check(self, name: str) -> tuple:
         """Return the paths of a picture and its mask. Raises UserError, see above."""
-        image_path, mask_path = self.paths[index]
-        if mask_path is None:
-            raise UserError(f"{image_path}: this picture has no mask in {image_path.parent.parent / 'masks'}")
-        if image_path is None:
-            raise UserError(f"{mask_path}: this mask has no picture in {mask_path.parent.parent / 'images'}")
-        if self.mask_threshold is None and mask_path.suffix.lower() in (".jpg", ".jpeg"):
+        image, mask = self.images.get(name), self.masks.get(name)
+        if mask is None:
+            raise UserError(f"{image}: this picture has no mask in {self.folder / 'masks'}")
+        if image is None:
+            raise UserError(f"{mask}: this mask has no picture in {self.folder / 'images'}")
+        if self.mask_threshold is None and mask.suffix.lower() in (".jpg", ".jpeg"):
             raise UserError(
-                f"{mask_path}: JPEG changes the values of a mask: write it as PNG, or take "
+                f"{mask}: JPEG changes the values of a mask: write it as PNG, or take "
                 "--mask-threshold 128, where nothing is marked as not judged"
             )
-        return image_path, mask_path
+        return image, mask
 
 
 class FaceSegData:
@@ -80,43 +77,34 @@ class FaceSegData:
     """
 
     def __init__(self, folder: str | os.PathLike, split: str):
-        self.image_path, self.mask_path = (
-            Path(folder) / f"img_{split}.npy",
-            Path(folder) / f"mask_{split}.npy",
-        )
-        self.files = [self.image_path, self.mask_path]
+        self.files = [Path(folder) / f"{kind}_{split}.npy" for kind in ("img", "mask")]
         self.images, self.masks = map(open_array, self.files)
-        shape = self.images.shape
-        self.channels_first = len(shape) == 4 and shape[1] == 3
-        if not self.channels_first and not (len(shape) == 4 and shape[3] == 3):
-            raise UserError(f"{self.image_path}: the shape {shape} is neither (N, 3, H, W) nor (N, H, W, 3)")
-        self.height, self.width = shape[2:] if self.channels_first else shape[1:3]
-        if self.masks.size != len(self.images) * self.height * self.width or len(self.masks) != len(
-            self.images
-        ):
-            raise UserError(
-                f"{self.mask_path}: the shape {self.masks.shape} does not fit the images' {shape}"
-            )
+        (image_path, mask_path), shape = self.files, self.images.shape
+        if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            raise UserError(f"{image_path}: the shape {shape} is neither (N, 3, H, W) nor (N, H, W, 3)")
+        if shape[1] == 3:
+            self.images = np.moveaxis(self.images, 1, 3)
+        n, h, w, _ = self.images.shape
+        if self.masks.shape not in ((n, h, w), (n, 1, h, w), (n, h, w, 1)):
+            raise UserError(f"{mask_path}: the shape {self.masks.shape} does not fit the images' {shape}")
         if self.masks.dtype.kind not in "biuf":
-            raise UserError(f"{self.mask_path}: masks must be numbers, not {self.masks.dtype}")
+            raise UserError(f"{mask_path}: masks must be numbers, not {self.masks.dtype}")
         if not self.images.size:
-            raise UserError(f"{self.image_path} holds no images")
-        self.gain, self.shift = pixel_range(self.images, self.image_path, self.channels_first)
-        self.names = [f"{index:06d}" for index in range(len(self.images))]
+            raise UserError(f"{image_path} holds no images")
+        self.masks = self.masks.reshape(n, h, w)
+        self.gain, self.shift = pixel_range(self.images, image_path)
+        self.names = [f"{index:06d}" for index in range(n)]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple:
-        image = np.asarray(self.images[index])
-        if self.channels_first:
-            image = image.transpose(1, 2, 0)
+        image, mask = np.asarray(self.images[index]), np.asarray(self.masks[index])
         if image.dtype != np.uint8:
             if not np.isfinite(image).all():
-                raise UserError(f"{self.image_path}[{index}] holds numbers that are not finite")
+                raise UserError(f"{self.files[0]}[{index}] holds numbers that are not finite")
             image = np.clip(np.rint(image * self.gain + self.shift), 0, 255).astype(np.uint8)
-        mask = np.asarray(self.masks[index]).reshape(self.height, self.width)
-        return np.ascontiguousarray(image), label_values(mask, f"{self.mask_path}[{index}]")
+        return np.ascontiguousarray(image), label_values(mask, f"{self.files[1]}[{index}]")
 
 
 def open_dataset(
@@ -136,21 +124,21 @@ def open_dataset(
         return FaceSegData(folder, split)
     if (folder / split / "images").is_dir():
         return PairFolder(folder / split, skip_bad, mask_threshold)
-    if (folder / "images").is_dir():
-        if split == "test":
-            raise UserError(
-                f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
-                f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
-            )
-        return PairFolder(folder, skip_bad, mask_threshold)
-    raise UserError(
-        f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; {split}/images and "
-        f"{split}/masks; or images and masks"
-    )
+    if not (folder / "images").is_dir():
+        raise UserError(
+            f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; "
+            f"{split}/images and {split}/masks; or images and masks"
+        )
+    if split == "test":
+        raise UserError(
+            f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
+            f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
+        )
+    return PairFolder(folder, skip_bad, mask_threshold)
 
 
 def readable_indices(pairs, count: int | None = None) -> tuple:
-    """Read every pair once: give (indices of the good ones, messages about the bad ones).
+    """Read every pair once: return (indices of the good ones, messages about the bad ones).
 
     Bad are also those of the first `count` (all, if None) whose masks mark nothing: a face that was never
     labelled teaches that it is none.
@@ -171,7 +159,7 @@ def readable_indices(pairs, count: int | None = None) -> tuple:
 
 
 def list_pictures(folder: Path) -> dict:
-    """Give {stem: path} of the pictures in a folder; two pictures of one stem raise UserError."""
+    """Return {stem: path} of the pictures in a folder. Raises UserError for two of one stem."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     pictures = {}
@@ -183,30 +171,23 @@ def list_pictures(folder: Path) -> dict:
 
 
 def read_mask(path: Path, threshold: int | None = None) -> np.ndarray:
-    """Read a mask file as HxW uint8 of 0, 128, 255.
+    """Return a mask file as HxW uint8 of 0, 128, 255.
 
     Grey, 1-bit, palette, RGB and RGBA files are understood. Colour files must show greys, and transparent
     pixels are background. A palette of greys is read by these, one of colours by its numbers. With a
     threshold, what is at least that bright is face and the rest background.
     """
-    try:
-        with open_picture(regular_file(path)) as picture:
-            picture.load()
-            if threshold is not None:
-                return np.where(np.array(picture.convert("L")) >= threshold, FACE, 0).astype(np.uint8)
-            if picture.mode in ("1", "L", "I;16", "I"):
-                values = np.array(picture.convert("L") if picture.mode == "1" else picture)
-            else:
-                red, green, blue, alpha = np.moveaxis(np.array(picture.convert("RGBA")), 2, 0)
-                if (red == green).all() and (red == blue).all():
-                    values = np.where(alpha >= 128, red, 0)
-                elif picture.mode == "P":
-                    values = np.array(picture)
-                else:
-                    raise UserError(f"{path}: a mask must be black, white or grey, and this one has colours")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
-        raise UserError(f"{path} is not a readable mask picture ({error})") from None
-    return label_values(values, str(path))
+    with picture_of(path) as picture:
+        if threshold is not None:
+            return np.where(np.array(picture.convert("L")) >= threshold, FACE, 0).astype(np.uint8)
+        values = np.array(picture)
+        if picture.mode not in ("1", "L", "I;16", "I"):
+            red, green, blue, alpha = np.moveaxis(np.array(picture.convert("RGBA")), 2, 0)
+            if (red == green).all() and (red == blue).all():
+                values = np.where(alpha >= 128, red, 0)
+            elif picture.mode != "P":
+                raise UserError(f"{path}: a mask must be black, white or grey, and this one has colours")
+        return label_values(values, str(path))
 
 
 def label_values(values: np.ndarray, where: str) -> np.ndarray:
@@ -214,9 +195,9 @@ def label_values(values: np.ndarray, where: str) -> np.ndarray:
     found = np.unique(values)
     if np.isin(found, (0, 1, NOT_JUDGED)).all():
         return np.where(values == 1, FACE, values).astype(np.uint8)
-    if np.isin(found, (0, NOT_JUDGED, FACE)).all():
-        return values.astype(np.uint8)
     odd = [value for value in found.tolist() if value not in (0, NOT_JUDGED, FACE)]
+    if not odd:
+        return values.astype(np.uint8)
     raise UserError(
         f"{where}: a mask must hold 0 and 255 (or 0 and 1), and 128 for not judged; this one holds {odd[:5]}"
         + (f" and {len(odd) - 5} more values" if len(odd) > 5 else "")
@@ -225,32 +206,26 @@ def label_values(values: np.ndarray, where: str) -> np.ndarray:
 
 def open_array(path: Path) -> np.ndarray:
     try:
-        # np.load would take an .npz for one too
-        return np.lib.format.open_memmap(regular_file(path), mode="r")
+        return np.lib.format.open_memmap(regular_file(path), mode="r")  # np.load would take an .npz for one
     except Exception as error:  # a damaged header is read as Python, and raises almost anything
         raise UserError(f"{path} is not a readable .npy array; fetch it again ({error})") from None
 
 
-def pixel_range(images: np.ndarray, path: Path, channels_first: bool) -> tuple:
-    """Give (gain, shift), to be multiplied with and added to an HWC image for values of 0..255.
+def pixel_range(images: np.ndarray, path: Path) -> tuple:
+    """Return (gain, shift), with which an image * gain + shift has values of 0..255.
 
-    The range is read from up to 16 images spread over the array.
+    images: (N, H, W, 3); the range is read from up to 16, spread over the array.
     """
     if images.dtype == np.uint8:
         return 1.0, 0.0
     if not np.issubdtype(images.dtype, np.floating):
         raise UserError(f"{path}: images must be uint8 or float, not {images.dtype}")
     sample = images[np.linspace(0, len(images) - 1, min(len(images), 16)).astype(int)]
+    for gain, shift, beyond in ((255.0, 0.0, 0), (1.0, 0.0, 0), (STD, MEAN, 1)):  # normalised: rounded
+        pixels = sample * gain + shift
+        if pixels.min() >= -beyond and pixels.max() <= 255 + beyond:
+            return gain, shift
     low, high = float(sample.min()), float(sample.max())
-    if np.isfinite((low, high)).all():
-        if low >= 0 and high <= 1:
-            return 255.0, 0.0
-        if low >= 0 and high <= 255:
-            return 1.0, 0.0
-        channels = np.moveaxis(sample, 1 if channels_first else 3, 0).reshape(3, -1)
-        pixels = channels * STD[:, None] + MEAN[:, None]
-        if pixels.min() > -1 and pixels.max() < 256:
-            return STD, MEAN
     raise UserError(f"{path}: values from {low:g} to {high:g} are neither 0..1, 0..255 nor normalised pixels")
 
 

@@ -13,7 +13,6 @@ and `best.safetensors` (resumable checkpoints, which infer.py and evaluate.py re
 from __future__ import annotations
 
 import argparse
-import errno
 import fcntl
 import os
 import tempfile
@@ -29,11 +28,11 @@ WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 
 def main() -> int:
     args = parse_arguments()
+    tensors, state = {}, None
     if args.resume:
         tensors, state = take_up(args, given_options())
     else:
         check_output(Path(args.output))
-        tensors, state = {}, None
     from training.loop import Training  # late: it takes seconds, and there may be no OneFlow here
 
     training = Training(args, tensors, state)
@@ -53,25 +52,24 @@ def check_output(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError where no file can be written, before hours of work are to be written there."""
+    """Raise UserError where no file can be written, before hours of work are to be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise OSError(
-            f"cannot write to {folder}: {error.strerror or error}; choose another --output"
-        ) from error
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
 
 
 def lock(folder: Path) -> None:
     """Hold the folder until this process ends. Raises UserError where another training holds it."""
     try:
         fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno == errno.EWOULDBLOCK:  # other errors: a file system that knows no locks
-            raise UserError(
-                f"another training is writing to {folder}: wait for its end, or choose another --output"
-            ) from None
+    except BlockingIOError:
+        raise UserError(
+            f"another training is writing to {folder}: wait for its end, or choose another --output"
+        ) from None
+    except OSError:  # a file system that knows no locks
+        pass
 
 
 def take_up(args: argparse.Namespace, given: dict) -> tuple:
@@ -81,23 +79,19 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
     checkpoint's.
     """
     tensors, state = read_checkpoint(args.resume)
-    try:
-        check_state(state)
-    except UserError as error:
-        raise UserError(f"{args.resume} is no checkpoint of this train.py: {error}") from None
+    check_state(state, args.resume)
     for prefix in ("model.", "ema."):
         check_linknet34(without_prefix(prefix, tensors))
     folder = Path(args.resume).parent
+    anew = f"start anew with --weights {args.resume}"
     if "output" in given and Path(given["output"]).resolve() != folder.resolve():
         raise UserError(
-            f"--output {given['output']} does not go with --resume, which goes on writing to {folder}; "
-            f"start anew with --weights {args.resume}"
+            f"--output {given['output']} does not go with --resume, which goes on writing to {folder}; {anew}"
         )
     last = folder / "last.safetensors"
     if last.exists() and not last.samefile(args.resume):
         raise UserError(
-            f"going on from {args.resume} would write over {last}: copy it to a folder of its own, as "
-            "last.safetensors"
+            f"going on from {args.resume} would write over {last}: copy it, as {last.name}, to its own folder"
         )
     kept = {"resume", "output", "device", "workers", "save_minutes"}
     kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
@@ -107,19 +101,19 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         if given.get(name, value) != value:
             raise UserError(
                 f"--{name.replace('_', '-')} {given[name]} does not go with --resume, which goes on as the "
-                f"training was begun ({'without' if value is None else f'with {value}'}); "
-                f"start anew with --weights {args.resume}"
+                f"training was begun ({'without' if value is None else f'with {value}'}); {anew}"
             )
         setattr(args, name, value)
     args.output = str(folder)
     return tensors, state
 
 
-def check_state(state: dict) -> None:
+def check_state(state: dict, path: str) -> None:
     """Raise UserError, saying what is wrong, unless a training can go on from these numbers."""
     needed = {"options", "step", "seconds", "epoch_sums", "best_iou", "log"}
+    start = f"{path} is no checkpoint of this train.py:"
     if needed - state.keys():
-        raise UserError(f"it has no {', '.join(sorted(needed - state.keys()))}")
+        raise UserError(f"{start} it has no {', '.join(sorted(needed - state.keys()))}")
     try:
         step = whole(0)(state["step"])
         sums = [real(-1e12, 1e12)(value) for value in state["epoch_sums"]]
@@ -132,9 +126,15 @@ def check_state(state: dict) -> None:
             value = state["options"].get(action.dest)
             if value is not None and action.type is not None:
                 action.type(value)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"its training state is damaged ({error})") from None
+    except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
+        raise UserError(f"{start} its training state is damaged ({error})") from None
 
 
 if __name__ == "__main__":
-    run(main)
+    try:
+        run(main)
+    except SystemExit as end:
+        # OneFlow's exit waits for the other processes, and those wait in their step for this one.
+        if 0 < end.code < 128 and os.environ.get("WORLD_SIZE", "1") != "1":
+            os._exit(end.code)
+        raise

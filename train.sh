@@ -14,18 +14,16 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
 export PYTHONPATH=$root # in place of another project's, as ROS sets it
 
-data=missing start=missing help=no packages=train before=''
+data=missing start=missing help=no packages=train
 for argument in "$@"; do
     case $argument in
-        --kernels=torch) packages=torch ;;
         --data | --data=*) data=given ;;
         --weights | --weights=* | --backbone | --backbone=*) start=given ;;
         --demo | --resume | --resume=*) data=given start=given ;;
         -h | --help) data=given start=given help=yes ;;
     esac
-    [ "$before=$argument" != --kernels=torch ] || packages=torch
-    before=$argument
 done
+case " $* " in *' --kernels torch '* | *' --kernels=torch '*) packages=torch ;; esac
 
 if [ $help = yes ] && [ ! -e "$root/.venv/installed-train" ]; then # nothing is downloaded to be read about
     exec bash "$root/tools/setup.sh" help train

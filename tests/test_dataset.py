@@ -283,7 +283,7 @@ def test_bad_mask_files_are_named(tmp_path):
         read_mask(path)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50)).astype(np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"mask.png is not a readable mask"):
+    with pytest.raises(UserError, match=r"mask.png: broken picture"):
         read_mask(path)
 
 

@@ -274,8 +274,8 @@ def test_camera_numbers_are_numbers_of_cameras():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--address", "no.such.host.invalid"], "no.such.host.invalid, port 0"),
-        (["--address", "h" * 100], "port 0"),
+        (["--address", "no.such.host.invalid"], "no.such.host.invalid: "),
+        (["--address", "h" * 100], "hhh: "),
         (["--port", "USED"], "Address already in use"),
         (["--port", "99999"], "no whole number from 0 to 65535"),
         (["--processes", "0"], "no whole number from 1"),

@@ -1,8 +1,5 @@
 """Training augmentation: one picture and its mask become one random training example.
 
-    from training.augment import augment
-    image, mask = augment(image, mask, size=224, rng=numpy.random.default_rng(0))
-
 It chooses where to look (crops.py), puts things before the face (covers.py) and changes the light (look.py).
 Every picture here is HWC uint8 RGB, every mask HxW uint8 with 0 = background, 255 = face and 128 = not
 judged. All randomness comes from the generator that is passed in, so an example depends on its seed alone.

@@ -1,8 +1,5 @@
 """Training checkpoints: one safetensors file that holds all that a training needs to go on.
 
-    write_checkpoint("runs/a/last.safetensors", tensors, state)
-    tensors, state = read_checkpoint("runs/a/last.safetensors")
-
 `tensors` is a dict of NumPy arrays: `model.*` and `ema.*` are state dicts, `optimizer.INDEX.NAME` are the
 optimizer's moments. `state` is a dict of plain numbers and strings, kept as JSON in the file's header.
 """

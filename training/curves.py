@@ -1,8 +1,4 @@
-"""The log of a training run and its picture.
-
-write_log("runs/train/log.csv", rows)  # a row, a dict, for each epoch
-plot_curves("runs/train/curves.png", rows)
-"""
+"""The log of a training run and its picture, from a row, a dict, for each epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ from files.paths import atomic_path
 
 
 def write_log(path: str | os.PathLike, rows: list) -> None:
-    """Write the log as CSV."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
@@ -27,7 +22,7 @@ def plot_curves(path: str | os.PathLike, rows: list) -> None:
     matplotlib.use("Agg")  # a server has no display
     from matplotlib import pyplot
 
-    column = {name: [row[name] for row in rows] for name in ("epoch", "loss", "train_iou", "val_iou")}
+    column = {name: [row[name] for row in rows] for name in rows[0]}
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
     left.plot(column["epoch"], column["loss"], marker=".", label="training")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")

@@ -1,8 +1,4 @@
-"""Generated pictures with something like a face each, so that the whole training can be tried without data.
-
-from training.demo import DemoFaces
-image, mask = DemoFaces(count=240, size=64)[0]
-"""
+"""Generated pictures with something like a face each: the whole training can be tried without data."""
 
 from __future__ import annotations
 
@@ -28,7 +24,10 @@ class DemoFaces:
     def __getitem__(self, index: int) -> tuple:
         rng = np.random.default_rng((self.seed, index))
         size = self.size
-        image = draw_background(size, rng)
+        image = np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8)
+        for _ in range(6):  # what is behind
+            place, axes = rng.uniform(0, size, 2), rng.uniform(0.05, 0.3, 2) * size
+            ellipse(image, place, axes, 0.0, rng.integers(0, 256, 3))
         centre = rng.uniform(0.35, 0.65, 2) * size
         height = rng.uniform(0.16, 0.32) * size  # half the face's
         width = height * rng.uniform(0.68, 0.85)
@@ -47,17 +46,7 @@ class DemoFaces:
             ellipse(image, eye, (width * 0.2, height * 0.1), angle, (235, 235, 235))
             ellipse(image, eye, (width * 0.08, height * 0.1), angle, (40, 30, 20))
         ellipse(image, centre - up * height * 0.5, (width * 0.4, height * 0.1), angle, (170, 60, 70))
-        grain = rng.normal(0, 6, image.shape)
-        return np.clip(image + grain, 0, 255).astype(np.uint8), mask
-
-
-def draw_background(size: int, rng: np.random.Generator) -> np.ndarray:
-    image = np.full((size, size, 3), rng.integers(0, 256, 3), np.uint8)
-    for _ in range(6):
-        ellipse(
-            image, rng.uniform(0, size, 2), rng.uniform(0.05, 0.3, 2) * size, 0.0, rng.integers(0, 256, 3)
-        )
-    return image
+        return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8), mask
 
 
 def ellipse(image: np.ndarray, centre, axes, angle: float, colour, edge: int = cv2.LINE_AA) -> None:

@@ -5,8 +5,7 @@
     examples = TrainExamples(pairs, balance_groups(train_indices, pairs.names), [], seed=0)
     image, mask = examples.read(0, 256)  # (3, 256, 256) float32 for the network, and (1, 256, 256) uint8
 
-`pairs` are those of `dataset.open_dataset`; the values of a mask are 0 = background, 255 = face and 128 = not
-judged.
+`pairs` are those of `dataset.open_dataset`; a mask has 0 = background, 255 = face and 128 = not judged.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from dataset import open_dataset, readable_indices
-from files.pictures import find_pictures, read_image
+from files.pictures import picture_files, read_image
 from training.augment import augment
-from training.crops import face_boxes, upright_crop, warp
+from training.crops import UPRIGHT, face_boxes, upright_crop, warp
 from training.demo import DemoFaces
 from utils import UserError, preprocess
 
 
 def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
-    """Open the data: (pairs, training indices, those of pictures without a face, validation indices).
+    """Return (pairs, training indices, those of pictures without a face, validation indices).
 
     args: of options.py. tell: print which pictures are left out. Raises UserError where none is left.
     """
@@ -65,13 +64,9 @@ class WithNoFace:
     """
 
     def __init__(self, pairs, folder: str | os.PathLike):
-        if not Path(folder).is_dir():
-            raise UserError(f"{folder}: no such folder; --no-face names one of pictures that show no face")
-        try:
-            self.paths = find_pictures(str(folder))
-        except UserError as error:
-            raise UserError(f"{error}; --no-face names a folder of pictures that show no face") from None
-        self.pairs = pairs
+        self.pairs, self.paths = pairs, picture_files(Path(folder)) if Path(folder).is_dir() else []
+        if not self.paths:
+            raise UserError(f"{folder}: no picture is there; --no-face names a folder of such without a face")
         self.names = [*pairs.names, *(path.stem for path in self.paths)]
 
     def __len__(self) -> int:
@@ -84,8 +79,8 @@ class WithNoFace:
         return image, np.zeros(image.shape[:2], np.uint8)
 
 
-def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
-    """Give (training indices, validation indices), about `fraction` of them for validation.
+def split_by_person(names: list, fraction: float) -> tuple:
+    """Return (training indices, validation indices), about `fraction` of them for validation.
 
     Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on
     one side, or the validation would measure how well faces were remembered. A name with more than a tenth of
@@ -95,16 +90,11 @@ def split_by_person(names: list, fraction: float, seed: int = 0) -> tuple:
     persons = np.array([re.sub(r"_\d+$", "", name) for name in names])
     _, person, counts = np.unique(persons, return_inverse=True, return_counts=True)
     persons = np.where(counts[person] > max(min(20, len(names) / 4), len(names) / 10), names, persons)
-    shuffled = np.random.default_rng(seed).permutation(np.unique(persons))
     wanted = max(round(fraction * len(names)), 1 if fraction > 0 else 0)
-    held_out, count = set(), 0
-    for person in shuffled:
-        if count >= wanted:
-            break
-        held_out.add(person)
-        count += int((persons == person).sum())
-    is_held_out = np.isin(persons, list(held_out))
-    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+    shuffled = np.random.default_rng(0).permutation(np.unique(persons))
+    counts = np.array([np.count_nonzero(persons == person) for person in shuffled])
+    held_out = np.isin(persons, shuffled[np.cumsum(counts) - counts < wanted])
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def balance_groups(indices: np.ndarray, names: list) -> np.ndarray:
@@ -120,9 +110,8 @@ def balance_groups(indices: np.ndarray, names: list) -> np.ndarray:
 
 
 class TrainExamples:
-    """Augmented training examples: `read(item, size)` is (image, mask), (3, S, S) float32, (1, S, S) uint8.
-
-    The image is what the network is given, the mask has the values 0, 128, 255.
+    """Augmented examples: `read(item, size)` is what the network is given, (3, S, S) float32, and the mask,
+    (1, S, S) uint8.
 
     An example is a function of (seed, epoch, item, size) alone: whatever the number of threads, and after a
     resumed training, the same numbers come out. An index that stands in `indices` twice makes two different
@@ -152,10 +141,7 @@ class TrainExamples:
 
 
 class ValidationExamples:
-    """The largest face of each picture, in a square of 1.8 times its box; the picture where there is none.
-
-    `read(item, size)` as in TrainExamples, without any chance.
-    """
+    """The largest face of each picture, or the picture where there is none; `read` is without any chance."""
 
     def __init__(self, pairs, indices: np.ndarray):
         self.pairs, self.indices = pairs, indices
@@ -165,6 +151,6 @@ class ValidationExamples:
 
     def read(self, item: int, size: int) -> tuple:
         image, mask = self.pairs[int(self.indices[item])]
-        boxes = face_boxes(mask) or [(0, 0, *(side / 1.8 for side in mask.shape[::-1]))]
+        boxes = face_boxes(mask) or [(0, 0, *(side / UPRIGHT for side in mask.shape[::-1]))]
         image, mask = warp(image, mask, upright_crop(boxes[0], size), size)
         return preprocess(image), mask[None]

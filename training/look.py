@@ -1,9 +1,7 @@
 """Light, colour and sharpness as cameras, rooms and video calls change them; the mask stays as it is.
 
-    image = change_look(image, rng)
-
 Every function takes and returns an HWC uint8 RGB image. How strong each change is and how often it comes is
-in `change_look`; all randomness comes from the generator.
+in `change_look`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """The training loss: binary cross-entropy plus soft Jaccard, over the judged pixels of each image.
 
-    from training.losses import segmentation_loss
-    loss = segmentation_loss(logits, mask, jaccard_weight=1.0)
-
 The published training took the Jaccard index over the whole batch. Here both terms are taken image by image
 and then averaged: the mean per-image IoU is what is reported, and several processes that each see a part of
 the batch average to the same gradient as one process that sees all of it.
@@ -18,7 +15,7 @@ F = flow.nn.functional
 
 
 def segmentation_loss(logits: flow.Tensor, mask: flow.Tensor, jaccard_weight: float = 1.0) -> flow.Tensor:
-    """Give the scalar loss.
+    """Return the scalar loss.
 
     logits: (N, 1, H, W) float. mask: (N, 1, H, W) uint8, 0 = background, 255 = face, 128 = not judged, which
     counts for nothing. The Jaccard term is -log(soft IoU), as in Iglovikov and Shvets, "TernausNet", 2018.
@@ -37,7 +34,7 @@ def segmentation_loss(logits: flow.Tensor, mask: flow.Tensor, jaccard_weight: fl
 
 
 def image_iou(logits: flow.Tensor, mask: flow.Tensor) -> flow.Tensor:
-    """Give the IoU of each image, (N,), of logits above 0 with the mask; shapes and values as above."""
+    """Return the IoU of each image, (N,), of logits above 0 with the mask; shapes and values as above."""
     judged = (mask != NOT_JUDGED).float()
     face = (mask > NOT_JUDGED).float()
     found = (logits > 0).float() * judged

@@ -53,24 +53,25 @@ def score_mask(found: np.ndarray, mask: np.ndarray) -> Score:
             f"and {mask.shape} {mask.dtype}"
         )
     face, found_judged = mask == FACE, found & (mask != NOT_JUDGED)
-    intersection = int(np.count_nonzero(face & found_judged))
-    face_pixels, found_pixels = int(np.count_nonzero(face)), int(np.count_nonzero(found_judged))
-    union = face_pixels + found_pixels - intersection
+    both, face_pixels, found_pixels = (
+        int(np.count_nonzero(region)) for region in (face & found_judged, face, found_judged)
+    )
+    union = face_pixels + found_pixels - both
     if union == 0:
         return Score(1.0, 1.0, 1.0, 1.0, 1.0, 0, 0)
     return Score(
-        iou=intersection / union,
-        dice=2 * intersection / (face_pixels + found_pixels),
-        precision=intersection / max(found_pixels, 1),
-        recall=intersection / max(face_pixels, 1),
+        iou=both / union,
+        dice=2 * both / (face_pixels + found_pixels),
+        precision=both / max(found_pixels, 1),
+        recall=both / max(face_pixels, 1),
         boundary_iou=boundary_iou(found, mask),
-        intersection=intersection,
+        intersection=both,
         union=union,
     )
 
 
 def boundary_iou(found: np.ndarray, mask: np.ndarray) -> float:
-    """IoU of the two masks' bands along their edges, 0..1; arrays as in `score_mask`.
+    """Return the IoU of the two masks' bands along their edges, 0..1; arrays as in `score_mask`.
 
     After Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021: a
     mask's band is the mask minus its erosion by d = 2% of the image's diagonal, at least one pixel, with a
@@ -81,30 +82,24 @@ def boundary_iou(found: np.ndarray, mask: np.ndarray) -> float:
     of the image, is within d. A face pixel with pixels of 128 but no such pixel within d may or may not
     belong to the true band, and is not counted. Where no edge is judged at all, the figure is 1.
     """
-    judged, face = mask != NOT_JUDGED, mask == FACE
     reach = max(round(BAND * float(np.hypot(*mask.shape))), 1)
-    true_band = face & near(judged & ~face, reach, outside=True)
-    found_band = found & near(judged & ~found, reach, outside=True)
-    unclear = face & ~true_band & near(~judged, reach, outside=False)
+
+    def near(region: np.ndarray, outside: int) -> np.ndarray:
+        """Return the pixels within `reach` of a region, to which the outside of the image belongs or not."""
+        square, border = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8), cv2.BORDER_CONSTANT
+        return cv2.dilate(region.astype(np.uint8), square, borderType=border, borderValue=outside) > 0
+
+    judged, face = mask != NOT_JUDGED, mask == FACE
+    true_band = face & near(judged & ~face, outside=1)
+    found_band = found & near(judged & ~found, outside=1)
+    unclear = face & ~true_band & near(~judged, outside=0)
     counted = judged & ~unclear
     union = np.count_nonzero((true_band | found_band) & counted)
     return float(np.count_nonzero(true_band & found_band & counted) / union) if union else 1.0
 
 
-def near(region: np.ndarray, reach: int, outside: bool) -> np.ndarray:
-    """The pixels with a pixel of `region` (HxW bool) at most `reach` rows and columns away.
-
-    outside: whether what lies outside the image belongs to the region.
-    """
-    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    grown = cv2.dilate(
-        region.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=int(outside)
-    )
-    return grown.astype(bool)
-
-
 def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict:
-    """The figures of a set of images: means over the images, except for `iou_all`.
+    """Return the figures of a set of images: means over the images, except for `iou_all`.
 
     `iou_p10` is the 10th percentile of the images' IoU: nine in ten are better. `iou_all` is the IoU over
     the pixels of all images taken together. threshold (a probability), size (longest side of the network's
@@ -112,18 +107,14 @@ def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict
     """
     if not scores:
         raise ValueError("there are no images to summarise")
-    table = np.array(scores, float)
-    means = dict(zip(Score._fields, table.mean(axis=0)))
-    union = sum(score.union for score in scores)
+    columns = Score(*np.array(scores, float).T)
+    intersection, union = columns.intersection.sum(), columns.union.sum()
     return {
         "images": len(scores),
-        "iou_mean": float(means["iou"]),
-        "iou_p10": float(np.percentile([score.iou for score in scores], 10)),
-        "iou_all": sum(score.intersection for score in scores) / union if union else 1.0,
-        "dice": float(means["dice"]),
-        "precision": float(means["precision"]),
-        "recall": float(means["recall"]),
-        "boundary_iou": float(means["boundary_iou"]),
+        "iou_mean": float(columns.iou.mean()),
+        "iou_p10": float(np.percentile(columns.iou, 10)),
+        "iou_all": float(intersection / union) if union else 1.0,
+        **{name: float(getattr(columns, name).mean()) for name in Score._fields[1:5]},
         "threshold": threshold,
         "size": size,
         "seconds": seconds,
@@ -131,7 +122,7 @@ def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict
 
 
 def summarise_groups(names: list, scores: dict, threshold: float, size: int) -> list:
-    """Summarise {index: Score} by the names up to their first underscore: [(name of the row, summary)].
+    """Return [(name of the row, summary)] of {index: Score}, by the names up to their first underscore.
 
     Those without an underscore, as the numbers of the published arrays, are one group.
     """
@@ -139,9 +130,7 @@ def summarise_groups(names: list, scores: dict, threshold: float, size: int) -> 
     for index, score in scores.items():
         start, underscore, _ = names[index].partition("_")
         groups.setdefault(start if underscore else "others", []).append(score)
-    return [
-        (f"  {group}", summarise(members, threshold, size, 0.0)) for group, members in sorted(groups.items())
-    ]
+    return [(f"  {name}", summarise(groups[name], threshold, size, 0.0)) for name in sorted(groups)]
 
 
 def print_table(rows: list) -> None:

@@ -1,8 +1,4 @@
-"""The options of train.py: `python train.py --help` prints them.
-
-args = parse_arguments(["--size", "128"])
-given = given_options(["--size", "128"])  # {"size": 128}
-"""
+"""The options of train.py: `python train.py --help` prints them."""
 
 from __future__ import annotations
 
@@ -40,7 +36,7 @@ def make_parser() -> Parser:
         "--clip",
         type=real(1e-6, 1e6),
         default=2.0,
-        help="largest norm of the gradient of weights, and of biases",
+        help="largest gradient norm, of weights and of biases",
     )
     add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
     add("--balance", action="store_true", help="show small groups (names' starts) up to four times an epoch")
@@ -96,8 +92,8 @@ def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
         parser.error("--weights hold the encoder too: they go without --backbone")
     if args.sizes and "size" in given:
         parser.error("--sizes say it all: they go without --size")
-    if args.minutes and args.graph:
-        parser.error("--minutes go without --graph, whose schedule is compiled for a number of steps")
+    if args.graph and (args.minutes or args.sizes):
+        parser.error("--graph compiles one size and a number of steps: it goes without --sizes and --minutes")
     if args.sizes:
         args.size = split_sizes(args.sizes)[-1][0]  # what the weights will be used at
     return args

@@ -1,7 +1,6 @@
 """What the processes of one training share: the device, sums over all of them, and the wish to stop.
 
-Started by `python -m oneflow.distributed.launch`, each process has a rank and they have a world size; started
-alone, a process is rank 0 of 1, and nothing here communicates.
+Each has a rank, and they have a world size; a process that is started alone is rank 0 of 1.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def choose_device(wanted: str) -> flow.device:
-    """Give this process's device for `auto`, `cpu` or `cuda`; raises UserError without a usable GPU."""
+    """Return this process's device for `auto`, `cpu` or `cuda`. Raises UserError without a usable GPU."""
     # OneFlow aborts the process, past any Python error, when a missing GPU is used: ask first.
     has_gpu = wanted != "cpu" and flow.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
@@ -41,17 +40,13 @@ def sum_over_processes(values: list, device: flow.device) -> list:
 
 
 class StopRequest:
-    """Ctrl-C, SIGTERM or a terminal that closes, in any of the processes.
-
-    From `listen` on it is remembered until the step is done.
+    """Ctrl-C, SIGTERM or a terminal that closes, in any of the processes: remembered until the step is done.
 
     `signal` is its number, 0 before. A second one ends the process at once; files are written atomically.
     """
 
     def __init__(self):
         self.signal = 0
-
-    def listen(self) -> None:
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
                 signal.signal(number, self.remember)

@@ -1,8 +1,5 @@
 """A contact sheet: for each case its picture, the true mask and the found one, with a line of text.
 
-    from training.sheet import contact_sheet
-    write_image("worst.png", contact_sheet([("IoU 0.41 NAME", image, mask, found)]))
-
 Images are HWC uint8 RGB; masks HxW uint8 (255 = face, 128 = not judged); found masks HxW bool.
 """
 
@@ -33,7 +30,6 @@ def draw_case(text: str, image: np.ndarray, mask: np.ndarray, found: np.ndarray)
     for place, plane in enumerate(planes):
         scale = TILE / max(plane.shape[:2])
         height, width = (max(round(side * scale), 1) for side in plane.shape[:2])
-        block[CAPTION : CAPTION + height, place * TILE : place * TILE + width] = resize(
-            plane, (height, width)
-        )
+        left = place * TILE
+        block[CAPTION : CAPTION + height, left : left + width] = resize(plane, (height, width))
     return block

@@ -1,10 +1,6 @@
 """One optimisation step of the training, in OneFlow's two ways: eager, or compiled as an nn.Graph.
 
-    step = EagerStep(model, optimizer, jaccard_weight=1.0)
-    loss, logits = step(image, mask, lr=1e-3)
-
-Both have the same methods. The eager one runs everywhere and in several processes; the graph one is for one
-GPU, where it is OneFlow's documented way to mixed precision.
+The eager one runs everywhere; the graph one is for one GPU, and OneFlow's documented way to mixed precision.
 """
 
 from __future__ import annotations
@@ -20,12 +16,12 @@ flow = import_oneflow()
 
 
 def make_optimizer(model: LinkNet34, name: str, lr: float, weight_decay: float, clip: float):
-    """AdamW or SGD; the gradient of each group is clipped; biases and batch norm are not decayed."""
-    parameters = list(model.parameters())
+    """Return AdamW or SGD; each group's gradient is clipped; biases and batch norm are not decayed."""
     clipping = {"clip_grad_max_norm": clip, "clip_grad_norm_type": 2.0}
+    weights, others = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay, **clipping},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **clipping},
+        {"params": weights, "weight_decay": weight_decay, **clipping},
+        {"params": others, "weight_decay": 0.0, **clipping},
     ]
     if name == "sgd":
         return flow.optim.SGD(groups, lr=lr, momentum=0.9)
@@ -44,7 +40,7 @@ def learning_rate(highest: float, progress: float, step: int, warmup: int) -> fl
 
 
 def make_schedule(optimizer, total_steps: int, warmup: int):
-    """The same as OneFlow computes it inside of a compiled step, but for the height of the rise."""
+    """Return the same as OneFlow computes it inside of a compiled step, but for the height of the rise."""
     warmup = max(min(warmup, total_steps // 10), 1)
     cosine = flow.optim.lr_scheduler.CosineDecayLR(optimizer, decay_steps=total_steps, alpha=0.01)
     return flow.optim.lr_scheduler.WarmUpLR(
@@ -53,8 +49,8 @@ def make_schedule(optimizer, total_steps: int, warmup: int):
 
 
 def make_step(model: LinkNet34, args: argparse.Namespace, total_steps: int, device: flow.device, world: int):
-    """Choose the compiled step for a single GPU, the eager one otherwise. args: of options.py."""
-    mixed_precision = device.type == "cuda" and not args.no_amp and not args.minutes
+    """Return the compiled step for a single GPU, the eager one otherwise. args: of options.py."""
+    mixed_precision = device.type == "cuda" and not (args.no_amp or args.minutes or args.sizes)
     network = flow.nn.parallel.DistributedDataParallel(model) if world > 1 else model
     optimizer = make_optimizer(model, args.optimizer, args.lr, args.weight_decay, args.clip)
     if world == 1 and (args.graph or mixed_precision):
@@ -64,10 +60,7 @@ def make_step(model: LinkNet34, args: argparse.Namespace, total_steps: int, devi
 
 
 class EagerStep:
-    """Forward, backward, clipping and update, one operation after the other.
-
-    `network` is the model, or the model wrapped for several processes.
-    """
+    """One operation after the other. `network` is the model, or the model wrapped for several processes."""
 
     def __init__(self, network, optimizer, jaccard_weight: float):
         self.network, self.optimizer, self.jaccard_weight = network, optimizer, jaccard_weight
@@ -85,7 +78,7 @@ class EagerStep:
         return loss.detach(), logits.detach()
 
     def state_arrays(self) -> dict:
-        """The optimizer's state as {name: array}."""
+        """Return the optimizer's state as {name: array}."""
         state = self.optimizer.state_dict()["state"]
         return {
             f"{index}.{name}": tensor.cpu().numpy().copy()
@@ -103,44 +96,30 @@ class EagerStep:
         self.optimizer.load_state_dict(saved)
 
 
-class GraphStep:
+class GraphStep(flow.nn.Graph):
     """The same step compiled once, on CUDA optionally in mixed precision (float16 with a loss scale)."""
 
     def __init__(self, model: LinkNet34, optimizer, schedule, jaccard_weight: float, mixed_precision: bool):
-        self.make_graph = lambda: TrainGraph(model, optimizer, schedule, jaccard_weight, mixed_precision)
-        self.model, self.graph, self.shape = model, self.make_graph(), None
-
-    def __call__(self, image: flow.Tensor, mask: flow.Tensor, lr: float) -> tuple:
-        """As in EagerStep, but the learning rate is the compiled schedule's."""
-        if self.shape not in (None, image.shape):  # a graph is compiled for one shape
-            arrays = self.state_arrays()
-            for parameter in self.model.parameters():
-                parameter.grad = None  # the old graph's, to which the new one cannot add
-            self.graph = self.make_graph()
-            self.load_state_arrays(arrays, 0)
-        self.shape = image.shape
-        return self.graph(image, mask)
-
-    def state_arrays(self) -> dict:
-        state = self.graph.state_dict()
-        return {name: value.cpu().numpy().copy() for name, value in state.items() if name != "model"}
-
-    def load_state_arrays(self, arrays: dict, steps_done: int) -> None:
-        self.graph.load_state_dict({name: flow.tensor(array) for name, array in arrays.items()})
-
-
-class TrainGraph(flow.nn.Graph):
-    def __init__(self, model, optimizer, schedule, jaccard_weight: float, mixed_precision: bool):
         super().__init__()
-        self.model = model
-        self.jaccard_weight = jaccard_weight
+        self.model, self.jaccard_weight = model, jaccard_weight
         self.add_optimizer(optimizer, lr_sch=schedule)
         if mixed_precision:
             self.config.enable_amp(True)
             self.set_grad_scaler(flow.amp.GradScaler())
+
+    def __call__(self, image: flow.Tensor, mask: flow.Tensor, lr: float) -> tuple:
+        """As in EagerStep, but all images have one shape, and the learning rate is the schedule's."""
+        return super().__call__(image, mask)
 
     def build(self, image: flow.Tensor, mask: flow.Tensor) -> tuple:
         logits = self.model(image)
         loss = segmentation_loss(logits, mask, self.jaccard_weight)
         loss.backward()
         return loss, logits
+
+    def state_arrays(self) -> dict:
+        state = self.state_dict()
+        return {name: value.cpu().numpy().copy() for name, value in state.items() if name != "model"}
+
+    def load_state_arrays(self, arrays: dict, steps_done: int) -> None:
+        self.load_state_dict({name: flow.tensor(array) for name, array in arrays.items()})

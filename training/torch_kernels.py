@@ -1,16 +1,11 @@
 """LinkNet34 computed by PyTorch's kernels, for training on a CPU: the same network, several times as fast.
 
-    from training.torch_kernels import TorchLinkNet34
-    logits = TorchLinkNet34()(images)  # OneFlow's tensors in and out, and OneFlow's gradients
-
 OneFlow's convolutions on a CPU copy every input once for each place in the kernel; PyTorch's (oneDNN) do not.
 Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's, so what is trained in one way can be
 evaluated, used and trained further in the other.
 """
 
 from __future__ import annotations
-
-from contextlib import nullcontext
 
 from utils import UserError, check_shape
 
@@ -54,7 +49,8 @@ class TorchLinkNet34(LinkNet34):
                 statistics = {name: to_torch(value).clone() for name, value in buffers.items()}
                 for tensor in tensors.values():
                     tensor.requires_grad_(learning)
-                with torch.set_grad_enabled(learning), self.precision():
+                mixed = self.training and self.mixed_precision
+                with torch.set_grad_enabled(learning), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                     ops = TorchOps({**tensors, **statistics}, self.training)
                     # oneDNN is faster in this order of memory; the weights it brings into its own.
                     x = to_torch(image).contiguous(memory_format=torch.channels_last)
@@ -76,10 +72,6 @@ class TorchLinkNet34(LinkNet34):
                 return (None, *(to_oneflow(g) for g in gradients))
 
         return Computed.apply(x, *parameters)
-
-    def precision(self):
-        mixed = self.training and self.mixed_precision
-        return torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext()
 
 
 def to_torch(tensor: flow.Tensor) -> torch.Tensor:

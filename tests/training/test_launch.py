@@ -135,20 +135,6 @@ def test_one_failure_stops_the_others_and_gives_the_status(start, tmp_path: Path
     assert (tmp_path / "0.checkpoint").read_text() == str([int(signal.SIGTERM)])
 
 
-@pytest.mark.parametrize(
-    ("failure", "status"), [("sys.exit('no room')", 1), ("sys.exit(3)", 3), ("1 / 0", 1)]
-)
-def test_a_process_that_fails_leaves_without_waiting(start, tmp_path: Path, failure: str, status: int):
-    # OneFlow registers such an exit: it waits for the other processes.
-    exit_that_waits = "import atexit; atexit.register(time.sleep, 60)\n"
-    process = start(exit_that_waits + "if rank == '1': " + failure + TRAIN, "--processes", "2")
-    # Rank 0 ends in order, so it does wait.
-    wait_for(tmp_path / "0.checkpoint")
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == status
-
-
 def test_others_are_not_started_if_the_first_leaves(start, tmp_path: Path):
     process = start("", "--processes", "2", arguments=("--bad",))
     assert process.wait(20) == 1

@@ -175,8 +175,8 @@ def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp
     result = run_here(*options(data, tmp_path / "run", "--no-face", str(landscapes)))
     assert result.returncode == 1
     assert "view2.png" in result.stderr and "Traceback" not in result.stderr
-    for folder, message in ((tmp_path / "none", "no such folder"), (data, "there is no picture")):
-        with pytest.raises(UserError, match=f"{message}.*; --no-face names"):
+    for folder in (tmp_path / "none", data):
+        with pytest.raises(UserError, match="no picture is there; --no-face names a folder"):
             open_pairs(parse_arguments(options(data, tmp_path / "run", "--no-face", str(folder))))
 
 

@@ -81,15 +81,6 @@ def test_gradient_is_clipped():
     assert 0 < moved[0.01] < 1.2 * first_rate * 0.01 < moved[1e6] / 3
 
 
-def test_a_graph_takes_another_size_and_goes_on():
-    """As the eager step does, for which a size is nothing special."""
-    (_, eager), (_, graph) = build("eager"), build("graph")
-    for size, first in ((32, 0), (64, 2), (32, 4)):
-        for index, (image, mask) in enumerate(batches(2, size=size, seed=size), first):
-            loss, graph_loss = eager(image, mask, rate(index))[0], graph(image, mask, None)[0]
-    assert float(graph_loss.numpy()) == pytest.approx(float(loss.numpy()), rel=3e-3)
-
-
 def compiled_rates(total, warmup, highest):
     optimizer = flow.optim.SGD([flow.nn.Parameter(flow.zeros(2))], lr=highest)
     schedule = make_schedule(optimizer, total, warmup)

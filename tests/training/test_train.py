@@ -77,6 +77,16 @@ def test_kernels_that_are_not_installed_are_named(data, tmp_path):
     )
 
 
+def test_a_process_that_fails_leaves_without_waiting(tmp_path):
+    """As OneFlow's exit would for the other processes, which wait for this one."""
+    (tmp_path / "oneflow.py").write_text("import atexit, time\natexit.register(time.sleep, 99)\n1 / 0")
+    started = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "WORLD_SIZE": "2"}
+    result = run("--demo", "--output", str(tmp_path / "run"), env=environment)
+    assert (result.returncode, time.monotonic() - started < 90) == (1, True)
+    assert "ZeroDivisionError" in result.stderr
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signal_finishes_the_step_and_writes_a_checkpoint(data, tmp_path, number):
     stop_at_random(data, tmp_path, number, seed=0)
@@ -113,7 +123,7 @@ def stop_at_random(data, folder, number, seed):
     assert "--resume" in output
     assert "Traceback" not in (folder / "err").read_text()
     _, state = read_checkpoint(folder / "run" / "last.safetensors")
-    train.check_state(state)
+    train.check_state(state, "last.safetensors")
     assert state["step"] > 0
 
 
