@@ -122,19 +122,18 @@ def open_dataset(
         raise UserError(f"{folder}: no such folder")
     if (folder / f"img_{split}.npy").exists():
         return FaceSegData(folder, split)
-    if (folder / split / "images").is_dir():
-        return PairFolder(folder / split, skip_bad, mask_threshold)
-    if not (folder / "images").is_dir():
+    place = folder / split if (folder / split / "images").is_dir() else folder
+    if not (place / "images").is_dir():
         raise UserError(
             f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; "
             f"{split}/images and {split}/masks; or images and masks"
         )
-    if split == "test":
+    if place == folder and split == "test":
         raise UserError(
             f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
             f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
         )
-    return PairFolder(folder, skip_bad, mask_threshold)
+    return PairFolder(place, skip_bad, mask_threshold)
 
 
 def readable_indices(pairs, count: int | None = None) -> tuple:

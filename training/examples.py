@@ -1,10 +1,5 @@
 """Training and validation examples: which pairs they are made of, and how.
 
-    from training.examples import TrainExamples, split_by_person
-    train_indices, val_indices = split_by_person(pairs.names, 0.05)
-    examples = TrainExamples(pairs, balance_groups(train_indices, pairs.names), [], seed=0)
-    image, mask = examples.read(0, 256)  # (3, 256, 256) float32 for the network, and (1, 256, 256) uint8
-
 `pairs` are those of `dataset.open_dataset`; a mask has 0 = background, 255 = face and 128 = not judged.
 """
 

@@ -27,6 +27,7 @@ from utils import Parser, UserError, run, whole
 
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
 POLL = 0.1  # seconds
+prctl = ctypes.CDLL(None).prctl
 
 
 class Launcher:
@@ -35,11 +36,6 @@ class Launcher:
     def __init__(self):
         self.workers: list[subprocess.Popen] = []
         self.stopped_by = 0  # the signal that has been passed on
-
-    def start(self, command: list, environment: dict) -> None:
-        # A session of their own, so that the terminal's Ctrl-C reaches them through `pass_on` alone.
-        how = {"stdin": subprocess.DEVNULL, "start_new_session": True, "preexec_fn": end_with_parent}
-        self.workers.append(subprocess.Popen(command, env={**os.environ, **environment}, **how))
 
     def pass_on(self, number: int, frame: object) -> None:
         """The signal handler: what comes first goes to every process, what comes after it kills them."""
@@ -76,11 +72,6 @@ class Launcher:
             if deadline and time.monotonic() > deadline:
                 self.tell(signal.SIGKILL)  # it may wait for the one that has failed, and for ever
             time.sleep(POLL)
-
-
-def end_with_parent() -> None:
-    """In a new process: it is to get SIGTERM should the launcher be killed. 1 is PR_SET_PDEATHSIG."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def free_port(port: int = 0) -> int:
@@ -120,24 +111,27 @@ def main() -> int:
     regular_file(args.script)
     port = args.port if args.node_rank else free_port(args.port)
     threads = str(max(1, len(os.sched_getaffinity(0)) // args.processes))
+    environment = {
+        **{"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+        **os.environ,
+        "MASTER_ADDR": args.address,
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(args.processes * args.nodes),
+    }
     launcher = Launcher()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as it is for SIGHUP under nohup
             signal.signal(number, launcher.pass_on)
     for local_rank in range(args.processes):
         rank = args.node_rank * args.processes + local_rank
-        launcher.start(
+        worker = subprocess.Popen(
             [sys.executable, "-u", args.script, *args.arguments],
-            {
-                "MASTER_ADDR": args.address,
-                "MASTER_PORT": str(port),
-                "WORLD_SIZE": str(args.processes * args.nodes),
-                "RANK": str(rank),
-                "LOCAL_RANK": str(local_rank),
-                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
-                "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", threads),
-            },
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
+            preexec_fn=lambda: prctl(1, signal.SIGTERM),  # PR_SET_PDEATHSIG: should the launcher be killed
         )
+        launcher.workers.append(worker)
         if rank == 0 and not launcher.listens((args.address, port)):
             launcher.tell(signal.SIGKILL)  # the others will never come
             break

@@ -1,8 +1,5 @@
 """Batches of examples, made by threads while the network computes.
 
-    with closing(load_batches(read, batches, workers=2)) as loaded:
-        for images, masks in loaded:  # (N, 3, S, S) float32 and (N, 1, S, S) uint8
-
 Threads, not processes: OpenCV, NumPy and Pillow let others run while they work on pixels, and a thread is
 left in order at any time. Closing the generator, as at a stop in the middle of an epoch, ends them.
 """
@@ -37,8 +34,9 @@ def load_batches(read: Callable, batches: Iterable, workers: int) -> Iterator[tu
         while waiting:
             yield stack([future.result() for future in waiting.popleft()])
     finally:
-        for future in (future for futures in waiting for future in futures):
-            future.cancel()
+        for futures in waiting:
+            for future in futures:
+                future.cancel()
         pool.shutdown()
 
 

@@ -1,9 +1,5 @@
 """How well a mask fits: IoU, Dice, precision, recall and boundary IoU of images, and their summary.
 
-    from training.metrics import score_mask, summarise
-    score = score_mask(logits > 0, mask)  # one image
-    summary = summarise([score, ...], threshold=0.5, size=256, seconds=12.3)
-
 `found` is what the network found, HxW bool; `mask` is the truth, HxW uint8 with 0 = background, 255 = face
 and 128 = not judged. What was found in pixels of 128 changes no figure. All figures are in 0..1.
 """
