@@ -86,8 +86,9 @@ def split_by_person(names: list, fraction: float) -> tuple:
     _, person, counts = np.unique(persons, return_inverse=True, return_counts=True)
     persons = np.where(counts[person] > max(min(20, len(names) / 4), len(names) / 10), names, persons)
     wanted = max(round(fraction * len(names)), 1 if fraction > 0 else 0)
-    shuffled = np.random.default_rng(0).permutation(np.unique(persons))
-    counts = np.array([np.count_nonzero(persons == person) for person in shuffled])
+    people, counts = np.unique(persons, return_counts=True)
+    shuffled = np.random.default_rng(0).permutation(people)
+    counts = counts[np.searchsorted(people, shuffled)]
     held_out = np.isin(persons, shuffled[np.cumsum(counts) - counts < wanted])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
@@ -105,8 +106,7 @@ def balance_groups(indices: np.ndarray, names: list) -> np.ndarray:
 
 
 class TrainExamples:
-    """Augmented examples: `read(item, size)` is what the network is given, (3, S, S) float32, and the mask,
-    (1, S, S) uint8.
+    """Augmented training examples.
 
     An example is a function of (seed, epoch, item, size) alone: whatever the number of threads, and after a
     resumed training, the same numbers come out. An index that stands in `indices` twice makes two different
@@ -127,6 +127,7 @@ class TrainExamples:
         return len(self.indices)
 
     def read(self, item: int, size: int) -> tuple:
+        """Return (image, mask): (3, S, S) float32 as the network takes it, (1, S, S) uint8 of 0, 128, 255."""
         rng = np.random.default_rng((self.seed, self.epoch, item))
         other = None
         if len(self.without_face) and rng.random() < 0.25:  # few examples need one
