@@ -119,7 +119,7 @@ def open_dataset(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder; `python -m runtimes.download data` fetches faceseg_data")
     if (folder / f"img_{split}.npy").exists():
         return FaceSegData(folder, split)
     place = folder / split if (folder / split / "images").is_dir() else folder

@@ -138,11 +138,6 @@ def open_splits(args: argparse.Namespace) -> dict:
     A folder with just images/ and masks/ is one split, "all".
     """
     folder = Path(args.data)
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; give your own with --data, or fetch the published one with "
-            "`python -m runtimes.download data`"
-        )
     there = [
         n for n in ("train", "test") if (folder / f"img_{n}.npy").exists() or (folder / n / "images").is_dir()
     ]

@@ -323,7 +323,7 @@ def test_bad_pair_is_named_and_no_file_is_written(spoil, words, tmp_path, run, r
 def test_missing_things_are_named(data, random_weights, tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, words in [
-        ((), ["faceseg_data: no such folder", "--data", "runtimes.download data"]),
+        ((), ["faceseg_data: no such folder", "runtimes.download data"]),
         (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
         (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
         (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such file or folder"]),
