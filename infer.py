@@ -68,8 +68,8 @@ def faces(image: np.ndarray, **options) -> list[Face]:
 
     Each has its `box` and the `region` of its mask, (left, top, right, bottom) in pixels of the image, right
     and bottom outside; its `confidence`, 0..1, 0 for a close-up that only the network knows as a face; and
-    its `mask`, the probability, hxw uint8 of the region, 0..255: empty where the finder sees
-    a face, and the network none. The options, and what is raised, are those of `find_mask`.
+    its `mask`, the probability, hxw uint8 of the region, 0..255: empty where the finder sees a face, and the
+    network none. The options, and what is raised, are those of `find_mask`.
     """
     return list(find_mask(image, **options).faces)
 
@@ -143,9 +143,9 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     if args.output:
         jobs = name_outputs(jobs, args.source, args.output, args.view)
-    results = [job.output for job in jobs]
     unfinished = [beside(job.output) for job in jobs if job.output and job.kind != PICTURE]
-    refuse_inputs([*results, *unfinished, args.table], [*(job.source for job in jobs), *also_read(args)])
+    refuse_inputs([job.output for job in jobs], [*also_read(args), args.table])
+    refuse_inputs([*unfinished, args.table], [*(job.source for job in jobs), *also_read(args)])
     part, parts = args.shard
     jobs = jobs[part - 1 :: parts]
     if all(job.kind == PICTURE for job in jobs):

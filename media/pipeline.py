@@ -34,6 +34,7 @@ from utils import UserError
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
 IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
 QUEUE = 2  # frames that wait between two stages of a file
+FROZEN = "gives the same picture again and again: is it stuck or covered?"
 FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 
 
@@ -42,18 +43,18 @@ class Stage:
 
     def __init__(self, items: Iterator, newest: bool):
         """newest: an item that nobody took is replaced by the next; otherwise the thread waits."""
-        self.items, self.newest = items, newest
+        self.newest = newest
         self.ready = deque(maxlen=1 if newest else QUEUE)
         self.ended = False  # nothing will come any more
         self.closed = False  # nothing will be taken any more
         self.error: BaseException | None = None
         self.changed = threading.Condition()
-        self.thread = threading.Thread(target=self._run, name=items.__name__, daemon=True)
+        self.thread = threading.Thread(target=self._run, args=[items], name=items.__name__, daemon=True)
         self.thread.start()
 
-    def _run(self) -> None:
+    def _run(self, items: Iterator) -> None:
         try:
-            for item in self.items:
+            for item in items:
                 with self.changed:
                     self.changed.wait_for(lambda: self.closed or self.newest or len(self.ready) < QUEUE)
                     if self.closed:
@@ -148,21 +149,15 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None) -> int:
                     if not np.array_equal(sample, before):
                         before, changed, warning = sample, now, ""
                     elif now - changed > FROZEN_SECONDS and not warning:
-                        warning = (
-                            f"{source.name} gives the same picture again and again: is it stuck or covered?"
-                        )
+                        warning = f"{source.name} {FROZEN}"
                         player.say(warning)
                 bar.update()
-                if not player.play(result, warning):
-                    whole = source.live
-                    break
-                if player.count == max_frames:
-                    whole = True
+                if not player.play(result, warning) or player.count == max_frames:
                     break
             else:
-                whole = True
                 if source.sound is not None:
-                    source.sound.ended = True
+                    source.sound.ended = not player.ended
+            whole = source.live or not player.ended
         except UserError as error:
             print(f"infer.py: {error}", file=sys.stderr)
             status = 1

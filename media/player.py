@@ -76,8 +76,7 @@ class Player:
         self.count = 0
         self.found = False  # whether there was a face in any picture
         self.failed = False  # whether a snapshot or a recording could not be written
-        self.shown = deque(maxlen=30)  # when the last frames were shown
-        self.latency = deque(maxlen=30)  # seconds from camera to screen
+        self.shown = deque(maxlen=30)  # when each was shown, and the seconds that it took
         watched = self.window is not None or bool(self.sinks)
         self.paced = watched and not live and all(isinstance(sink, VirtualCamera) for sink in self.sinks)
         self.due = None  # when the next frame is to be shown, if it is paced
@@ -104,8 +103,7 @@ class Player:
             with self.timing("show"):
                 key = self._show(picture, result, wait, warning)
         now = time.perf_counter()
-        self.shown.append(now)
-        self.latency.append(now - result.frame.time)
+        self.shown.append((now, now - result.frame.time))
         if self.live:
             self.timing.add("latency", now - result.frame.time)
         keys, self.pressed = [*self.pressed, key], ""
@@ -146,9 +144,10 @@ class Player:
         """Return frame rate, latency, face share and view: one line."""
         parts = []
         if len(self.shown) > 1:
-            parts.append(f"{(len(self.shown) - 1) / max(1e-6, self.shown[-1] - self.shown[0]):.0f} frames/s")
+            times, delays = zip(*self.shown)
+            parts.append(f"{(len(times) - 1) / max(1e-6, times[-1] - times[0]):.0f} frames/s")
             if self.live:
-                parts.append(f"{np.median(self.latency) * 1000:.0f} ms")
+                parts.append(f"{np.median(delays) * 1000:.0f} ms")
         parts += [f"{result.mask.share(self.threshold):.1%} face", self.views[0][0]]
         return "   ".join(parts + ["REC"] * (self.recording is not None))
 

@@ -101,10 +101,8 @@ def hide_password(address: str) -> str:
 
 def is_picture_address(spec: str) -> bool:
     """Whether an address is that of one picture."""
-    return (
-        spec.startswith(("http://", "https://"))
-        and Path(re.split("[?#]", spec)[0]).suffix.lower() in IMAGE_SUFFIXES
-    )
+    suffix = Path(re.split("[?#]", spec)[0]).suffix.lower()
+    return spec.startswith(("http://", "https://")) and suffix in IMAGE_SUFFIXES
 
 
 @contextlib.contextmanager

@@ -14,11 +14,11 @@ from typing import Callable
 
 import cv2
 import numpy as np
-from PIL import ImageColor
+from PIL import Image, ImageColor, ImageOps
 
 from faces.mask import Mask, Region
 from files.pictures import read_image
-from utils import UserError, resize
+from utils import UserError
 
 View = Callable[[np.ndarray, Mask, float], np.ndarray]
 EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
@@ -192,9 +192,14 @@ def background(what: str) -> View:
         picture = np.array([[parse_color(what)]], np.uint8)
     except UserError:
         picture = read_image(what)
-    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    fitted = functools.lru_cache(maxsize=1)(functools.partial(covering, picture))
-    return lambda frame, mask, threshold: with_face(fitted(*frame.shape[:2]).copy(), frame, mask, threshold)
+    picture = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    fitted = functools.lru_cache(maxsize=1)(lambda *size: np.array(ImageOps.fit(picture, size)))
+
+    def view(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
+        height, width = frame.shape[:2]
+        return with_face(fitted(width, height).copy(), frame, mask, threshold)
+
+    return view
 
 
 def with_face(image: np.ndarray, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
@@ -203,14 +208,6 @@ def with_face(image: np.ndarray, frame: np.ndarray, mask: Mask, threshold: float
         below = part(image, mask.region)
         below[:] = blend(below, part(frame, mask.region), coverage(mask, threshold))
     return image
-
-
-def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the middle of the picture, scaled to cover height x width with its aspect ratio kept."""
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    size = (max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale)))
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return resize(picture, size)[top : top + height, left : left + width]
 
 
 def to_bgr(picture: np.ndarray) -> np.ndarray:

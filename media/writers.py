@@ -26,13 +26,14 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from PIL import Image, ImageOps
 
 from files.paths import atomic_path
 from media.colors import Colors, completed, encode
 from media.frames import Sound
 from media.mux import MP4, SoundTrack, beside, count_frames, remux
 from media.views import to_bgr
-from utils import UserError, resize
+from utils import UserError
 
 # By suffix: the codec of the pictures, their format, and the sound that the file can hold as it is.
 H264 = ("libx264", "yuv420p")
@@ -89,7 +90,8 @@ class VideoWriter:
                 "use .webm, .mov, or a folder for numbered .png"
             )
         self.rate, self.colors, self.sound, self.transparent = rate, colors, sound, transparent
-        self.quality, self.metadata = {"crf": str(crf), "preset": preset}, metadata or {}
+        self.quality = {"crf": str(crf), "preset": preset}  # codecs leave alone what they do not know
+        self.metadata = metadata or {}
         if sound is not None:
             sound.wanted = True
         # Beside what a link leads to, as that is what is written.
@@ -161,11 +163,8 @@ class VideoWriter:
         parts = {"flush_packets": "1", **(PARTS if self.suffix in MP4 else {})}
         self.file = av.open(str(self.unfinished), "w", options=parts)
         codec, layout = (TRANSPARENT if self.transparent else FORMATS)[self.suffix][:2]
-        known = {"libx264": ("crf", "preset"), "libvpx-vp9": ("crf",)}.get(codec, ())
-        options = {**OPTIONS[codec], **{name: self.quality[name] for name in known}}
-        self.video = video = self.file.add_stream(
-            codec, rate=Fraction(self.rate).limit_denominator(1001), options=options
-        )
+        rate, options = Fraction(self.rate).limit_denominator(1001), {**OPTIONS[codec], **self.quality}
+        self.video = video = self.file.add_stream(codec, rate=rate, options=options)
         self.size = height, width
         video.height, video.width = height + height % 2, width + width % 2
         video.pix_fmt = layout
@@ -246,8 +245,4 @@ def letterbox(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return HWC uint8 scaled to fit into height x width, aspect ratio kept, with black bars."""
     if picture.shape[:2] == (height, width):
         return picture
-    scale = min(height / picture.shape[0], width / picture.shape[1])
-    picture = resize(picture, (max(1, int(picture.shape[0] * scale)), max(1, int(picture.shape[1] * scale))))
-    top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
-    bottom, right = height - picture.shape[0] - top, width - picture.shape[1] - left
-    return cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT)
+    return np.array(ImageOps.pad(Image.fromarray(picture), (width, height), Image.Resampling.BILINEAR))

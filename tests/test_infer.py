@@ -486,6 +486,23 @@ def test_shards_take_every_file_once():
         assert run("--source", "in", "--output", f"out{part}", "--shard", f"{part}/2") == 0
     assert sorted(os.listdir("out1")) == ["0.png", "2.png", "4.png"] and len(os.listdir("out2")) == 2
     assert run("--source", "in", "--output", "out", "--shard", "3/2") == 2
+    assert run("--source", "in/0.png", "--output", "0.png", "--shard", "2/2") == 0  # nothing falls to it
+    assert not Path("0.png").exists()
+
+
+def test_q_ends_a_folder_of_videos(monkeypatch, capsys):
+    for name in ("a", "b"):
+        clip(f"in/{name}.mp4", count=5)
+    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow(".q"))
+    assert run("--source", "in") == 0
+    assert "1 done, 0 failed" in capsys.readouterr().err
+
+
+def test_what_an_earlier_run_left_in_the_folder_is_a_video_too():
+    for name in ("a.mp4", "a.unfinished.mp4"):
+        clip(f"in/{name}", count=5)
+    assert run("--source", "in", "--output", "out") == 0
+    assert sorted(os.listdir("out")) == ["a.mp4", "a.unfinished.mp4"]
 
 
 @pytest.mark.parametrize("view", ["blur-face", "mosaic-face", "fill-face:red"])
