@@ -38,7 +38,7 @@ from training.metrics import print_table, score_mask, summarise, summarise_group
 from training.sheet import contact_sheet
 from utils import NOT_JUDGED, Parser, UserError, real, run, whole
 
-SETTINGS = ("weights", "data", "flip", "as_infer")  # written down with the figures
+SETTINGS = ("threshold", "size", "weights", "data", "flip", "as_infer")  # written down with the figures
 # The published program left the network in training mode, with each batch's own statistics.
 PUBLISHED = """published mean IoU, measured by their authors on their own data:
 OneFlow: train 95.006, test 94.425; PyTorch: train 92.815, test 92.689"""
@@ -94,12 +94,12 @@ def evaluate(args: argparse.Namespace) -> None:
     for name, pairs in splits.items():
         started = time.monotonic()
         scores[name] = score_pairs(find, pairs, args, name)
-        seconds = round(time.monotonic() - started, 3)
-        summaries[name] = summarise(list(scores[name].values()), args.threshold, args.size, seconds)
+        summaries[name] = summarise(list(scores[name].values()))
         summaries[name].update({key: getattr(args, key) for key in SETTINGS})
+        summaries[name]["seconds"] = round(time.monotonic() - started, 3)
         rows.append((name, summaries[name]))
         if args.groups:
-            rows += summarise_groups(pairs.names, scores[name], args.threshold, args.size)
+            rows += summarise_groups(pairs.names, scores[name])
     print_table(rows)
     if summaries.keys() == {"train", "test"}:
         print(f"\n{PUBLISHED}")
@@ -128,7 +128,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     print(f"most in {worst}: {100 * shares[worst]:.3f} %")
     if args.json:
         figures = {"images": len(shares), "marked_mean": mean, "marked_worst": shares[worst]}
-        settings = {key: getattr(args, key) for key in ("threshold", "size", "no_face", *SETTINGS)}
+        settings = {key: getattr(args, key) for key in ("no_face", *SETTINGS)}
         write_json(args.json, {**figures, **settings})
 
 

@@ -94,12 +94,11 @@ def boundary_iou(found: np.ndarray, mask: np.ndarray) -> float:
     return float(np.count_nonzero(true_band & found_band & counted) / union) if union else 1.0
 
 
-def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict:
+def summarise(scores: list) -> dict:
     """Return the figures of a set of images: means over the images, except for `iou_all`.
 
     `iou_p10` is the 10th percentile of the images' IoU: nine in ten are better. `iou_all` is the IoU over
-    the pixels of all images taken together. threshold (a probability), size (longest side of the network's
-    input) and seconds (that it took) are put down as they are. Raises ValueError if there are no scores.
+    the pixels of all images taken together. Raises ValueError if there are no scores.
     """
     if not scores:
         raise ValueError("there are no images to summarise")
@@ -111,13 +110,10 @@ def summarise(scores: list, threshold: float, size: int, seconds: float) -> dict
         "iou_p10": float(np.percentile(columns.iou, 10)),
         "iou_all": float(intersection / union) if union else 1.0,
         **{name: float(getattr(columns, name).mean()) for name in Score._fields[1:5]},
-        "threshold": threshold,
-        "size": size,
-        "seconds": seconds,
     }
 
 
-def summarise_groups(names: list, scores: dict, threshold: float, size: int) -> list:
+def summarise_groups(names: list, scores: dict) -> list:
     """Return [(name of the row, summary)] of {index: Score}, by the names up to their first underscore.
 
     Those without an underscore, as the numbers of the published arrays, are one group.
@@ -126,7 +122,7 @@ def summarise_groups(names: list, scores: dict, threshold: float, size: int) -> 
     for index, score in scores.items():
         start, underscore, _ = names[index].partition("_")
         groups.setdefault(start if underscore else "others", []).append(score)
-    return [(f"  {name}", summarise(groups[name], threshold, size, 0.0)) for name in sorted(groups)]
+    return [(f"  {name}", summarise(groups[name])) for name in sorted(groups)]
 
 
 def print_table(rows: list) -> None:
