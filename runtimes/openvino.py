@@ -68,9 +68,7 @@ def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
 
     model = read_onnx(build_onnx(read_weights(weights)))
     runtimes = [OpenVinoRuntime(model, choice) for choice in choices]
-    if (
-        len(runtimes) > 1
-    ):  # no processor's name tells which is faster: that depends on more than its having AMX
+    if len(runtimes) > 1:  # no processor's name tells which is faster: having AMX is not enough
         runtimes.sort(key=lambda runtime: seconds(runtime, (160, 160)))
     runtimes[0].name += remark
     return runtimes[0]

@@ -16,6 +16,8 @@ from programs import ended
 from safetensors.numpy import save_file
 from stub_clone import Clone
 
+from runtimes.choose import open_runtime
+
 # Programs that tests start with `python -m` are found from any folder.
 os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
 
@@ -97,6 +99,13 @@ def random_weights(session_state: dict, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_file(session_state, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def oneflow_runtime(random_weights: Path) -> Callable:
+    """These weights in OneFlow on the CPU, opened once for all tests."""
+    pytest.importorskip("linknet", exc_type=ImportError)
+    return open_runtime(random_weights, "oneflow", "cpu")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Callable
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ import openvino
 import pytest
 from arrays import batch_of
 
-from runtimes.choose import open_runtime
 from runtimes.onnx import build_onnx
 from utils import UserError
 
@@ -26,11 +26,9 @@ def onnx_file(session_state: dict, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def oneflow_logits(random_weights: Path) -> list:
+def oneflow_logits(oneflow_runtime: Callable) -> list:
     """What OneFlow computes for a batch of each shape."""
-    pytest.importorskip("linknet", exc_type=ImportError)
-    network = open_runtime(random_weights, "oneflow", "cpu")
-    logits = [network(batch_of(shape)) for shape in SHAPES]
+    logits = [oneflow_runtime(batch_of(shape)) for shape in SHAPES]
     assert all(array.std() > 0.1 for array in logits)
     return logits
 
