@@ -17,9 +17,8 @@ import numpy as np
 from files.paths import regular_file
 from utils import UserError
 
-# What OneFlow's protobuf text calls the types, by name or by the number in its DataType enumeration.
+# What OneFlow's protobuf text calls the types.
 ONEFLOW_TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kInt32": "<i4", "kInt64": "<i8", "kFloat16": "<f2"}
-ONEFLOW_TYPES.update({"2": "<f4", "3": "<f8", "5": "<i4", "6": "<i8", "9": "<f2"})
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:

@@ -101,7 +101,7 @@ def test_old_oneflow_directory(tmp_path: Path, random_state: dict, nested: int) 
 def test_old_directory_number_types_and_spellings(tmp_path: Path) -> None:
     write_variable(tmp_path / "half", np.array([1.5, -2], np.float16), "kFloat16", one_line=True)
     write_variable(tmp_path / "double", np.array([[1.25]], np.float64), "kDouble")
-    write_variable(tmp_path / "number", np.array([3.0], np.float32), "2")
+    write_variable(tmp_path / "number", np.array([3], np.int32), "kInt32")
     write_variable(tmp_path / "scalar", np.array(4.0, np.float32), "kFloat")
     state = read_weights(tmp_path)
     assert {name: array.tolist() for name, array in state.items()} == {
