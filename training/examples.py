@@ -136,17 +136,9 @@ class TrainExamples:
         return preprocess(image), mask[None]
 
 
-class ValidationExamples:
-    """The largest face of each picture, or the picture where there is none; `read` is without any chance."""
-
-    def __init__(self, pairs, indices: np.ndarray):
-        self.pairs, self.indices = pairs, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def read(self, item: int, size: int) -> tuple:
-        image, mask = self.pairs[int(self.indices[item])]
-        boxes = face_boxes(mask) or [(0, 0, *(side / UPRIGHT for side in mask.shape[::-1]))]
-        image, mask = warp(image, mask, upright_crop(boxes[0], size), size)
-        return preprocess(image), mask[None]
+def validation_example(pairs, index: int, size: int) -> tuple:
+    """Return (image, mask) as TrainExamples do, of a picture's largest face, or of all of it without one."""
+    image, mask = pairs[index]
+    boxes = face_boxes(mask) or [(0, 0, *(side / UPRIGHT for side in mask.shape[::-1]))]
+    image, mask = warp(image, mask, upright_crop(boxes[0], size), size)
+    return preprocess(image), mask[None]

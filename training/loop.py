@@ -20,7 +20,7 @@ from runtimes.network import backbone_to_encoder, check_linknet34
 from runtimes.weights import read_weights
 from training.checkpoint import with_prefix, without_prefix, write_checkpoint
 from training.curves import plot_curves, write_log
-from training.examples import TrainExamples, ValidationExamples, open_pairs
+from training.examples import TrainExamples, open_pairs, validation_example
 from training.loader import load_batches
 from training.losses import image_iou
 from training.options import split_sizes
@@ -44,7 +44,7 @@ class Training:
 
         pairs, train_indices, without_face, val_indices = open_pairs(args, tell=self.rank == 0)
         self.examples = TrainExamples(pairs, train_indices, without_face, args.seed)
-        self.validation = ValidationExamples(pairs, val_indices[self.rank :: self.world])
+        self.val_indices = val_indices[self.rank :: self.world]
         self.sizes = split_sizes(args.sizes) if args.sizes else [[args.size, 1.0]]
         self.epoch_steps = len(self.examples) // (args.batch_size * self.world)
         if self.epoch_steps == 0:
@@ -204,10 +204,10 @@ class Training:
         if self.world > 1:
             for buffer in self.average.buffers():  # each process averaged its own batches' statistics
                 flow.comm.broadcast(buffer, 0)
-        total, count = 0.0, len(self.validation)
-        items = [(item, self.args.size) for item in range(count)]
+        total, count = 0.0, len(self.val_indices)
+        items = [(self.examples.pairs, int(index), self.args.size) for index in self.val_indices]
         batches = [items[i : i + self.args.batch_size] for i in range(0, count, self.args.batch_size)]
-        loaded = load_batches(self.validation.read, batches, self.args.workers)
+        loaded = load_batches(validation_example, batches, self.args.workers)
         with flow.no_grad(), closing(loaded):
             for image, mask in loaded:
                 logits = self.average(flow.from_numpy(image).to(self.device))

@@ -7,7 +7,13 @@ import pytest
 from files.pictures import write_image
 from training.augment import augment
 from training.demo import DemoFaces
-from training.examples import TrainExamples, ValidationExamples, WithNoFace, balance_groups, split_by_person
+from training.examples import (
+    TrainExamples,
+    WithNoFace,
+    balance_groups,
+    split_by_person,
+    validation_example,
+)
 from utils import preprocess
 
 
@@ -143,13 +149,12 @@ def test_validation_shows_the_largest_face_at_one_scale():
     cv2.circle(mask, (131, 117), 45, 255, -1)
     cv2.circle(mask, (260, 40), 30, 255, -1)
     image = cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
-    examples = ValidationExamples([(image, mask), (image, np.zeros_like(mask))], np.array([1, 0]))
-    assert len(examples) == 2
-    shown, cut = examples.read(1, 96)
+    pairs = [(image, mask), (image, np.zeros_like(mask))]
+    shown, cut = validation_example(pairs, 0, 96)
     assert (shown.shape, cut.shape) == ((3, 96, 96), (1, 96, 96))
     box = cv2.boundingRect((cut[0, 10:86, 10:86] == 255).astype(np.uint8))
     assert box == pytest.approx((48 - 26.7 - 10, 48 - 26.7 - 10, 53.3, 53.3), abs=1.5)
     assert ((shown[0] > shown[0].mean()) != (cut[0] == 255)).mean() < 0.01
-    assert np.array_equal(examples.read(1, 96)[0], shown)  # nothing is left to chance
-    _, none = examples.read(0, 96)  # no face: the picture as a whole
+    assert np.array_equal(validation_example(pairs, 0, 96)[0], shown)  # nothing is left to chance
+    _, none = validation_example(pairs, 1, 96)  # no face: the picture as a whole
     assert not none.any()
