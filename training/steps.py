@@ -17,11 +17,11 @@ flow = import_oneflow()
 
 def make_optimizer(model: LinkNet34, name: str, lr: float, weight_decay: float, clip: float):
     """Return AdamW or SGD; each group's gradient is clipped; biases and batch norm are not decayed."""
+    parameters = list(model.parameters())
     clipping = {"clip_grad_max_norm": clip, "clip_grad_norm_type": 2.0}
-    weights, others = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
     groups = [
-        {"params": weights, "weight_decay": weight_decay, **clipping},
-        {"params": others, "weight_decay": 0.0, **clipping},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay, **clipping},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **clipping},
     ]
     if name == "sgd":
         return flow.optim.SGD(groups, lr=lr, momentum=0.9)
