@@ -11,17 +11,8 @@ import shutil
 import stat
 from pathlib import Path
 from typing import Iterable, Iterator
-from urllib.parse import unquote
 
 from utils import UserError
-
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def regular_file(path: str | os.PathLike) -> Path:
@@ -37,7 +28,8 @@ def regular_file(path: str | os.PathLike) -> Path:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: it is {KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, not a file")
+        kind = "folder" if stat.S_ISDIR(status.st_mode) else "pipe, a socket or a device"
+        raise UserError(f"{path}: it is a {kind}, not a file")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: you may not read it")
     if status.st_size == 0:
@@ -68,11 +60,8 @@ def refuse_inputs(outputs: Iterable, inputs: Iterable) -> None:
 
 
 def identity(path: str | os.PathLike) -> tuple | str:
-    """Return what all names of one file have in common: links, other spellings, file:// addresses."""
-    name = os.fspath(path)
-    if name.startswith("file:"):
-        name = unquote("/" + name[5:].lstrip("/"))
-    name = os.path.realpath(name)  # as `atomic_path` takes it, also where a folder of it is not there
+    """Return what all names of one file have in common: links, other spellings."""
+    name = os.path.realpath(path)  # as `atomic_path` takes it, also where a folder of it is not there
     try:
         status = os.stat(name)
     except OSError:

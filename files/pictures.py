@@ -6,7 +6,6 @@ import contextlib
 import glob
 import io
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Iterator
@@ -65,11 +64,11 @@ def read_pixels(path: str | os.PathLike) -> np.ndarray:
     """Return a picture file as HxWx3 uint8 sRGB, or HxWx4 where it has transparency.
 
     The camera's EXIF orientation and the colour profile are applied, 16 bits become 8, grey, palette and CMYK
-    become RGB, 32-bit numbers are scaled, with a note. Raises UserError, naming the file and, where it is
-    known, what could read it, if there is no whole picture in it.
+    become RGB. Raises UserError, naming the file and, where it is known, what could read it, if there is no
+    whole picture in it, or one of numbers of more than 16 bits.
     """
     with picture_of(path) as picture:
-        return to_pixels(ImageOps.exif_transpose(picture), str(path))
+        return to_pixels(ImageOps.exif_transpose(picture))
 
 
 def on_black(pixels: np.ndarray) -> np.ndarray:
@@ -111,10 +110,13 @@ def is_animation(path: Path) -> bool:
     return False
 
 
-def to_pixels(picture: Image.Image, name: str) -> np.ndarray:
-    """Return HxWx3 or HxWx4 uint8 sRGB. name: for the note that its numbers were scaled."""
+def to_pixels(picture: Image.Image) -> np.ndarray:
+    """Return HxWx3 or HxWx4 uint8 sRGB."""
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return np.dstack([scaled(picture, name)] * 3)
+        values = np.asarray(picture)
+        if picture.mode == "F" or values.min() < 0 or values.max() >= 1 << 16:
+            raise ValueError("its greys have more than 16 bits")
+        return np.dstack([(values >> 8).astype(np.uint8)] * 3)
     alpha = None
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -132,21 +134,6 @@ def to_srgb(picture: Image.Image) -> Image.Image:
             srgb = ImageCms.createProfile("sRGB")
             return ImageCms.profileToProfile(picture, io.BytesIO(profile), srgb, outputMode="RGB")
     return picture.convert("RGB")
-
-
-def scaled(picture: Image.Image, name: str) -> np.ndarray:
-    """Return HxW uint8 of a picture of 16-bit, 32-bit or floating-point greys."""
-    values = np.asarray(picture)
-    if picture.mode != "F" and values.min() >= 0 and values.max() < 1 << 16:
-        return (values >> 8).astype(np.uint8)
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("some of its pixels are no numbers")
-    low, high = values.min(), values.max()
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    print(f"{name}: its values from {low:.4g} to {high:.4g} are taken as black to white", file=sys.stderr)
-    return ((values - low) * (255 / max(high - low, 1e-30)) + 0.5).astype(np.uint8)
 
 
 def what_else(path: Path) -> str:

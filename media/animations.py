@@ -35,7 +35,7 @@ class Animation(Source):
         with picture_of(self.path) as picture:
             for number in range(picture.n_frames):
                 picture.seek(number)
-                pixels = on_black(to_pixels(picture, self.name))
+                pixels = on_black(to_pixels(picture))
                 until = at + seconds_of(picture)  # known only when it was decoded
                 yield pixels, at, until
                 at = until
