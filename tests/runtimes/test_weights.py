@@ -1,4 +1,4 @@
-"""weights.py, formats.py: all formats give the same arrays; broken, foreign, unsafe files are refused."""
+"""weights.py: all formats give the same arrays; broken, foreign, unsafe files are refused."""
 
 from __future__ import annotations
 
