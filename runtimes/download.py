@@ -10,7 +10,6 @@ fetched again. Without a network, put the zip file where the error message says 
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import os
 import shutil
@@ -134,7 +133,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def make_parser() -> Parser:
-    parser = Parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("Fetch the published weights, the backbone or the training data, and unpack them.")
     parser.add_argument("name", choices=PUBLISHED, help="what to fetch")
     parser.add_argument("--folder", type=Path, default=ROOT, help="below which it is put (the repository)")
     return parser
