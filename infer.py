@@ -203,7 +203,7 @@ def run_video(args: argparse.Namespace, player: Player, network, source: Source,
         # To hide faces, each frame is looked at for those that come in, and at the full size.
         segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
 
-    player.begin(source.name, source.rate, source.live, sinks, look_for)
+    player.begin(source, sinks, look_for)
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, player.timing), player, args.max_frames)
     print_summary(player.count, "frames", start, player.timing if args.timing else None)
@@ -228,7 +228,7 @@ def open_writer(args: argparse.Namespace, source: Source, output: Path):
 
 def run_picture(args: argparse.Namespace, player: Player, network, job: Job) -> int:
     """Look at a picture, and write or show what comes out. Return the exit status."""
-    player.begin(str(job.source))
+    player.begin(Source(str(job.source), rate=1.0, stride=1))
     with player.timing("read"):
         pixels = read_pixels(job.source)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)

@@ -21,9 +21,12 @@ def beside(path: Path) -> Path:
     return path.with_name(stem.decode(errors="ignore") + end)
 
 
-def remux(source: Path, target: Path, until: float, metadata: dict) -> None:
-    """Copy a video's streams. until: when its last picture ends, in seconds. metadata: of the whole file."""
-    options = {}
+def remux(source: Path, target: Path, until: float, metadata: dict) -> int:
+    """Copy a video's streams. Return how many frames there are.
+
+    until: when its last picture ends, in seconds. metadata: of the whole file.
+    """
+    options, frames = {}, 0
     if target.suffix.lower() in MP4:
         options["movflags"] = "faststart+use_metadata_tags" if metadata else "faststart"
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
@@ -35,8 +38,10 @@ def remux(source: Path, target: Path, until: float, metadata: dict) -> None:
                 continue
             if packet.stream is video:  # of the last one, the file takes the duration
                 packet.duration = max(1, round(until / packet.time_base) - packet.pts)
+                frames += 1
             packet.stream = streams[packet.stream.index]
             new.mux(packet)
+    return frames
 
 
 def copied_stream(file: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
@@ -50,12 +55,6 @@ def codec_of(stream: av.stream.Stream) -> str:
     """Return the codec's name, whatever the decoder's is."""
     codec = stream.codec_context.codec
     return getattr(codec, "canonical_name", codec.name.replace("mp3float", "mp3"))  # before PyAV 14, for 3.8
-
-
-def count_frames(path: Path) -> int:
-    with av.open(str(path)) as file:
-        packets = file.demux(file.streams.video[0])
-        return sum(packet.size > 0 and not packet.is_discard for packet in packets)
 
 
 class SoundTrack:

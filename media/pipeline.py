@@ -1,10 +1,6 @@
 """Reading, the network and showing at the same time, each in a thread of its own.
 
-    status = play_all(Pipeline(source, segmenter), player, max_frames=None)
-
-    with Pipeline(source, segmenter) as results:
-        while (result := results.take()) is not None:
-            ...                         # in the caller's thread: draw, show, write
+    status = play_all(Pipeline(source, segmenter), player, max_frames=None)  # draws, shows, writes
 
 The frame rate is that of the slowest stage, not of the sum. Of a live source only the newest frame counts:
 what the next stage had no time for is dropped. Of a file every frame comes, in order. What goes wrong in a

@@ -1,22 +1,19 @@
 """What happens to the results: they are drawn, written, and shown in the window, where keys steer it.
 
 player = Player([("overlay", view)], threshold=0.5)
-player.begin("clip.mp4", rate=30, live=False, sinks=[VideoWriter("out.mp4", 30)])
-try:
-    for result in results:
-        if not player.play(result):
-            break
-finally:
-    player.close()
+player.begin(source, sinks=[VideoWriter("out.mp4", source.rate)])
+while player.play(result):
+    ...
+player.close()
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
 import time
 from collections import deque
+from datetime import datetime
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
@@ -24,7 +21,7 @@ import numpy as np
 
 from faces.timing import Timing
 from files.pictures import write_image
-from media.frames import Result
+from media.frames import Result, Source
 from media.table import FaceTable
 from media.views import View, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines
@@ -57,28 +54,19 @@ class Player:
         self.pressed = ""  # the keys that came while there was no result
         self.notice = ("", 0.0)  # text, and until when it is shown
         self.recording: VideoWriter | None = None
-        self.begin("")
 
-    def begin(
-        self,
-        name: str,
-        rate: float = 1.0,
-        live: bool = False,
-        sinks: Iterable = (),
-        on_view: Callable[[str], None] = lambda name: None,
-    ) -> None:
-        """Be ready for the results of a source of that name. rate: its frames/s. sinks: see writers.py.
-        on_view: is called with the name of the view that is shown, at once and at each change.
-
-        What is written to a file goes as fast as it can; what is only watched, at its own speed.
+    def begin(self, source: Source, sinks: Iterable = (), on_view: Callable = lambda name: None) -> None:
+        """Be ready for a source's results: what is written to a file goes as fast as it can, what is only
+        watched at its own speed. sinks: see writers.py. on_view: is told the view, now and at each change.
         """
-        self.name, self.rate, self.live, self.sinks, self.on_view = name, rate, live, list(sinks), on_view
+        self.source, self.sinks, self.on_view = source, list(sinks), on_view
         self.count = 0
         self.found = False  # whether there was a face in any picture
         self.failed = False  # whether a snapshot or a recording could not be written
         self.shown = deque(maxlen=30)  # when each was shown, and the seconds that it took
         watched = self.window is not None or bool(self.sinks)
-        self.paced = watched and not live and all(isinstance(sink, VirtualCamera) for sink in self.sinks)
+        written = any(not isinstance(sink, VirtualCamera) for sink in self.sinks)
+        self.paced = watched and not written and not source.live
         self.due = None  # when the next frame is to be shown, if it is paced
         on_view(self.views[0][0])
 
@@ -104,7 +92,7 @@ class Player:
                 key = self._show(picture, result, wait, warning)
         now = time.perf_counter()
         self.shown.append((now, now - result.frame.time))
-        if self.live:
+        if self.source.live:
             self.timing.add("latency", now - result.frame.time)
         keys, self.pressed = [*self.pressed, key], ""
         for key in keys:
@@ -115,7 +103,7 @@ class Player:
         """Keep what the table and the summary say of a result, before a view draws into it."""
         self.found = self.found or result.mask.region.width > 0
         if self.table is not None:
-            self.table.add(self.name, result.frame, result.mask, self.threshold)
+            self.table.add(self.source.name, result.frame, result.mask, self.threshold)
 
     def draw(self, result: Result) -> np.ndarray:
         """Return the present view of a result: HWC BGR, BGRA or HxW, see views.py."""
@@ -130,7 +118,7 @@ class Player:
             picture = self.draw(result)
             key = self._show(picture, result, 0.05, question)
             if key != " ":
-                self._handle(key, result, picture, alone=True)
+                self._handle(key, result, picture, held=True)
         return not self.ended
 
     def idle(self) -> bool:
@@ -146,7 +134,7 @@ class Player:
         if len(self.shown) > 1:
             times, delays = zip(*self.shown)
             parts.append(f"{(len(times) - 1) / max(1e-6, times[-1] - times[0]):.0f} frames/s")
-            if self.live:
+            if self.source.live:
                 parts.append(f"{np.median(delays) * 1000:.0f} ms")
         parts += [f"{result.mask.share(self.threshold):.1%} face", self.views[0][0]]
         return "   ".join(parts + ["REC"] * (self.recording is not None))
@@ -188,8 +176,8 @@ class Player:
         self.due = max(self.due or now, now - 0.5) + result.frame.until - result.frame.at
         return max(0.0, self.due - now)
 
-    def _handle(self, key: str, result: Result, picture: np.ndarray, alone: bool = False) -> None:
-        """alone: it is one picture that is held, of which no video is made."""
+    def _handle(self, key: str, result: Result, picture: np.ndarray, held: bool = False) -> None:
+        """held: it is one picture for some time, of which no video is made."""
         if key == "q":
             self.ended = True
         elif key == "v":
@@ -200,11 +188,11 @@ class Player:
                 path = self._new_path("snapshot", ".png")
                 write_image(path, to_rgb(picture))
                 self.say(f"wrote {path}")
-        elif key == "r" and not alone:
+        elif key == "r" and not held:
             if self.recording is not None:
                 self._stop_recording()
             else:
-                self.recording = VideoWriter(self._new_path("recording", ".mp4"), self.rate)
+                self.recording = VideoWriter(self._new_path("recording", ".mp4"), self.source.rate)
                 self.say(f"recording to {self.recording.path}; r stops it")
         elif key in ("+", "=", "-", "_"):
             moved = self.threshold + (THRESHOLD_STEP if key in ("+", "=") else -THRESHOLD_STEP)
@@ -235,6 +223,4 @@ class Player:
 
     def _new_path(self, what: str, suffix: str) -> Path:
         """Return a name that is not taken yet."""
-        stem = f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
-        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-        return next(path for path in (self.folder / f"{name}{suffix}" for name in names) if not path.exists())
+        return self.folder / datetime.now().strftime(f"{what}-%Y%m%d-%H%M%S-%f{suffix}")

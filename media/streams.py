@@ -1,9 +1,4 @@
-"""Network streams: they go on until somebody stops them, and are connected again when they break off.
-
-source = open_address("rtsp://HOST/PATH")
-while (frame := source.read()) is not None:
-    ...
-"""
+"""What is behind an address: a stream, which is connected again when it breaks off; a video; a picture."""
 
 from __future__ import annotations
 
@@ -50,7 +45,6 @@ class Stream(LiveSource):
 
     def _reconnect(self, broken: float, until: float) -> None:
         """Open it once more. Raises UserError if it does not come back within `patience` seconds.
-
         broken: when the last frame had come. until: its end, in seconds of the recording.
         """
         self.video.close()

@@ -1,9 +1,4 @@
-"""Frames and sound of videos, read by FFmpeg's libraries (PyAV).
-
-    source = open_file(Path("clip.mp4"))
-    while (frame := source.read()) is not None:
-        ...                             # frame.image: HWC uint8 BGR, upright, with square pixels
-    source.close()
+"""Frames and sound of videos, read by FFmpeg's libraries (PyAV): upright, with square pixels.
 
 Every frame has its own time, so that changing and unusual rates keep their length. Only what is a media file
 is opened: no playlists or lists of other files, which could read what the user did not name.

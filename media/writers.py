@@ -1,11 +1,8 @@
 """Where pictures go: a video file, a virtual camera; animations.py has more.
 
     video = VideoWriter("out.mp4", rate=30)
-    try:
-        for picture in pictures:
-            video.write(picture)
-    finally:
-        video.close()                   # finishes and checks the file, and gives it its name
+    video.write(picture)
+    video.close()                       # finishes and checks the file, and gives it its name
 
 All writers share `write` and `close`. Until `close` a video is in a file of another name beside its own,
 `out.unfinished.mp4`, which plays whatever happens to the program.
@@ -31,7 +28,7 @@ from PIL import Image, ImageOps
 from files.paths import atomic_path
 from media.colors import Colors, completed, encode
 from media.frames import Sound
-from media.mux import MP4, SoundTrack, beside, count_frames, remux
+from media.mux import MP4, SoundTrack, beside, remux
 from media.views import to_bgr
 from utils import UserError
 
@@ -199,8 +196,7 @@ class VideoWriter:
         target = self.path if whole or not self.path.exists() else self.unfinished
         try:
             with atomic_path(target) as temporary:
-                remux(self.unfinished, temporary, self.until, self.metadata)
-                found = count_frames(temporary)
+                found = remux(self.unfinished, temporary, self.until, self.metadata)
                 if found < self.count and self.error is None:
                     raise OSError(5, f"{found} of {self.count} frames can be read back: a full disk?")
             self.result = target

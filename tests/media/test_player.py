@@ -13,13 +13,12 @@ from scenes import RedFinder, background, draw_face, red_runtime
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter
 from media import player as player_module
-from media.frames import Frame, Result
+from media.frames import Frame, LiveSource, Result, Source
 from media.player import Player
 from media.views import VIEWS, parse_view
 from media.writers import VideoWriter
 
-FILE = ("clip.mp4", 25.0, False)  # name, rate, live
-CAMERA = ("camera 0", 25.0, True)
+FILE, CAMERA = Source("clip.mp4", 25.0, 1), LiveSource("camera 0", 25.0, 1)
 
 
 class FakeWindow:
@@ -49,11 +48,11 @@ def result() -> Result:
 
 
 def make(
-    window: FakeWindow | None, folder, sinks=(), stream: tuple = CAMERA, view: str = "overlay"
+    window: FakeWindow | None, folder, sinks=(), stream: Source = CAMERA, view: str = "overlay"
 ) -> Player:
     names = [view, *(name for name in VIEWS if name != view)]
     player = Player([(n, parse_view(n)) for n in names], 0.5, window, folder)
-    player.begin(*stream, sinks)
+    player.begin(stream, sinks)
     return player
 
 
@@ -92,7 +91,7 @@ def test_v_steps_through_all_views_and_back(tmp_path, result):
 def test_the_view_is_told_at_once_and_at_each_change(tmp_path, result):
     told, views = [], [(name, parse_view(name)) for name in ("mask", "blur-face")]
     player = Player(views, 0.5, FakeWindow(".v.v"), tmp_path)
-    player.begin(*CAMERA, on_view=told.append)
+    player.begin(CAMERA, on_view=told.append)
     assert told == ["mask"]
     for _ in range(4):
         player.play(result)
