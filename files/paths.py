@@ -30,8 +30,6 @@ def regular_file(path: str | os.PathLike) -> Path:
     if not stat.S_ISREG(status.st_mode):
         kind = "folder" if stat.S_ISDIR(status.st_mode) else "pipe, a socket or a device"
         raise UserError(f"{path}: it is a {kind}, not a file")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: you may not read it")
     if status.st_size == 0:
         raise UserError(f"{path}: the file is empty")
     return path

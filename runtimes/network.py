@@ -118,22 +118,13 @@ def check_linknet34(state: dict) -> None:
 
 def check_entries(state: dict, expected: dict, what: str, hint: str = "") -> None:
     """Raise UserError, which begins with `what`, unless the arrays have the expected names and shapes."""
-    faults = {
-        "missing": [name for name in expected if name not in state],
-        "not part of it": [name for name in state if name not in expected],
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {shape}"
-            for name, shape in expected.items()
-            if name in state and tuple(state[name].shape) != shape
-        ],
-    }
-    said = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in faults.items()
-        if names
-    ]
-    if said:
-        raise UserError(f"{what}: {'; '.join(said)}{hint}")
+    faults = [f"{name} is missing" for name in expected if name not in state]
+    faults += [f"{name} is not part of it" for name in state if name not in expected]
+    shapes = {name: tuple(value.shape) for name, value in state.items() if name in expected}
+    faults += [f"{n} is {s} instead of {expected[n]}" for n, s in shapes.items() if s != expected[n]]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise UserError(f"{what}: {', '.join(faults[:3])}{more}{hint}")
 
 
 def backbone_to_encoder(state: dict) -> dict:
