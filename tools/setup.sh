@@ -46,19 +46,18 @@ version_of() {
 
 # Prints the interpreter for a new .venv.
 choose_python() {
-    local version candidate
+    local version candidate candidates
     if [ -n "${PYTHON:-}" ]; then
         [ -n "$(version_of "$PYTHON")" ] || fail "PYTHON=$PYTHON does not run, cannot make virtual environments, or is none of $versions."
         command -v "$PYTHON"
         return
     fi
-    for candidate in ${VIRTUAL_ENV:+"$VIRTUAL_ENV/bin/python"} ${CONDA_PREFIX:+"$CONDA_PREFIX/bin/python"}; do
-        [ -z "$(version_of "$candidate")" ] || { printf '%s\n' "$candidate" && return; }
-    done
+    candidates=(${VIRTUAL_ENV:+"$VIRTUAL_ENV/bin/python"} ${CONDA_PREFIX:+"$CONDA_PREFIX/bin/python"})
     for version in $versions; do
-        for candidate in "python$version" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python python3 python; do
-            [ "$(version_of "$candidate")" != "$version" ] || { command -v "$candidate" && return; }
-        done
+        candidates+=("python$version" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python)
+    done
+    for candidate in "${candidates[@]}" python3 python; do
+        [ -z "$(version_of "$candidate")" ] || { command -v "$candidate" && return; }
     done
     if command -v uv >/dev/null; then
         uv python find 3.10 2>/dev/null || { uv python install 3.10 >&2 && uv python find 3.10; }
