@@ -173,8 +173,6 @@ def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
 
     The longest side becomes `long_side`; both are rounded to multiples of 32, at least 32.
     """
-    if min(height, width, long_side) < 1:
-        raise ValueError(f"sides must be at least 1: {height}x{width} to {long_side}")
     scale = long_side / max(height, width)
     return tuple(max(1, int(side * scale / STRIDE + 0.5)) * STRIDE for side in (height, width))
 
