@@ -222,7 +222,8 @@ def open_writer(args: argparse.Namespace, source: Source, output: Path):
         return AnimationWriter(output)
     if cutout and (not output.suffix or output.is_dir()):
         return PictureFolder(output)
-    sound, metadata = source.sound if args.sound else None, source.metadata if args.keep_metadata else {}
+    sound = source.sound if args.sound else None
+    metadata = source.metadata if args.keep_metadata else {}
     return VideoWriter(output, source.rate, source.colors, sound, cutout, args.crf, args.preset, metadata)
 
 

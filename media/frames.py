@@ -84,7 +84,8 @@ class LiveSource(Source):
         for _ in range(self.stride if self.index else 1):
             picture, at, until = next(self.pictures)
             self.index += 1
-        return Frame(self.image(picture), self.index - 1, time.perf_counter(), at, until)
+        taken = time.perf_counter()
+        return Frame(self.image(picture), self.index - 1, taken, at, until)
 
 
 class Sound:

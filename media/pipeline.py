@@ -136,7 +136,8 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None) -> int:
     source, status = pipeline.source, 0
     whole = False  # whether all that was asked for has come
     before, changed, warning = None, 0.0, ""  # a few pixels of a live source, and since when they are so
-    total, hidden = max_frames or source.expected, True if player.window is not None else None
+    total = max_frames or source.expected
+    hidden = True if player.window is not None else None  # None: shown in a terminal
     with tqdm(total=total, unit=" frames", disable=hidden, leave=False) as bar, pipeline:
         try:
             for result in iter(functools.partial(pipeline.take, player.idle), None):

@@ -9,7 +9,7 @@ BGR; `cutout` returns BGRA, `mask` HxW. Only the part of the frame where the mas
 
 from __future__ import annotations
 
-import functools
+from functools import lru_cache, partial
 from typing import Callable
 
 import cv2
@@ -43,7 +43,7 @@ def parse_view(
     unknown name or a broken background picture.
     """
     kind, _, what = name.partition(":")
-    partial, blocks = functools.partial, max(1, round(BLOCKS / strength))
+    blocks = max(1, round(BLOCKS / strength))
     if kind == "background" and what:
         return background(what)
     if kind == "fill-face":
@@ -193,7 +193,7 @@ def background(what: str) -> View:
     except UserError:
         picture = read_image(what)
     picture = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    fitted = functools.lru_cache(maxsize=1)(lambda *size: np.array(ImageOps.fit(picture, size)))
+    fitted = lru_cache(maxsize=1)(lambda *size: np.array(ImageOps.fit(picture, size)))
 
     def view(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
         height, width = frame.shape[:2]
