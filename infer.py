@@ -35,7 +35,6 @@ from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
 from files.paths import refuse_inputs
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
-from media.animations import Animation, AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, name_outputs, told
 from media.mux import beside
@@ -43,13 +42,13 @@ from media.options import parse_arguments
 from media.pipeline import Pipeline, play_all
 from media.player import Player
 from media.sample import Sample
-from media.sources import open_video
+from media.sources import Animation, open_video
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
 from media.videos import open_file
 from media.views import VIEWS, hides, parse_color, parse_view, to_rgb, with_alpha
 from media.window import open_window
-from media.writers import VideoWriter, VirtualCamera
+from media.writers import AnimationWriter, PictureFolder, VideoWriter, VirtualCamera
 from runtimes.choose import open_runtime, video_size, with_flip
 from runtimes.weights import default_weights, runtime_files, trained_size
 from utils import UserError, run
@@ -229,7 +228,7 @@ def open_writer(args: argparse.Namespace, source: Source, output: Path):
 
 def run_picture(args: argparse.Namespace, player: Player, network, job: Job) -> int:
     """Look at a picture, and write or show what comes out. Return the exit status."""
-    player.begin(Source(str(job.source), rate=1.0, stride=1))
+    player.begin(Source(str(job.source), rate=1.0))
     with player.timing("read"):
         pixels = read_pixels(job.source)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)

@@ -41,15 +41,18 @@ class Source:
 
     live = False  # frames that come too late are of no use
     patience = 0.0  # seconds for which it may be away
-    expected: int | None = None  # frames that will be given, where that is known
     damaged = 0  # frames so far that could not be read
     sound: Sound | None = None
     colors = None  # see colors.py
     metadata: ClassVar[dict] = {}  # date, place, camera, as FFmpeg names them
 
-    def __init__(self, name: str, rate: float, stride: int):
-        """rate: frames/s that are given. stride: only every so-many-th is given, for the time of all."""
-        self.name, self.rate, self.stride = name, rate, stride
+    def __init__(self, name: str, rate: float, stride: int = 1, count: int | None = None):
+        """rate: pictures/s, about. stride: only every so-many-th is given, for the time of all. count: of all
+        pictures, where it is known.
+        """
+        self.name, self.stride = name, stride
+        self.rate = rate / stride
+        self.expected = None if count is None else -(-count // stride)  # frames that will be given
         self.index = 0  # of the next picture
         self.pictures = self._pictures()
 

@@ -46,9 +46,8 @@ class Sample(Source):
     def __init__(self, endless: bool = False, stride: int = 1):
         """endless: start again after each round. Raises UserError if the portrait is missing."""
         self.endless = endless
-        self.expected = math.ceil(FRAMES / stride)
         self.portrait = cv2.cvtColor(read_image(PORTRAIT), cv2.COLOR_RGB2BGR)
-        super().__init__("the sample", RATE / stride, stride)
+        super().__init__("the sample", RATE, stride, FRAMES)
 
     def _pictures(self) -> Iterator[tuple[int, float, float]]:
         for index in itertools.count() if self.endless else range(FRAMES):

@@ -1,4 +1,4 @@
-"""Where frames come from: a camera, a stream, a video file; from sample.py the sample clip.
+"""Where frames come from: cameras and animations; streams.py, videos.py and sample.py have the rest.
 
 source = open_video("0")            # or "rtsp://...", "clip.mp4"
 while (frame := source.read()) is not None:
@@ -17,11 +17,13 @@ from typing import Callable, Iterator
 import cv2
 import numpy as np
 
+from files.pictures import on_black, picture_of, to_pixels
 from media.frames import LONGEST_GAP, USUAL_RATE, LiveSource, Source
 from media.streams import open_address
 from media.videos import open_file
 from utils import UserError, whole
 
+PAGE_SECONDS = 1.0  # for pages, and for pictures that do not say how long they are shown
 RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
 
 
@@ -72,7 +74,7 @@ class Camera(LiveSource):
     def __init__(self, capture: cv2.VideoCapture, name: str, stride: int = 1):
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if math.isfinite(rate) and 1 <= rate <= 240 else USUAL_RATE
-        super().__init__(name, rate / stride, stride)
+        super().__init__(name, rate, stride)
         self.capture = capture
 
     def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
@@ -100,3 +102,33 @@ class Camera(LiveSource):
 
     def close(self) -> None:
         self.capture.release()
+
+
+class Animation(Source):
+    """Every picture of a GIF, WebP, PNG or TIFF."""
+
+    def __init__(self, path: Path, stride: int = 1):
+        self.path = path
+        with picture_of(path) as picture:
+            super().__init__(str(path), 1 / seconds_of(picture), stride, picture.n_frames)
+
+    def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
+        at = 0.0
+        with picture_of(self.path) as picture:
+            for number in range(picture.n_frames):
+                picture.seek(number)
+                pixels = on_black(to_pixels(picture))
+                until = at + seconds_of(picture)  # known only when it was decoded
+                yield pixels, at, until
+                at = until
+
+    def image(self, picture: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+
+    def close(self) -> None:
+        self.pictures.close()
+
+
+def seconds_of(picture) -> float:
+    """Return how long the present picture of an opened file is shown."""
+    return (picture.info.get("duration") or 1000 * PAGE_SECONDS) / 1000

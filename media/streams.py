@@ -30,7 +30,7 @@ class Stream(LiveSource):
 
     def __init__(self, connect: Callable[[], VideoFile], video: VideoFile, stride: int, patience: float):
         """video: the first that `connect` gave. patience: for how many seconds it is connected again."""
-        super().__init__(video.name, video.rate, stride)
+        super().__init__(video.name, video.rate * stride, stride)
         self.connect, self.video, self.patience = connect, video, patience
         self.sound, self.colors = video.sound, video.colors
 

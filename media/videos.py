@@ -7,7 +7,6 @@ is opened: no playlists or lists of other files, which could read what the user 
 from __future__ import annotations
 
 import heapq
-import math
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -69,14 +68,13 @@ class VideoFile(Source):
         self.step = 1 / Fraction(rate).limit_denominator(100_000)
         self.seconds = (self.container.duration or 0) / 1e6
         self.length = stream.frames or round(rate * self.seconds)  # frames, by its own account
-        self.expected = math.ceil(self.length / stride)
         self.delay = Fraction(0)  # the seconds at which its first frame is to be shown
         self.shift = Fraction(0)  # what is added to every time for that; known from the first packet on
         self.end = Fraction(0)  # where the last packet of anything ends
         self.errors = 0  # that have not been laid to a frame
         self.reformatter = VideoReformatter()
         self.opened = time.perf_counter()
-        super().__init__(name, rate / stride, stride)
+        super().__init__(name, rate, stride, self.length)
 
     def read(self) -> Frame | None:
         """Raises UserError where the file ends before its time."""

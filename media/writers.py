@@ -1,4 +1,4 @@
-"""Where pictures go: a video file, a virtual camera; animations.py has more.
+"""Where pictures go: a video file, an animation, numbered files, a virtual camera.
 
     video = VideoWriter("out.mp4", rate=30)
     video.write(picture)
@@ -26,10 +26,11 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
 from files.paths import atomic_path
+from files.pictures import write_image, write_images
 from media.colors import Colors, completed, encode
 from media.frames import Sound
 from media.mux import MP4, SoundTrack, beside, remux
-from media.views import to_bgr
+from media.views import to_bgr, to_rgb
 from utils import UserError
 
 # By suffix: the codec of the pictures, their format, and the sound that the file can hold as it is.
@@ -202,6 +203,41 @@ class VideoWriter:
             self.result = target
         except (OSError, av.error.FFmpegError) as error:
             self.error = self.error or error
+
+
+class AnimationWriter:
+    """All pictures into one file, which is written at the end."""
+
+    def __init__(self, path: str | Path):
+        self.path = self.result = Path(path)
+        self.images, self.seconds = [], []
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        """picture: any view's. at, until: the seconds between which it is shown."""
+        self.images.append(to_rgb(picture))
+        self.seconds.append(until - at)
+
+    def close(self, whole: bool = True) -> None:
+        """Raises UserError if the format cannot hold them; OSError if they cannot be written."""
+        if not whole and self.path.exists():
+            self.result = beside(self.path)
+        if self.images:
+            write_images(self.result, self.images, self.seconds)
+
+
+class PictureFolder:
+    """Each picture into a file of its own: 000001.png, 000002.png and so on."""
+
+    def __init__(self, folder: str | Path):
+        self.result, self.count = Path(folder), 0
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        """picture: any view's. Raises OSError if it cannot be written."""
+        self.count += 1
+        write_image(self.result / f"{self.count:06d}.png", to_rgb(picture))
+
+    def close(self, whole: bool = True) -> None:
+        """Nothing is open."""
 
 
 class VirtualCamera:

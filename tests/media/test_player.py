@@ -18,7 +18,7 @@ from media.player import Player
 from media.views import VIEWS, parse_view
 from media.writers import VideoWriter
 
-FILE, CAMERA = Source("clip.mp4", 25.0, 1), LiveSource("camera 0", 25.0, 1)
+FILE, CAMERA = Source("clip.mp4", 25.0), LiveSource("camera 0", 25.0)
 
 
 class FakeWindow:
