@@ -43,9 +43,11 @@ class FaceTable:
     def __enter__(self) -> FaceTable:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, error: type | None, *more) -> None:
+        """Give it its name, but after an error never an earlier file's."""
         self.file.close()
-        self.unfinished.replace(self.path)
+        if error is None or not self.path.exists():
+            self.unfinished.replace(self.path)
 
     def add(self, name: str, frame: Frame, mask: Mask, threshold: float) -> None:
         """frame: as it was decoded, before a view draws into it."""

@@ -581,6 +581,14 @@ def test_the_table_of_faces_has_the_colours_of_the_source(view):
     assert os.listdir("t") == ["faces.csv"]
 
 
+def test_an_earlier_table_stays_where_the_source_cannot_be_read(capsys):
+    Path("broken.mp4").write_bytes(b"no video" * 99)
+    Path("faces.csv").write_text("earlier")
+    assert run("--source", "broken.mp4", "--table", "faces.csv", "--no-window") == 1
+    assert "broken.mp4 cannot be opened" in capsys.readouterr().err
+    assert Path("faces.csv").read_text() == "earlier"
+
+
 def test_metadata_is_kept_on_request_alone():
     exif = Image.Exif()
     exif[0x0110], exif[0x0112] = "A camera", 3
