@@ -131,10 +131,11 @@ class VideoWriter:
         if self.file is None:
             return
         with contextlib.suppress(OSError), self._told(), self.file:
-            self.file.mux(self.video.encode())
-            if self.track is not None:
-                self.track.write(math.inf if self.sound.ended else self.until)
-                self.track.close()
+            if self.count:
+                self.file.mux(self.video.encode())
+                if self.track is not None:
+                    self.track.write(math.inf if self.sound.ended else self.until)
+                    self.track.close()
         if self.count:
             self._finish(whole and self.error is None)
         if self.result != self.unfinished or not self.count:
