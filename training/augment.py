@@ -16,15 +16,23 @@ from utils import FACE
 
 
 def augment(
-    image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator, other: np.ndarray | None = None
+    image: np.ndarray,
+    mask: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    other: np.ndarray | None = None,
+    gentle: bool = False,
 ) -> tuple:
     """Return a random (size, size, 3) picture and its (size, size) mask.
 
-    other: a picture without a face, from which things before the face are cut.
+    other: a picture without a face, from which things before the face are cut. gentle: of four examples
+    three are only cropped.
     """
     box = random_face(mask, rng)
     matrix = random_crop(mask, box, size, rng)
     image, mask = warp(image, mask, matrix, size, rng)
+    if gentle and rng.random() < 0.75:
+        return image, mask
     if not mask.any():
         if rng.random() < 0.5:
             # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.

@@ -126,13 +126,16 @@ class TrainExamples:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def read(self, item: int, size: int) -> tuple:
-        """Return (image, mask): (3, S, S) float32 as the network takes it, (1, S, S) uint8 of 0, 128, 255."""
+    def read(self, item: int, size: int, gentle: bool = False) -> tuple:
+        """Return (image, mask): (3, S, S) float32 as the network takes it, (1, S, S) uint8 of 0, 128, 255.
+
+        gentle: see augment.
+        """
         rng = np.random.default_rng((self.seed, self.epoch, item))
         other = None
         if len(self.without_face) and rng.random() < 0.25:  # few examples need one
             other, _ = self.pairs[int(rng.choice(self.without_face))]
-        image, mask = augment(*self.pairs[int(self.indices[item])], size, rng, other)
+        image, mask = augment(*self.pairs[int(self.indices[item])], size, rng, other, gentle)
         return preprocess(image), mask[None]
 
 

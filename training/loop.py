@@ -152,8 +152,8 @@ class Training:
         def batches():
             for step in range(first_step, self.epoch_steps):
                 done = self.progress() if self.args.minutes else (start + step) / self.total_steps
-                size = size_at(self.sizes, done)
-                yield [(int(item), size) for item in order[step]]
+                size, gentle = size_at(self.sizes, done), done >= 1 - self.args.gentle
+                yield [(int(item), size, gentle) for item in order[step]]
 
         return load_batches(self.examples.read, batches(), self.args.workers)
 

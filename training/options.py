@@ -24,6 +24,8 @@ def make_parser() -> Parser:
     add("--size", type=side, default=256, help="side of the training examples, a multiple of 32")
     sizes = "sizes one after the other, with their shares of the training, as in 160:0.6,224:0.4"
     add("--sizes", type=checked_sizes, metavar="SIZE:SHARE,...", help=sizes)
+    gentle = "share of the training, at its end, in which most examples are cropped and not changed further"
+    add("--gentle", type=real(0, 1), default=0.0, help=gentle)
     add("--epochs", type=whole(1, 100_000), default=40)
     add("--minutes", type=real(0.001, 1e6), help="end the schedule after this time, at whatever epoch")
     add("--batch-size", type=whole(1, 65_536), default=16, help="pictures in a step of one process")

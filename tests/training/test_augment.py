@@ -110,3 +110,13 @@ def test_an_example_takes_well_below_ten_milliseconds():
     spent = (time.process_time() - started) / 50
     cv2.setNumThreads(threads)
     assert spent < 0.02  # 5 ms alone; a machine may be slow or shared
+
+
+def test_gentle_examples_are_cropped_and_most_keep_their_look():
+    image, mask = np.full((60, 60, 3), 90, np.uint8), np.zeros((60, 60), np.uint8)
+    mask[15:45, 20:40] = 255
+    kept = 0
+    for seed in range(200):
+        result, _ = augment(image, mask, 32, np.random.default_rng(seed), gentle=True)
+        kept += set(np.unique(result)) <= {0, 90} or (result[16, 16] == 90).all()
+    assert 140 < kept < 185

@@ -117,7 +117,7 @@ def test_repeated_picture_makes_different_examples():
 def test_pictures_without_a_face_are_trained_on_and_cut_from(monkeypatch):
     seen = []
 
-    def watch(image, mask, size, rng, other):
+    def watch(image, mask, size, rng, other, gentle):
         seen.append((image, other))
         return image[:size, :size], mask[:size, :size]
 

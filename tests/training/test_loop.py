@@ -22,7 +22,7 @@ flow = import_oneflow()
 
 pytestmark = pytest.mark.usefixtures("small")
 
-RECIPE = ("--sizes", "32:0.5,64:0.5", "--balance")
+RECIPE = ("--sizes", "32:0.5,64:0.5", "--balance", "--gentle", "0.5")
 
 
 def sized(data, output, *more):
@@ -54,8 +54,13 @@ def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrup
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 
-def test_sizes_follow_one_another_in_one_schedule(data, tmp_path, monkeypatch):
-    seen = []
+def test_sizes_follow_one_another_in_one_schedule_and_its_end_is_gentle(data, tmp_path, monkeypatch):
+    seen, gentle = [], {}
+    read = module.TrainExamples.read
+
+    def note(self, item, size, is_gentle):
+        gentle.setdefault(size, set()).add(is_gentle)
+        return read(self, item, size, is_gentle)
 
     def step(self, image, mask):
         seen.append(image.shape[2])
@@ -63,10 +68,12 @@ def test_sizes_follow_one_another_in_one_schedule(data, tmp_path, monkeypatch):
         self.state["epoch_sums"] = [1.0, 1.0, 1.0]
         return 1.0, 0.5, 0.1
 
+    monkeypatch.setattr(module.TrainExamples, "read", note)
     monkeypatch.setattr(module.Training, "train_step", step)
     monkeypatch.setattr(module.Training, "finish_epoch", finish_quickly)
     assert train_here(sized(data, tmp_path, "--workers", "1")) == 0
     assert seen == [32, 32, 32, 64, 64, 64]
+    assert gentle == {32: {False}, 64: {True}}
 
 
 def finish_quickly(self):
