@@ -103,7 +103,7 @@ def run(main: Callable[[], int | None]) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr, flush=True)
         status = 1
     try:
         print(end="", flush=True)

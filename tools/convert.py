@@ -25,7 +25,7 @@ def make_parser() -> Parser:
     add("--weights", required=True, help="file or directory to read")
     add("--output", required=True, help="safetensors file to write")
     add("--mix", metavar="FILE", help="take the mean of --weights and of these")
-    add("--share", type=real(0, 1), default=0.5, help="of --mix in the mean, 0..1 (default: %(default)s)")
+    add("--share", type=real(0, 1), help="of --mix in the mean, 0..1 (default: 0.5)")
     add("--half", action="store_true", help="store as float16")
     add("--allow-pickle", action="store_true", help="unpickle a flow.save directory that you trust")
     return parser
@@ -36,11 +36,13 @@ def main() -> None:
     args = parser.parse_args()
     if Path(args.output).suffix.lower() != ".safetensors":
         parser.error(f"--output {args.output}: it must end in .safetensors")
+    if args.share is not None and not args.mix:
+        parser.error("--share goes with --mix")
     refuse_inputs([args.output], [*weights_files(args.weights), *weights_files(args.mix or args.weights)])
     read = read_pickled if args.allow_pickle else read_weights
     state = read(args.weights)
     if args.mix:
-        state = mix_weights(state, read(args.mix), args.share)
+        state = mix_weights(state, read(args.mix), 0.5 if args.share is None else args.share)
     write_weights(args.output, state, args.half, {"size": str(trained_size(args.weights))})
     print(f"{args.output}: {len(state)} entries")
 

@@ -34,12 +34,7 @@ def make_parser() -> Parser:
     add("--weight-decay", type=real(0, 100), default=0.02)
     add("--warmup", type=whole(0), default=300, help="steps in which the learning rate rises from zero")
     add("--jaccard-weight", type=real(0, 100), default=1.0, help="of -log(soft IoU), beside cross-entropy")
-    add(
-        "--clip",
-        type=real(1e-6, 1e6),
-        default=2.0,
-        help="largest gradient norm, of weights and of biases",
-    )
+    add("--clip", type=real(1e-6, 1e6), default=2.0, help="largest gradient norm, of weights and of biases")
     add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
     add("--balance", action="store_true", help="show small groups (names' starts) up to four times an epoch")
     add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")

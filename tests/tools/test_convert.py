@@ -91,6 +91,8 @@ def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Pa
     assert result.returncode == 1 and "different networks" in result.stderr
     result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
     assert result.returncode == 2 and "--share" in result.stderr and "from 0 to 1" in result.stderr
+    result = run("--weights", random_weights, "--share", 0, "--output", tmp_path / "both.safetensors")
+    assert result.returncode == 2 and "--share goes with --mix" in result.stderr
     assert not (tmp_path / "both.safetensors").exists()
 
 

@@ -21,8 +21,9 @@ def test_sizes_that_cannot_be_are_refused(text, capsys):
     with pytest.raises(SystemExit):
         parse_arguments([f"--sizes={text}"])
     assert "--sizes" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        parse_arguments(["--sizes", "160:1", "--size", "224"])
+    for more in (["--size", "224"], ["--graph"]):
+        with pytest.raises(SystemExit):
+            parse_arguments(["--sizes", "160:1", *more])
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_sizes_that_cannot_be_are_refused(text, capsys):
         (["--weights", ""], "--weights is empty"),
         (["--demo"], "goes without --data"),
         (["--weights", "a", "--backbone", "b"], "go without --backbone"),
+        (["--graph", "--minutes", "1"], "without --sizes and --minutes"),
         (["--epoch", "1"], "--epoch"),  # no abbreviations: train.sh does not know them
     ],
 )

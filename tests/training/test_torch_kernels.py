@@ -1,6 +1,6 @@
 """torch_kernels.py: PyTorch computes the same network, gradients and batch statistics, and a training learns.
 
-Needs PyTorch, which `bash test.sh` does not install: `bash setup.sh torch` does.
+Needs PyTorch, which `bash test.sh` does not install: `bash tools/setup.sh torch` does.
 """
 
 from __future__ import annotations
