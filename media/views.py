@@ -42,12 +42,12 @@ def parse_view(
     `fill-face:COLOUR` takes a colour, `background:WHAT` a picture file or a colour. Raises UserError for an
     unknown name or a broken background picture.
     """
-    kind, _, what = name.partition(":")
+    kind, colon, what = name.partition(":")
     blocks = max(1, round(BLOCKS / strength))
     if kind == "background" and what:
         return background(what)
     if kind == "fill-face":
-        return partial(hide_faces, cover=partial(fill, color=parse_color(what or "black")))
+        return partial(hide_faces, cover=partial(fill, color=parse_color(what if colon else "black")))
     views = {
         "overlay": partial(overlay, color=color, alpha=alpha),
         "cutout": cutout,

@@ -159,6 +159,10 @@ def test_unknown_views_and_backgrounds_are_refused(tmp_path):
         parse_view("overlay2")
     with pytest.raises(UserError, match="nothing"):
         parse_view(f"background:{tmp_path / 'nothing.png'}")
+    with pytest.raises(UserError, match="no view 'background:'"):
+        parse_view("background:")
+    with pytest.raises(UserError, match="'' is no colour"):
+        parse_view("fill-face:")
 
 
 @pytest.mark.parametrize("view", ["blur-face", "mosaic-face", "fill-face:red"])
