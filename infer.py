@@ -125,7 +125,7 @@ def main() -> int:
 def run_live(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     """Play a camera, a stream or the sample. Return the exit status."""
     output = Path(args.output) if args.output else None
-    if output and output.is_dir():
+    if output and output.is_dir() and args.view != "cutout":
         output = output / "camera.mp4"
     refuse_inputs([output, output and beside(output), args.table], also_read(args))
     player = open_player(args, stack, watched=True)

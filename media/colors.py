@@ -74,11 +74,10 @@ def decode(frame: av.VideoFrame) -> np.ndarray | None:
 def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
     """Return a frame, yuv420p, of an HWC uint8 BGR image with even sides."""
     height, width = image.shape[:2]
-    if SHARES.get(colors.matrix, SHARES[6]) == SHARES[6] and colors.range != FULL:
+    matrix = colors.matrix if colors.matrix in SHARES else 2
+    if SHARES[matrix] == SHARES[6] and colors.range != FULL:
         return av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
-    pixels = cv2.transform(
-        image, matrices(colors.matrix if colors.matrix in SHARES else 2, colors.range == FULL)[0]
-    )
+    pixels = cv2.transform(image, matrices(matrix, colors.range == FULL)[0])
     half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     frame = av.VideoFrame(width, height, "yuv420p")
     for plane, values in zip(frame.planes, (pixels[..., 0], half[..., 1], half[..., 2])):

@@ -41,7 +41,8 @@ def is_files(spec: str | None) -> bool:
 def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> tuple[list[Job], Counter]:
     """Return what is to be done, sorted by name, and how many files of which kinds are left out.
 
-    recursive: folders in folders too. leave: a folder that is not looked at. Hidden files are not meant.
+    recursive: folders in folders too. leave: a folder that is not looked at. Hidden files are not meant. What
+    an earlier run left unfinished is last: the result of another has that name until it is finished.
     Raises UserError if there is nothing, or a single file is neither a picture nor a video.
     """
     path = Path(spec)
@@ -67,7 +68,7 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
     if not jobs:
         more = f" ({told(left_out)})" if left_out else ""
         raise UserError(f"{spec}: there is no picture and no video in it{more}")
-    return sorted(jobs), left_out
+    return sorted(jobs, key=lambda job: (job.source.name.count(".unfinished"), job)), left_out
 
 
 def kind_of(path: Path) -> str | None:

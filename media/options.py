@@ -67,6 +67,5 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """All options, given or by default. Ends the process with a message if one cannot be."""
     args = make_parser().parse_args(argv)
     args.size_chosen = args.size is not None
-    if args.size is None:
-        args.size = 256 if args.weights == "published" else trained_size(args.weights)
+    args.size = args.size or (256 if args.weights == "published" else trained_size(args.weights))
     return args

@@ -111,15 +111,14 @@ class Player:
         image = result.frame.image if self.window is None else result.frame.image.copy()
         return self.views[0][1](image, result.mask, self.threshold)
 
-    def hold(self, result: Result, question: str) -> bool:
-        """Show one result until a key asks for the next. Return False when the user has enough."""
+    def hold(self, result: Result, question: str) -> None:
+        """Show one result until a key asks for the next, or the user has enough."""
         key = ""
         while key not in (" ", "n", "\r") and not self.ended:
             picture = self.draw(result)
             key = self._show(picture, result, 0.05, question)
             if key != " ":
                 self._handle(key, result, picture, held=True)
-        return not self.ended
 
     def idle(self) -> bool:
         """Look at the keys while no result comes, for `play`. Return False when the user has enough."""
@@ -144,6 +143,8 @@ class Player:
 
         whole: whether the source came to its end, or the user meant it.
         """
+        if self.table is not None:
+            self.table.whole &= whole
         with contextlib.ExitStack() as stack:  # all are closed, whatever happens to one of them
             for sink in self.sinks:
                 stack.callback(sink.close, whole)

@@ -8,7 +8,6 @@ source.close()
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from pathlib import Path
@@ -73,7 +72,7 @@ def open_camera(index: int, stride: int = 1, opener: Callable = cv2.VideoCapture
 class Camera(LiveSource):
     def __init__(self, capture: cv2.VideoCapture, name: str, stride: int = 1):
         rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if math.isfinite(rate) and 1 <= rate <= 240 else USUAL_RATE
+        rate = rate if 1 <= rate <= 240 else USUAL_RATE
         super().__init__(name, rate, stride)
         self.capture = capture
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -22,8 +23,7 @@ from media.frames import Frame
 from media.mux import beside
 from utils import UserError
 
-COLUMNS = ["file", "frame", "time", "track", "left", "top", "right", "bottom", "confidence", "area"]
-COLUMNS += ["red", "green", "blue"]
+COLUMNS = "file frame time track left top right bottom confidence area red green blue"
 
 
 class FaceTable:
@@ -34,20 +34,22 @@ class FaceTable:
         self.path = Path(os.path.realpath(path))
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"cannot write {path}: it is a folder or a device, not a file")
-        self.unfinished = beside(self.path)
+        self.unfinished, self.whole = beside(self.path), True  # whole: whether no source was cut off
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self.rows = csv.writer(self.file)
-        self.rows.writerow(COLUMNS)
+        self.rows.writerow(COLUMNS.split())
 
     def __enter__(self) -> FaceTable:
         return self
 
     def __exit__(self, error: type | None, *more) -> None:
-        """Give it its name, but after an error never an earlier file's."""
+        """Give it its name; where it is not whole, never an earlier file's."""
         self.file.close()
-        if error is None or not self.path.exists():
+        if (self.whole and error is None) or not self.path.exists():
             self.unfinished.replace(self.path)
+        else:
+            print(f"{self.path} stays as it was; what was found is in {self.unfinished}", file=sys.stderr)
 
     def add(self, name: str, frame: Frame, mask: Mask, threshold: float) -> None:
         """frame: as it was decoded, before a view draws into it."""

@@ -23,7 +23,6 @@ HELP = (
     "+ -  threshold",
     "h  hide this help",
 )
-ESCAPE = 27
 
 
 def has_display() -> bool:
@@ -79,7 +78,7 @@ class Window:
         It is "q" for Escape and a closed window, "" for none.
         """
         code = cv2.waitKeyEx(max(1, round(wait * 1000)))
-        if self._is_closed() or code == ESCAPE:
+        if self._is_closed() or code == 27:  # Escape
             return "q"
         # Arrows and the like have larger codes, whose last byte would read as a letter.
         return chr(code).lower() if 0 <= code <= 0xFF else ""

@@ -278,4 +278,4 @@ def letterbox(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return HWC uint8 scaled to fit into height x width, aspect ratio kept, with black bars."""
     if picture.shape[:2] == (height, width):
         return picture
-    return np.array(ImageOps.pad(Image.fromarray(picture), (width, height), Image.Resampling.BILINEAR))
+    return np.array(ImageOps.pad(Image.fromarray(picture), (width, height), Image.Resampling.BILINEAR, 0))

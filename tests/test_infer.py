@@ -323,6 +323,13 @@ def test_a_camera_that_is_unplugged_leaves_a_playable_recording(monkeypatch, cap
     assert len(frames_of("out.mp4")) > 5
 
 
+def test_a_cameras_cutouts_go_into_a_folder_that_is_there(monkeypatch):
+    camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
+    os.mkdir("cut")
+    assert run("--source", "0", "--output", "cut", "--view", "cutout", "--max-frames", "2") == 0
+    assert sorted(os.listdir("cut")) == ["000001.png", "000002.png"]
+
+
 def test_a_frozen_camera_is_told_once_and_is_no_success(monkeypatch, capsys):
     monkeypatch.setattr(pipeline, "FROZEN_SECONDS", 0.1)
     camera_of([background(48, 64)] * 60, monkeypatch)
@@ -498,11 +505,13 @@ def test_q_ends_a_folder_of_videos(monkeypatch, capsys):
     assert "1 done, 0 failed" in capsys.readouterr().err
 
 
-def test_what_an_earlier_run_left_in_the_folder_is_a_video_too():
-    for name in ("a.mp4", "a.unfinished.mp4"):
-        clip(f"in/{name}", count=5)
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])  # before and after "unfinished" in the alphabet
+def test_what_an_earlier_run_left_in_the_folder_is_a_video_too(suffix):
+    for name, count in ((f"a.{suffix}", 5), (f"a.unfinished.{suffix}", 3)):
+        clip(f"in/{name}", count)
     assert run("--source", "in", "--output", "out") == 0
-    assert sorted(os.listdir("out")) == ["a.mp4", "a.unfinished.mp4"]
+    found = {name: len(frames_of(f"out/{name}")) for name in os.listdir("out")}
+    assert found == {f"a.{suffix}": 5, f"a.unfinished.{suffix}": 3}
 
 
 @pytest.mark.parametrize("view", ["blur-face", "mosaic-face", "fill-face:red"])
@@ -587,6 +596,17 @@ def test_an_earlier_table_stays_where_the_source_cannot_be_read(capsys):
     assert run("--source", "broken.mp4", "--table", "faces.csv", "--no-window") == 1
     assert "broken.mp4 cannot be opened" in capsys.readouterr().err
     assert Path("faces.csv").read_text() == "earlier"
+
+
+def test_an_earlier_table_stays_where_a_source_ends_early(capsys):
+    clip("whole.mkv", count=30)
+    data = Path("whole.mkv").read_bytes()
+    Path("cut.mkv").write_bytes(data[: len(data) // 2])
+    Path("faces.csv").write_text("earlier")
+    assert run("--source", "cut.mkv", "--table", "faces.csv", "--no-window") == 1
+    assert "faces.csv stays as it was" in capsys.readouterr().err
+    assert Path("faces.csv").read_text() == "earlier"
+    assert 5 < len(Path("faces.unfinished.csv").read_text().splitlines()) < 30
 
 
 def test_metadata_is_kept_on_request_alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -9,9 +10,12 @@ from collections import deque
 import numpy as np
 import pytest
 
+from faces.mask import Mask, Region
 from media import pipeline
-from media.frames import Frame
-from media.pipeline import Pipeline, Stage
+from media.frames import Frame, LiveSource
+from media.pipeline import Pipeline, Stage, play_all
+from media.player import Player
+from media.views import parse_view
 from utils import UserError
 
 
@@ -192,3 +196,20 @@ def test_of_a_live_stage_the_newest_comes_and_then_its_error():
     assert stage.take() == 3
     with pytest.raises(ValueError, match="broken"):
         stage.take()
+
+
+@pytest.mark.parametrize("still", [8, 1000])
+def test_a_frozen_camera_is_noticed_and_thawed(still, monkeypatch, capsys):
+    class Camera(LiveSource):
+        def _pictures(self):
+            for number in itertools.count():
+                time.sleep(0.05)
+                shade = 0 if number < still else number % 256
+                yield np.full((32, 32, 3), shade, np.uint8), number / 20, (number + 1) / 20
+
+    monkeypatch.setattr(pipeline, "FROZEN_SECONDS", 0.1)
+    source, player = Camera("camera 0", 20), Player([("mask", parse_view("mask"))], 0.5)
+    player.begin(source)
+    mask = Mask(np.zeros((32, 32), np.uint8), Region(0, 0, 0, 0))
+    assert play_all(Pipeline(source, lambda image: mask), player, 20) == (still > 8)
+    assert capsys.readouterr().err.count("the same picture again and again") == 1

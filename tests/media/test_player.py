@@ -182,13 +182,15 @@ def test_space_pauses_and_keys_work_meanwhile(tmp_path, result):
 
 
 def test_pictures_are_held_until_a_key(tmp_path, result):
-    assert make(FakeWindow("..v "), tmp_path).hold(result, "next?")
-    assert not make(FakeWindow(".q"), tmp_path).hold(result, "next?")
+    for keys, ended in (("..v ", False), (".q", True)):
+        player = make(FakeWindow(keys), tmp_path)
+        player.hold(result, "next?")
+        assert player.ended == ended
 
 
 def test_a_held_picture_is_not_recorded(tmp_path, result, capsys):
     player = make(FakeWindow("rr "), tmp_path)
-    assert player.hold(result, "question")
+    player.hold(result, "question")
     player.close()
     assert capsys.readouterr().err == "" and not list(tmp_path.iterdir())
 
