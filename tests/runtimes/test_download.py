@@ -213,7 +213,7 @@ def test_members_stay_in_the_folder(tmp_path: Path, name: str):
     with contextlib.suppress(UserError):
         unpack(tmp_path / "file.zip", tmp_path / "out" / "faces")
     assert set(left_over(tmp_path)) <= {"file.zip", "out"}
-    assert set(left_over(tmp_path / "out")) <= {"faces"}
+    assert left_over(tmp_path / "out") == ([] if name == "/evil" else ["faces"])
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
 
