@@ -50,8 +50,7 @@ class Source:
         """rate: pictures/s, about. stride: only every so-many-th is given, for the time of all. count: of all
         pictures, where it is known.
         """
-        self.name, self.stride = name, stride
-        self.rate = rate / stride
+        self.name, self.stride, self.rate = name, stride, rate / stride
         self.expected = None if count is None else -(-count // stride)  # frames that will be given
         self.index = 0  # of the next picture
         self.pictures = self._pictures()

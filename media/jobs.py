@@ -108,7 +108,8 @@ def name_outputs(jobs: list[Job], spec: str, output: str, view: str) -> list[Job
             raise UserError(f"{target}: '{suffix}' cannot hold a picture in this view: use {', '.join(held)}")
         results = [target]
     elif alone and jobs[0].kind != PICTURE and view == "cutout":
-        results = [target]  # numbered pictures
+        results = [target]  # numbered pictures, of which one could have the name of an animated PNG
+        refuse_inputs([target / jobs[0].source.with_suffix(".png").name], [jobs[0].source])
     else:
         results = _named_alike(jobs, _fixed_part(spec), target, view)
     refuse_inputs(results, [job.source for job in jobs])

@@ -131,6 +131,14 @@ def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
     assert outputs("photos/b.jpg", "out", "mask") == ["out/b.png"]
 
 
+def test_a_folder_for_cutouts_is_not_that_of_an_animated_png(folder):
+    still = [np.full((8, 8, 3), shade, np.uint8) for shade in (0, 9)]
+    write_images(folder / "000001.png", still, [0.1, 0.1])
+    with pytest.raises(UserError, match="one of the inputs"):
+        outputs("photos/000001.png", "photos", "cutout")
+    assert outputs("photos/000001.png", "out", "cutout") == ["out"]
+
+
 def test_outputs_that_cannot_be(folder):
     with pytest.raises(UserError, match="output is a folder"):
         outputs("photos", "clip.mp4")
