@@ -75,14 +75,6 @@ class Player:
         self.note(result)
         with self.timing("draw"):
             picture = self.draw(result)
-        with self.timing("write"):
-            for sink in self.sinks:
-                sink.write(picture, result.frame.at, result.frame.until)
-            if self.recording is not None:
-                with self._forgiven():
-                    self.recording.write(picture, result.frame.at, result.frame.until)
-                if self.recording.error is not None:
-                    self._stop_recording()
         self.count += 1
         wait, key = self._time_to_wait(result), ""
         if self.window is None:
@@ -94,6 +86,14 @@ class Player:
         self.shown.append((now, now - result.frame.time))
         if self.source.live:
             self.timing.add("latency", now - result.frame.time)
+        with self.timing("write"):
+            for sink in self.sinks:
+                sink.write(picture, result.frame.at, result.frame.until)
+            if self.recording is not None:
+                with self._forgiven():
+                    self.recording.write(picture, result.frame.at, result.frame.until)
+                if self.recording.error is not None:
+                    self._stop_recording()
         keys, self.pressed = [*self.pressed, key], ""
         for key in keys:
             self._handle(key, result, picture)
