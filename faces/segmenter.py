@@ -27,8 +27,8 @@ from faces.tracks import Track, Tracks
 from utils import preprocess, sigmoid
 
 Runtime = Callable[[np.ndarray], np.ndarray]
-CLOSE_UP = 0.1  # of the frame, what a face fills at least that the finder does not know as one ...
-STILL_CLOSE = 0.08  # ... and in the frames after that
+CLOSE_UP = 0.3  # of the frame, what a face fills at least that the finder does not know as one ...
+STILL_CLOSE = 0.25  # ... and in the frames after that
 SHOWN = 0.1  # of its box, what the mask of a face that is in sight fills at least
 BATCH = 16  # crops that the network is given at once
 FIND_EVERY = 24  # frames: so the finder takes less than a fifth of the time

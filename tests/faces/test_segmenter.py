@@ -148,7 +148,7 @@ def test_a_lost_face_makes_the_finder_run_sooner():
 
 def test_a_close_up_that_the_finder_does_not_know_counts_and_a_spot_does_not():
     segmenter = Segmenter(red_runtime, NoFinder(), smooth=0.5)
-    for radius, wanted in ((60, False), (150, True), (130, True), (60, False), (150, True)):
+    for radius, wanted in ((120, False), (225, True), (195, True), (120, False), (225, True)):
         frame = background(480, 640)
         truth = draw_face(frame, (320, 240), radius)
         mask = segmenter(frame)
