@@ -28,8 +28,8 @@ def change_look(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if often(0.18):
         light = np.exp(rng.uniform(np.log(0.1), np.log(0.7)))
         image = darken(image, light, rng.uniform(0.8, 1.3))
-    if often(0.35):
-        image = white_balance(image, np.exp(rng.normal(0, 0.12, 3)))
+    if often(0.45):  # strong: skin in the shade of a blue sky is violet
+        image = white_balance(image, np.exp(rng.normal(0, 0.18, 3)))
     if often(0.35):
         image = shift_hue(image, int(rng.integers(-6, 7)), rng.uniform(0.4, 1.5))
     if often(0.08):
