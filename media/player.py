@@ -75,7 +75,6 @@ class Player:
         self.note(result)
         with self.timing("draw"):
             picture = self.draw(result)
-        self.count += 1
         wait, key = self._time_to_wait(result), ""
         if self.window is None:
             time.sleep(wait)
@@ -94,6 +93,7 @@ class Player:
                     self.recording.write(picture, result.frame.at, result.frame.until)
                 if self.recording.error is not None:
                     self._stop_recording()
+        self.count += 1
         keys, self.pressed = [*self.pressed, key], ""
         for key in keys:
             self._handle(key, result, picture)
