@@ -19,6 +19,8 @@ from utils import FACE, NOT_JUDGED
 
 SMALLEST = 24  # pixels: a face below this is not looked at closely
 CLOSE = (1.4, 2.5)  # side of the square, in longer sides of the face's box
+LARGER = (0.65, 1.4)  # the same, where the face is larger than the frame, or nearly
+LARGER_SHARE = 0.12  # of the squares about a face
 UPRIGHT = 1.8  # the same, for validation
 WHOLE_SHARE = 0.2  # of the examples that show the picture as it is framed
 FRAMED_SHARE = 0.6  # of the squares about a face: moved into the picture, as the finder's are
@@ -52,8 +54,8 @@ def random_face(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:
 def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the 2x3 matrix from the picture's pixels to those of a (size, size) example.
 
-    With a box it is most often a square of 1.4 to 2.5 times its longer side; else, and now and then, the
-    whole picture or a place without a face.
+    With a box it is most often a square of 1.4 to 2.5 times its longer side, and now and then a smaller one;
+    else, and now and then, the whole picture or a place without a face.
     """
     kind, window = rng.random(), None
     if kind < (0.8 if box is None else BACKGROUND_SHARE):
@@ -67,7 +69,7 @@ def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.G
     else:
         x, y, width, height = box
         longer = max(width, height) * np.clip(rng.normal(0.95, 0.08), 0.7, 1.2)  # the finder's
-        side = longer * np.exp(rng.uniform(*np.log(CLOSE)))
+        side = longer * np.exp(rng.uniform(*np.log(LARGER if rng.random() < LARGER_SHARE else CLOSE)))
         centre = np.array([x + width / 2, y + height / 2]) + rng.normal(0, 0.04, 2) * height
         centre += rng.uniform(-1, 1, 2) / 8 * side
         if rng.random() < FRAMED_SHARE:

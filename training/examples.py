@@ -46,9 +46,14 @@ def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
             raise UserError(f"no picture of {args.data} is left; `python dataset.py {args.data}` says why")
     if not len(train_indices):
         raise UserError(f"all {len(val_indices)} pictures are kept for validation; use a smaller --val")
+    groups = np.array([group_of(name) for name in pairs.names])
+    if args.more and args.more not in groups[train_indices]:
+        raise UserError(f"--more {args.more}: no training picture's name starts with {args.more}_")
+    times = np.ones(len(groups), int)
     if args.balance:
-        train_indices = balance_groups(train_indices, pairs.names)
-    return pairs, train_indices, without_face, val_indices
+        times[train_indices] = group_times(groups[train_indices])
+    times[groups == args.more] *= 2
+    return pairs, np.repeat(train_indices, times[train_indices]), without_face, val_indices
 
 
 class WithNoFace:
@@ -93,16 +98,19 @@ def split_by_person(names: list, fraction: float) -> tuple:
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def balance_groups(indices: np.ndarray, names: list) -> np.ndarray:
-    """Return `indices` with those of small groups repeated, up to four times each.
+def group_of(name: str) -> str:
+    """Return what stands before the first _ of a picture's name; names without _ are one group, ""."""
+    return name.rpartition("_")[0].split("_")[0]
 
-    A group is what stands before the first _ of a name; names without _ are one. A group with a quarter of
-    the largest one's pictures comes twice, with a ninth three times: halfway between as they are and alike.
+
+def group_times(groups: np.ndarray) -> np.ndarray:
+    """Return how often each picture is shown in an epoch, so that small groups come up to four times.
+
+    A group with a quarter of the largest one's pictures comes twice, with a ninth three times: halfway
+    between as they are and alike.
     """
-    groups = [names[index].rpartition("_")[0].split("_")[0] for index in indices]
     _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    times = np.rint(np.sqrt(counts.max() / counts)).astype(int).clip(1, 4)
-    return np.repeat(indices, times[group])
+    return np.rint(np.sqrt(counts.max() / counts)).astype(int).clip(1, 4)[group]
 
 
 class TrainExamples:

@@ -37,6 +37,7 @@ def make_parser() -> Parser:
     add("--clip", type=real(1e-6, 1e6), default=2.0, help="largest gradient norm, of weights and of biases")
     add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
     add("--balance", action="store_true", help="show small groups (names' starts) up to four times an epoch")
+    add("--more", metavar="GROUP", help="show the pictures of this group (their names' start) twice as often")
     add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
     add("--val", type=real(0, 0.99), default=0.05, help="share of the pictures, by person, for validation")
     add("--seed", type=whole(0, 2**63 - 1), default=0)

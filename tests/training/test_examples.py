@@ -10,11 +10,14 @@ from training.demo import DemoFaces
 from training.examples import (
     TrainExamples,
     WithNoFace,
-    balance_groups,
+    group_of,
+    group_times,
+    open_pairs,
     split_by_person,
     validation_example,
 )
-from utils import preprocess
+from training.options import parse_arguments
+from utils import UserError, preprocess
 
 
 def test_split_keeps_a_person_on_one_side():
@@ -65,16 +68,48 @@ def test_pictures_without_a_face_come_after_the_pairs(tmp_path):
     [({"a": 100, "b": 25, "c": 11, "d": 1}, {"a": 1, "b": 2, "c": 3, "d": 4}), ({"only": 7}, {"only": 1})],
 )
 def test_small_groups_are_repeated_up_to_four_times(counts, times):
-    names = [f"{group}_{number}" for group, count in counts.items() for number in range(count)]
-    balanced = balance_groups(np.arange(len(names)), names)
-    found = {group: sum(names[index].startswith(f"{group}_") for index in balanced) for group in counts}
-    assert found == {group: count * times[group] for group, count in counts.items()}
-    assert set(balanced) == set(range(len(names)))
+    groups = np.concatenate([[group] * count for group, count in counts.items()])
+    assert all(
+        group_times(groups)[groups == group].tolist() == [times[group]] * counts[group] for group in counts
+    )
 
 
-def test_balance_counts_only_what_is_trained_on():
-    names = ["a_1", "a_2", "a_3", "a_4", "b_1", "b_2", "b_3", "b_4"]
-    assert balance_groups(np.array([0, 1, 2, 3, 6]), names).tolist() == [0, 1, 2, 3, 6, 6]
+@pytest.mark.parametrize(
+    "name, group", [("lfw_Ann_Lee_0001", "lfw"), ("celeb2_7", "celeb2"), ("12", ""), ("_x", "")]
+)
+def test_group_is_the_start_of_the_name(name, group):
+    assert group_of(name) == group
+
+
+def make_data(folder, names):
+    """Write a data folder with a small picture and mask of each name."""
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 255
+    for name in names:
+        write_image(folder / "images" / f"{name}.png", cv2.merge([mask] * 3))
+        write_image(folder / "masks" / f"{name}.png", mask)
+    return str(folder)
+
+
+def shown(data, *options):
+    """Return how often each picture of a data folder is shown in an epoch: {name: times}."""
+    pairs, indices, _, val_indices = open_pairs(parse_arguments(["--data", data, "--val", "0", *options]))
+    assert not len(val_indices)
+    return {name: np.count_nonzero(indices == index) for index, name in enumerate(pairs.names)}
+
+
+def test_balance_and_more_say_how_often_a_picture_is_shown(tmp_path):
+    data = make_data(tmp_path, [*(f"a_{number}" for number in range(4)), "b_0"])
+    assert set(shown(data).values()) == {1}
+    assert shown(data, "--balance") == {"a_0": 1, "a_1": 1, "a_2": 1, "a_3": 1, "b_0": 2}
+    assert shown(data, "--more", "b") == {"a_0": 1, "a_1": 1, "a_2": 1, "a_3": 1, "b_0": 2}
+    assert shown(data, "--balance", "--more", "b")["b_0"] == 4
+    assert shown(data, "--balance", "--more", "a") == {"a_0": 2, "a_1": 2, "a_2": 2, "a_3": 2, "b_0": 2}
+
+
+def test_more_of_a_group_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="--more c: no training picture's name starts with c_"):
+        shown(make_data(tmp_path, ["a_0", "a_1"]), "--more", "c")
 
 
 @pytest.fixture

@@ -70,12 +70,21 @@ def test_most_crops_are_squares_about_the_face():
     mask = face()
     sides = np.array([side for _, _, side, _ in crops(mask)]) / 80
     near = (sides > 1.2) & (sides < 2.9)
-    assert 0.72 < near.mean() < 0.85
+    assert 0.65 < near.mean() < 0.8
     counts, _ = np.histogram(np.log(sides[near]), np.log([1.45, 1.65, 1.9, 2.2]))
     assert counts.min() > 0.6 * counts.max()  # as many of each scale
     away = np.array([centre for _, centre, _, _ in crops(mask)])[near] - (130, 120)
     assert (np.abs(away) < 80 * 0.5).mean() > 0.95
     assert away.std(axis=0).min() > 5  # off-centre
+
+
+def test_in_a_tenth_of_the_crops_the_face_is_larger_than_the_frame():
+    mask = face()
+    drawn = list(crops(mask))
+    small = [number for number, (_, _, side, _) in enumerate(drawn) if 0.55 * 80 < side < 1.2 * 80]
+    assert 0.04 < len(small) / DRAWS < 0.12
+    full = [warp(np.dstack([mask] * 3), mask, drawn[number][0], 64)[1] for number in small]
+    assert np.median([np.mean(shown != 0) for shown in full]) > 0.5
 
 
 def test_some_examples_show_the_picture_as_it_is():
