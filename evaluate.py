@@ -3,6 +3,7 @@
     python evaluate.py  # weights/linknet34.safetensors on faceseg_data, beside the published results
     python evaluate.py --weights runs/train/best.safetensors --data my_faces --split test --json test.json
     python evaluate.py --data my_faces --groups --worst 30 --worst-picture worst.png
+    python evaluate.py --data my_faces --groups lightness  # dark and light faces apart
     python evaluate.py --as-infer  # what a user of infer.py gets: the finder, and all faces, included
     python evaluate.py --no-face landscapes  # pictures without a face: how much is marked all the same
 
@@ -21,7 +22,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, find_pictures, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
-from training.metrics import print_table, score_mask, summarise, summarise_groups
+from training.metrics import lightness, print_table, score_mask, summarise, summarise_groups
 from training.sheet import contact_sheet
 from utils import NOT_JUDGED, Parser, UserError, real, run, whole
 
@@ -52,7 +53,8 @@ def make_parser() -> Parser:
     add("--data", default="faceseg_data", help="a data folder, as for train.py (default: %(default)s)")
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
-    add("--groups", action="store_true", help="also a row for each start of the names, up to the first _")
+    what = "also a row for each start of the names, up to the first _, or for dark and light faces"
+    add("--groups", nargs="?", const="names", choices=("names", "lightness"), help=what)
     add("--worst", type=whole(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU")
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
@@ -99,7 +101,7 @@ def evaluate(args: argparse.Namespace) -> None:
         summaries[name]["seconds"] = round(time.monotonic() - started, 3)
         rows.append((name, summaries[name]))
         if args.groups:
-            rows += summarise_groups(pairs.names, scores[name])
+            rows += summarise_groups(find_groups(pairs, scores[name], args.groups), scores[name])
     print_table(rows)
     if summaries.keys() == {"train", "test"}:
         print(f"\n{PUBLISHED}")
@@ -180,6 +182,14 @@ def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> d
     if not scores:
         raise UserError(f"{args.data}, {name}: there is no readable image with a mask to judge it by")
     return scores
+
+
+def find_groups(pairs, indices: Iterable[int], kind: str) -> dict:
+    """Return {index: name of its group}. Names without an underscore are one group, "others"."""
+    if kind == "lightness":
+        return {index: lightness(*pairs[index]) for index in indices}
+    starts = {index: pairs.names[index].partition("_") for index in indices}
+    return {index: start if underscore else "others" for index, (start, underscore, _) in starts.items()}
 
 
 @contextlib.contextmanager

@@ -111,6 +111,20 @@ def test_images_of_which_nothing_is_judged_are_left_out(known, red_is_face, caps
     assert "1 images of whose mask no pixel is judged left out" in capsys.readouterr().err
 
 
+def test_dark_and_light_faces_have_rows(tmp_path, red_is_face, capsys):
+    """L* of the greys 40, 90, 130 and 200 is 16, 38, 54 and 81; more than half of one face is black."""
+    mask = np.full((32, 32), 255, np.uint8)
+    mask[:8] = 0
+    pairs = {f"a_{grey}": (np.full((32, 32, 3), grey, np.uint8), mask) for grey in (40, 90, 130, 200)}
+    mixed = np.full((32, 32, 3), 255, np.uint8)
+    mixed[8:21] = 0
+    write_pairs(tmp_path, {**pairs, "b_1": (mixed, mask), "b_2": (mixed, np.zeros_like(mask))})
+    red_is_face("--data", tmp_path, "--size", 32, "--groups", "lightness")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    counts = [(row[1], row[2]) for row in rows]
+    assert counts == [("0-30", "2"), ("30-45", "1"), ("45-60", "1"), ("60-100", "1"), ("face", "1")]
+
+
 def test_table_has_a_row_for_each_group(known, red_is_face, capsys):
     red_is_face("--data", known, "--size", 96, "--groups")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -22,6 +22,7 @@ HEADINGS = {  # of the table, for the keys of a summary
     "recall": "recall",
     "boundary_iou": "boundary",
 }
+LIGHTNESS = {"L* 60-100": 60, "L* 45-60": 45, "L* 30-45": 30, "L* 0-30": 0}  # of a face, at least
 BAND = 0.02  # width of the boundary's band, as a part of the image's diagonal
 
 
@@ -113,16 +114,24 @@ def summarise(scores: list) -> dict:
     }
 
 
-def summarise_groups(names: list, scores: dict) -> list:
-    """Return [(name of the row, summary)] of {index: Score}, by the names up to their first underscore.
-
-    Those without an underscore, as the numbers of the published arrays, are one group.
-    """
-    groups = {}
+def summarise_groups(groups: dict, scores: dict) -> list:
+    """Return [(name of the row, summary)] of {index: Score}, by {index: name of the group}."""
+    rows = {}
     for index, score in scores.items():
-        start, underscore, _ = names[index].partition("_")
-        groups.setdefault(start if underscore else "others", []).append(score)
-    return [(f"  {name}", summarise(groups[name])) for name in sorted(groups)]
+        rows.setdefault(groups[index], []).append(score)
+    return [(f"  {name}", summarise(rows[name])) for name in sorted(rows)]
+
+
+def lightness(image: np.ndarray, mask: np.ndarray) -> str:
+    """Return how light the face is in the picture: of skin and lamp together, a photo cannot tell them apart.
+
+    image: HWC uint8 RGB. It is the median L* (CIE 1976) of the mask's face pixels.
+    """
+    face = image[mask == FACE]
+    if not len(face):
+        return "no face"
+    light = np.median(cv2.cvtColor(face[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0])
+    return next(name for name, least in LIGHTNESS.items() if light >= least)
 
 
 def print_table(rows: list) -> None:
