@@ -119,7 +119,7 @@ def open_dataset(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; `python -m runtimes.download data` fetches faceseg_data")
+        raise UserError(f"{folder}: no such folder; `bash train.sh` downloads the published data")
     if (folder / f"img_{split}.npy").exists():
         return FaceSegData(folder, split)
     place = folder / split if (folder / split / "images").is_dir() else folder
@@ -207,7 +207,8 @@ def open_array(path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(regular_file(path), mode="r")  # np.load would take an .npz for one
     except Exception as error:  # a damaged header is read as Python, and raises almost anything
-        raise UserError(f"{path} is not a readable .npy array; fetch it again ({error})") from None
+        remedy = f"without the folder {path.parent}, `bash train.sh` downloads the published data"
+        raise UserError(f"{path} is not a readable .npy array ({error}); {remedy}") from None
 
 
 def pixel_range(images: np.ndarray, path: Path) -> tuple:

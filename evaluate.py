@@ -35,11 +35,12 @@ from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, find_pictures, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
+from training.examples import group_of
 from training.metrics import lightness, print_table, score_mask, summarise, summarise_groups
 from training.sheet import contact_sheet
 from utils import NOT_JUDGED, Parser, UserError, real, run, whole
 
-SETTINGS = ("threshold", "size", "weights", "data", "flip", "as_infer")  # written down with the figures
+SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit")  # written down with the figures
 # The published program left the network in training mode, with each batch's own statistics.
 PUBLISHED = """published mean IoU, measured by their authors on their own data:
 OneFlow: train 95.006, test 94.425; PyTorch: train 92.815, test 92.689"""
@@ -91,13 +92,13 @@ def evaluate(args: argparse.Namespace) -> None:
         [args.json, args.worst_picture if args.worst else None],
         [*runtime_files(args.weights), *(file for pairs in splits.values() for file in pairs.files)],
     )
-    find = open_finder(args)
+    find, network = open_finder(args)
     scores, summaries, rows = {}, {}, []
     for name, pairs in splits.items():
         started = time.monotonic()
         scores[name] = score_pairs(find, pairs, args, name)
         summaries[name] = summarise(list(scores[name].values()))
-        summaries[name].update({key: getattr(args, key) for key in SETTINGS})
+        summaries[name].update({key: getattr(args, key) for key in ("data", *SETTINGS)}, network=network)
         summaries[name]["seconds"] = round(time.monotonic() - started, 3)
         rows.append((name, summaries[name]))
         if args.groups:
@@ -115,7 +116,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     """Find what is marked in pictures that show no face; print it and write the JSON file."""
     paths = find_pictures(args.no_face)
     refuse_inputs([args.json], [*runtime_files(args.weights), *paths])
-    find = open_finder(args)
+    find, network = open_finder(args)
     shares = {}
     for path in tqdm(paths, desc="no face", unit="image"):
         with skipped(args.skip_bad):
@@ -131,7 +132,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     if args.json:
         figures = {"images": len(shares), "marked_mean": mean, "marked_worst": shares[worst]}
         settings = {key: getattr(args, key) for key in ("no_face", *SETTINGS)}
-        write_json(args.json, {**figures, **settings})
+        write_json(args.json, {**figures, **settings, "network": network})
 
 
 def open_splits(args: argparse.Namespace) -> dict:
@@ -147,21 +148,23 @@ def open_splits(args: argparse.Namespace) -> dict:
     return {name: open_dataset(folder, name, args.skip_bad) for name in names}
 
 
-def open_finder(args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool."""
+def open_finder(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """Return the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool, and what
+    computes the network.
+    """
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
     print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
     find = with_flip(runtime) if args.flip or args.as_infer else runtime
     if not args.as_infer:
         level = math.log(args.threshold / (1 - args.threshold))
-        return lambda image: find_logits(find, image, args.size) > level
+        return lambda image: find_logits(find, image, args.size) > level, runtime.name
     finder = Finder(photo=True)
 
     def find_as_infer(image: np.ndarray) -> np.ndarray:
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         return segment_picture(find, finder, picture, args.size).probability > args.threshold * 255
 
-    return find_as_infer
+    return find_as_infer, runtime.name
 
 
 def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
@@ -188,8 +191,7 @@ def find_groups(pairs, indices: Iterable[int], kind: str) -> dict:
     """Return {index: name of its group}. Names without an underscore are one group, "others"."""
     if kind == "lightness":
         return {index: lightness(*pairs[index]) for index in indices}
-    starts = {index: pairs.names[index].partition("_") for index in indices}
-    return {index: start if underscore else "others" for index, (start, underscore, _) in starts.items()}
+    return {index: group_of(pairs.names[index]) or "others" for index in indices}
 
 
 @contextlib.contextmanager

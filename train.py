@@ -93,8 +93,9 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
         raise UserError(
             f"going on from {args.resume} would write over {last}: copy it, as {last.name}, to its own folder"
         )
-    kept = {"resume", "output", "device", "workers", "save_minutes"}
-    kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}  # moved
+    kept = {"resume", "output"} | given.keys() & {"device", "workers", "save_minutes"}
+    if not state["options"].get("demo"):  # pictures may have moved
+        kept |= {name for name in ("data", "no_face") if name in given and state["options"].get(name)}
     for name, value in {**vars(parse_arguments([])), **state["options"]}.items():
         if name in kept:
             continue
@@ -104,6 +105,8 @@ def take_up(args: argparse.Namespace, given: dict) -> tuple:
                 f"training was begun ({'without' if value is None else f'with {value}'}); {anew}"
             )
         setattr(args, name, value)
+    if args.kernels == "torch" and args.device == "cuda":
+        raise UserError("--device cuda does not go with --resume: PyTorch's kernels train on a CPU; " + anew)
     args.output = str(folder)
     return tensors, state
 

@@ -94,7 +94,7 @@ def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
 def read_int8(weights: Path) -> openvino.Model:
     """Return the INT8 form. Raises UserError unless it is whole and made from these very weights."""
     path = int8_path(weights)
-    remedy = f"make it with `python -m tools.export --weights {weights} --int8 --data DIR`"
+    remedy = f"make it with `.venv/bin/python -m tools.export --weights {weights} --int8 --data DIR`"
     if not path.exists():
         raise UserError(f"there is no {path}: {remedy}")
     try:

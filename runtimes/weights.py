@@ -72,7 +72,7 @@ def existing_weights(path: str | Path) -> Path:
     if not Path(path).exists():
         raise UserError(
             f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
-            "or fetch the published ones with `python -m runtimes.download linknet`"
+            "or fetch the published ones with `bash infer.sh --weights published`"
         )
     return Path(path) if Path(path).is_dir() else regular_file(path)
 
@@ -98,8 +98,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise UserError(
-            f"{path} is a PyTorch file and torch is not installed: `pip install torch`, or convert it to "
-            "safetensors with `python -m tools.convert` where torch is"
+            f"{path} is a PyTorch file and torch is not installed: `bash tools/setup.sh torch` does it"
         ) from None
     try:
         content = torch.load(str(path), map_location="cpu", weights_only=True)
@@ -122,8 +121,9 @@ def read_oneflow_directory(path: Path) -> dict[str, np.ndarray]:
     """Return the variables of a directory written by OneFlow, or of its one sub-folder that is such."""
     if (path / "pickled_data").is_file():
         raise UserError(
-            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. If you "
-            f"trust it: python -m tools.convert --allow-pickle --weights {path} --output NAME.safetensors"
+            f"{path} holds a pickle, and reading a pickle can run any code that its maker put there. "
+            "If you trust it: .venv/bin/python -m tools.convert --allow-pickle "
+            f"--weights {path} --output NAME.safetensors"
         )
     folders = [f for f in sorted(path.iterdir()) if f.is_dir() and not f.name.startswith((".", "__"))]
     variables = [folder for folder in folders if (folder / "out").is_file()]

@@ -21,7 +21,7 @@ from training.sheet import contact_sheet
 ROOT = Path(__file__).parent.parent
 KEYS = [
     *("images", "iou_mean", "iou_p10", "iou_all", "dice", "precision", "recall", "boundary_iou"),
-    *("threshold", "size", "weights", "data", "flip", "as_infer", "seconds"),
+    *("data", "threshold", "size", "weights", "flip", "as_infer", "limit", "network", "seconds"),
 ]
 
 
@@ -296,7 +296,7 @@ def test_published_arrays_are_evaluated(tmp_path, red_is_face):
     for folder in (tmp_path, tmp_path / "same"):
         red_is_face("--data", folder, "--size", 64, "--json", tmp_path / "out.json")
         figures = json.loads((tmp_path / "out.json").read_text())
-        measured.append([figures[key] for key in KEYS[: KEYS.index("weights")]])
+        measured.append([figures[key] for key in KEYS[: KEYS.index("data")]])
     assert measured[0] == measured[1]
 
 
@@ -334,7 +334,7 @@ def test_bad_pair_is_named_and_no_file_is_written(spoil, words, tmp_path, run, r
 def test_missing_things_are_named(data, random_weights, tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, words in [
-        ((), ["faceseg_data: no such folder", "runtimes.download data"]),
+        ((), ["faceseg_data: no such folder", "`bash train.sh` downloads"]),
         (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
         (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
         (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such file or folder"]),

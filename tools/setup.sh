@@ -23,7 +23,7 @@ fail() {
 
 if [ "$set" = help ]; then # for infer.sh, train.sh and test.sh: the comment that the script begins with
     sed -n '2,/^\[ /{ /^#/s/^# \{0,1\}//p; }' "$root/$2.sh"
-    [ "$2" = test ] || printf '\nAll options: python %s.py --help, once the packages are there.\n' "$2"
+    [ "$2" = test ] || printf '\nAll options: .venv/bin/python %s.py --help, once the packages are there.\n' "$2"
     exit 0
 fi
 
@@ -57,7 +57,8 @@ choose_python() {
         candidates+=("python$version" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python)
     done
     for candidate in "${candidates[@]}" python3 python; do
-        [ -z "$(version_of "$candidate")" ] || { command -v "$candidate" && return; }
+        candidate=$(command -v "$candidate") && [[ $candidate != "$venv"/* ]] || continue # that one does not serve
+        [ -z "$(version_of "$candidate")" ] || { printf '%s\n' "$candidate" && return; }
     done
     if command -v uv >/dev/null; then
         uv python find 3.10 2>/dev/null || { uv python install 3.10 >&2 && uv python find 3.10; }

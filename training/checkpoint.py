@@ -20,10 +20,12 @@ STATE_KEY = "training_state"
 
 
 def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> None:
-    """Write atomically: an interruption or a full disk leaves the previous checkpoint as it was."""
-    with atomic_path(path) as temporary:
+    """Write atomically: an interruption, a full disk or a power cut leaves the previous one as it was."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         # Written by us, as save_file would make it readable to this user alone.
-        temporary.write_bytes(save(tensors, {STATE_KEY: json.dumps(state)}))
+        file.write(save(tensors, {STATE_KEY: json.dumps(state)}))
+        file.flush()
+        os.fsync(file.fileno())  # on the disk before it takes the last one's place: the power may fail
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:

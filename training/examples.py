@@ -43,7 +43,8 @@ def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
             np.intersect1d(part, good) for part in (train_indices, without_face, val_indices)
         )
         if not len(train_indices) + len(val_indices):
-            raise UserError(f"no picture of {args.data} is left; `python dataset.py {args.data}` says why")
+            remedy = f"`.venv/bin/python dataset.py {args.data}` says why"
+            raise UserError(f"no picture of {args.data} is left; {remedy}")
     if not len(train_indices):
         raise UserError(f"all {len(val_indices)} pictures are kept for validation; use a smaller --val")
     groups = np.array([group_of(name) for name in pairs.names])
@@ -85,7 +86,8 @@ def split_by_person(names: list, fraction: float) -> tuple:
     Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on
     one side, or the validation would measure how well faces were remembered. A name with more than a tenth of
     the pictures and more than 20 (or a quarter, if that is less) is no person's but that of a series, as in
-    IMG_0001: each picture of it stands for itself.
+    IMG_0001: each picture of it stands for itself. A smaller name of more than 20 pictures may be either: all
+    of it is trained on, where there are others.
     """
     persons = np.array([re.sub(r"_\d+$", "", name) for name in names])
     _, person, counts = np.unique(persons, return_inverse=True, return_counts=True)
@@ -94,13 +96,15 @@ def split_by_person(names: list, fraction: float) -> tuple:
     people, counts = np.unique(persons, return_counts=True)
     shuffled = np.random.default_rng(0).permutation(people)
     counts = counts[np.searchsorted(people, shuffled)]
+    few = counts <= max(20, counts.min())
+    shuffled, counts = shuffled[few], counts[few]
     held_out = np.isin(persons, shuffled[np.cumsum(counts) - counts < wanted])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def group_of(name: str) -> str:
     """Return what stands before the first _ of a picture's name; names without _ are one group, ""."""
-    return name.rpartition("_")[0].split("_")[0]
+    return name.partition("_")[0] if "_" in name else ""
 
 
 def group_times(groups: np.ndarray) -> np.ndarray:
@@ -150,6 +154,7 @@ class TrainExamples:
 def validation_example(pairs, index: int, size: int) -> tuple:
     """Return (image, mask) as TrainExamples do, of a picture's largest face, or of all of it without one."""
     image, mask = pairs[index]
-    boxes = face_boxes(mask) or [(0, 0, *(side / UPRIGHT for side in mask.shape[::-1]))]
+    (height, width), edge = mask.shape, (1 - 1 / UPRIGHT) / 2
+    boxes = face_boxes(mask) or [(edge * width, edge * height, width / UPRIGHT, height / UPRIGHT)]
     image, mask = warp(image, mask, upright_crop(boxes[0], size), size)
     return preprocess(image), mask[None]

@@ -101,7 +101,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def main() -> int:
+def main(passed_on: list) -> int:
     parser = make_parser()
     args = parser.parse_args()
     if args.node_rank >= args.nodes:
@@ -125,7 +125,7 @@ def main() -> int:
     for local_rank in range(args.processes):
         rank = args.node_rank * args.processes + local_rank
         worker = subprocess.Popen(
-            [sys.executable, "-u", args.script, *args.arguments],
+            [sys.executable, "-u", args.script, *args.arguments, *passed_on],
             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
@@ -139,4 +139,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    debug = [argument for argument in sys.argv if argument == "--debug"]  # which `run` takes away
+    run(lambda: main(debug))

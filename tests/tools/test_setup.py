@@ -64,6 +64,18 @@ def test_an_active_environment_goes_first_if_it_is_fit(clone: Clone, version: st
     assert clone.version() == chosen
 
 
+def test_an_active_venv_of_the_clone_that_has_no_pip_is_not_made_with_itself(clone: Clone):
+    clone.add_python("3.9")
+    own = clone.add_python("3.10", clone.root / ".venv/bin/python")
+    own.write_text(own.read_text().replace('[ "$3" = install ] || exit 0', "exit 1"))
+    for name in ("python3", "python3.10"):
+        (own.parent / name).symlink_to(own)
+    path = f"{own.parent}:{clone.stubs}"
+    result = clone.run(SETUP, "train", VIRTUAL_ENV=str(own.parent.parent), PATH=path)
+    assert result.returncode == 0, result.stderr
+    assert clone.version() == "3.9"
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_uv_finds_or_fetches(clone: Clone, there: bool):
     place = clone.home / "uv/python"

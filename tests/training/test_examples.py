@@ -39,6 +39,14 @@ def test_split_of_a_short_series_leaves_pictures_to_train_on():
     assert (len(train), len(val)) == (14, 1)
 
 
+def test_a_small_series_beside_a_large_one_is_trained_on():
+    names = [f"{name}_{index:04d}" for name, count in (("a", 900), ("b", 90)) for index in range(count)]
+    for share in (0.05, 0.15):
+        train, val = split_by_person(names, share)
+        assert len(val) == round(share * 990)
+        assert sum(names[index].startswith("b_") for index in train) == 90
+
+
 def test_split_without_validation():
     train, val = split_by_person(["a_1", "b_1"], 0.0)
     assert (train.tolist(), val.tolist()) == ([0, 1], [])
@@ -193,3 +201,10 @@ def test_validation_shows_the_largest_face_at_one_scale():
     assert np.array_equal(validation_example(pairs, 0, 96)[0], shown)  # nothing is left to chance
     _, none = validation_example(pairs, 1, 96)  # no face: the picture as a whole
     assert not none.any()
+
+
+def test_validation_shows_all_of_a_picture_without_a_large_face():
+    mask = np.zeros((100, 200), np.uint8)
+    mask[80:100, 180:200] = 255
+    _, cut = validation_example([(cv2.merge([mask] * 3), mask)], 0, 100)
+    assert cv2.boundingRect((cut[0] == 255).astype(np.uint8)) == pytest.approx((90, 65, 10, 10), abs=1)

@@ -76,6 +76,11 @@ def test_processes_know_their_place(start, tmp_path: Path):
         assert told[rank] == expected
 
 
+def test_debug_reaches_the_processes(start, tmp_path: Path):
+    assert start("", "--processes", "1", arguments=("--debug", "--data", "a")).wait(20) == 0
+    assert sorted((tmp_path / "0.txt").read_text().split()[6:]) == ["--data", "--debug", "a"]
+
+
 def test_ranks_of_a_second_machine(start, tmp_path: Path):
     machine = ["--nodes", "3", "--node-rank", "1", "--address", "127.0.0.9", "--port", "29511"]
     assert start("", "--processes", "2", *machine).wait(20) == 0

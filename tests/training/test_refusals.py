@@ -129,6 +129,13 @@ def test_resuming_refuses_another_recipe(checkpoint):
     write_checkpoint(checkpoint, tensors, state)
     with pytest.raises(UserError, match=r"--no-face hills does not go .*\(without\)"):
         resume(checkpoint, "--no-face", "hills")
+    for changed, arguments in (
+        ({"demo": True}, ["--data", "faces"]),
+        ({"kernels": "torch"}, ["--device", "cuda"]),
+    ):
+        write_checkpoint(checkpoint, tensors, {**state, "options": {**state["options"], **changed}})
+        with pytest.raises(UserError, match=f"{' '.join(arguments)} does not go with --resume"):
+            resume(checkpoint, *arguments)
     del state["options"]
     write_checkpoint(checkpoint, tensors, state)
     with pytest.raises(UserError, match=r"no checkpoint of this train\.py: it has no options"):
@@ -196,6 +203,8 @@ def test_resuming_takes_the_recipe_over_and_the_rest_from_here(data, checkpoint)
     args = resume(checkpoint, "--epochs", "2", "--workers", "3", "--output", str(checkpoint.parent))
     assert (args.epochs, args.workers, args.size, args.data) == (2, 3, 32, str(data))
     assert resume(checkpoint, "--data", "faceseg_data").data == "faceseg_data"  # moved: the default's name
+    args = resume(checkpoint)
+    assert (args.workers, args.device) == (0, "cpu")  # no defaults
 
 
 def test_kernels_that_cannot_be_are_refused(data, tmp_path, run_here):
