@@ -46,12 +46,12 @@ from media.sources import Animation, open_video
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
 from media.videos import open_file
-from media.views import VIEWS, hides, parse_color, parse_view, to_rgb, with_alpha
+from media.views import VIEWS, hides, parse_view, to_rgb, with_alpha
 from media.window import open_window
 from media.writers import AnimationWriter, PictureFolder, VideoWriter, VirtualCamera
 from runtimes.choose import open_runtime, video_size, with_flip
 from runtimes.weights import default_weights, runtime_files, trained_size
-from utils import UserError, run
+from utils import UserError, explain, run
 
 
 def segment(image: np.ndarray, **options) -> np.ndarray:
@@ -149,7 +149,12 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     jobs = jobs[part - 1 :: parts]
     if all(job.kind == PICTURE for job in jobs):
         jobs = jobs[:: args.stride][: args.max_frames]
-    todo = [job for job in jobs if not (args.skip_existing and job.output and job.output.exists())]
+    todo = [job for job in jobs if not (args.skip_existing and job.output and job.output.is_file())]
+    if args.table and len(todo) < len(jobs):
+        raise UserError(
+            f"the results of {len(jobs) - len(todo)} files are there already, and {args.table} would lack "
+            "their faces: use --table without --skip-existing"
+        )
     player = open_player(args, stack, watched=not args.output or (alone and not photo))
     network = open_network(args)
     counts = Counter(done=0, failed=0)
@@ -165,10 +170,10 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
                 source = (Animation if job.kind == ANIMATION else open_file)(job.source, args.stride)
                 status = run_video(args, player, network, source, job.output)
             faceless += [] if player.found else [str(job.source)]
-        except UserError as error:
+        except (UserError, OSError) as error:
             if alone:
                 raise
-            tqdm.write(f"infer.py: {error}", file=sys.stderr)
+            tqdm.write(f"infer.py: {explain(error)}", file=sys.stderr)
             status = 1
         counts["failed" if status else "done"] += 1
         worst = max(worst, status)
@@ -178,7 +183,7 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
         print_summary(pictures, "pictures", start, player.timing if args.timing else None)
     if hides(args.view) and faceless:
         print(f"infer.py: no face was found in {', '.join(faceless)}", file=sys.stderr)
-    if not alone:
+    if not alone or not todo:
         more = f", {sum(left_out.values())} left out ({told(left_out)})" if left_out else ""
         print(f"infer.py: {told(counts)}{more}", file=sys.stderr)
     # Who looks at the results must not take for hidden what was left out.
@@ -251,7 +256,7 @@ def run_picture(args: argparse.Namespace, player: Player, network, job: Job) -> 
 def open_player(args: argparse.Namespace, stack: contextlib.ExitStack, watched: bool) -> Player:
     """Return what draws, writes and, where `watched`, shows; the stack closes its window and its table."""
     names = [args.view, *(name for name in VIEWS if name != args.view)]
-    views = [(name, parse_view(name, parse_color(args.color), args.alpha, args.strength)) for name in names]
+    views = [(name, parse_view(name, args.color, args.alpha, args.strength)) for name in names]
     window = open_window("LinkNet34") if watched and args.window else None
     if window is not None:
         stack.callback(window.close)

@@ -13,11 +13,11 @@ and `best.safetensors` (resumable checkpoints, which infer.py and evaluate.py re
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import tempfile
 from pathlib import Path
 
+from files import paths
 from runtimes.network import check_linknet34
 from training.checkpoint import read_checkpoint, without_prefix
 from training.options import given_options, make_parser, parse_arguments
@@ -63,13 +63,11 @@ def check_writable(folder: Path) -> None:
 def lock(folder: Path) -> None:
     """Hold the folder until this process ends. Raises UserError where another training holds it."""
     try:
-        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        paths.lock(folder.resolve())
     except BlockingIOError:
         raise UserError(
             f"another training is writing to {folder}: wait for its end, or choose another --output"
         ) from None
-    except OSError:  # a file system that knows no locks
-        pass
 
 
 def take_up(args: argparse.Namespace, given: dict) -> tuple:

@@ -66,15 +66,19 @@ class Beside:
         self.rests_until = 0.0
 
     def __call__(self, frame: np.ndarray, tracks: Tracks, every: int, now: float) -> None:
-        """frame: HWC uint8 BGR. every: with 1 the finder never rests."""
+        """frame: HWC uint8 BGR. every: with 1 each frame waits for what the finder sees in it."""
         if self.is_cut(frame):
             tracks.clear()
             self.pending = None
+        if every == 1:
+            self.pending = None
+            tracks.found(self.thread.submit(self.finder, frame).result(), now)
+            return
         if self.pending is not None and self.pending[0].done():
             future, then, since = self.pending
             tracks.found(future.result(), now, then)
             self.pending = None
-            self.rests_until = now + REST * (now - since) if every > 1 else now
+            self.rests_until = now + REST * (now - since)
         if self.pending is None and now >= self.rests_until:
             future = self.thread.submit(self.finder.find, self.finder.prepare(frame), frame.shape)
             self.pending = future, {track.number: track.box for track in tracks}, now

@@ -8,8 +8,8 @@ A network that judges each frame alone lets the mask's edge flicker. Here each m
 before, moved along by the optical flow between the two images (DIS: Kroeger et al., "Fast Optical Flow using
 Dense Inverse Search", ECCV 2016). Where the moved image does not match the new one (something was uncovered,
 moved too fast, or the light changed), the old mask has no weight, so that nothing trails behind.
-`measure.py` measures flicker by dtSSD, the measure of Erofeev et al., "Perceptually Motivated Benchmark for
-Video Matting", BMVC 2015.
+`tools/measure.py` measures flicker by dtSSD, the measure of Erofeev et al., "Perceptually Motivated Benchmark
+for Video Matting", BMVC 2015.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Iterable, Iterator
 
 from utils import UserError
+
+TEMPORARY = re.compile(r"\.tmp-\d+-[0-9a-f]{8}.*", re.DOTALL)  # the names that `atomic_path` gives
 
 
 def regular_file(path: str | os.PathLike) -> Path:
@@ -32,6 +35,8 @@ def regular_file(path: str | os.PathLike) -> Path:
         raise UserError(f"{path}: it is a {kind}, not a file")
     if status.st_size == 0:
         raise UserError(f"{path}: the file is empty")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: you may not read it")
     return path
 
 
@@ -90,8 +95,10 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
         remove_litter(target.parent)
         temporary = target.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:20]}"
         temporary.mkdir() if folder else temporary.touch(exist_ok=False)
-        descriptor = lock(temporary)  # while it is in use
+        descriptor = None
         try:
+            with contextlib.suppress(BlockingIOError):  # another program asks at this moment if it is litter
+                descriptor = lock(temporary)  # while it is in use
             yield temporary
             if not folder and temporary.stat().st_size == 0:
                 raise OSError(5, "nothing was written")
@@ -114,7 +121,9 @@ def write_json(path: str | os.PathLike, figures: dict) -> None:
 def remove_litter(folder: Path) -> None:
     """Remove what killed processes left in a folder: they have lost their locks."""
     for left in folder.glob(".tmp-*"):
-        descriptor = lock(left)
+        descriptor = None
+        with contextlib.suppress(BlockingIOError):
+            descriptor = lock(left) if TEMPORARY.fullmatch(left.name) else None
         if descriptor is not None:
             remove(left)
             os.close(descriptor)
@@ -127,7 +136,9 @@ def remove(path: Path) -> None:
 
 
 def lock(path: Path) -> int | None:
-    """Lock a file or folder; return what unlocks it when it is closed, None where that cannot be."""
+    """Lock a file or folder until this process ends, or what is returned is closed: None where there are no
+    locks. Raises BlockingIOError where another process holds it.
+    """
     try:
         import fcntl  # not on Windows
 
@@ -137,6 +148,8 @@ def lock(path: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
         return None

@@ -49,6 +49,10 @@ OTHERS = {
     (b"ftypcrx",): "a camera's raw picture: the package rawpy reads it",
     (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"): "HEIC: install the package pillow-heif",
 }
+# EXIF that is kept: title, maker, camera, program, date, author, rights, the camera's settings, the place.
+# All else, in TIFF, says how the file was stored, and would make another one unreadable.
+KEPT = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
+MAKER_NOTE = 0x927C  # of the settings: may hold a small copy of the picture
 RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")
 
 
@@ -152,7 +156,9 @@ def metadata_of(path: Path) -> bytes:
     """Return a picture file's EXIF, as `write_image` takes it: without the orientation, which is applied."""
     with picture_of(path) as picture:
         exif = picture.getexif()
-        exif.pop(0x0112, None)
+        for tag in set(exif) - KEPT:
+            del exif[tag]
+        exif.get_ifd(0x8769).pop(MAKER_NOTE, None)
         return exif.tobytes() if exif else b""
 
 
@@ -184,6 +190,7 @@ def write_images(
         options["duration"] = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(images)]
     if exif:
         options = {**options, "exif": exif}
+        options.pop("compression", None)  # what compresses TIFF cannot write the camera's settings
     data = io.BytesIO()
     try:
         first, *more = map(Image.fromarray, images)

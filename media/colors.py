@@ -31,7 +31,11 @@ class Colors(NamedTuple):
 
 
 def completed(colors: Colors) -> Colors:
-    """Return them with the primaries and the transfer that go with the matrix: browsers ignore one alone."""
+    """Return them with the primaries and the transfer that go with the matrix: browsers ignore one alone.
+
+    A matrix that `encode` does not have, as that of RGB, becomes the usual one.
+    """
+    colors = colors if colors.matrix in SHARES else colors._replace(matrix=6)
     usual = {1: (1, 1), 5: (5, 6), 6: (6, 6)}.get(colors.matrix, (2, 2))
     primaries, transfer = (one if given == 2 else given for given, one in zip(colors[2:], usual))
     return colors._replace(primaries=primaries, transfer=transfer)
@@ -72,12 +76,11 @@ def decode(frame: av.VideoFrame) -> np.ndarray | None:
 
 
 def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
-    """Return a frame, yuv420p, of an HWC uint8 BGR image with even sides."""
+    """Return a frame, yuv420p, of an HWC uint8 BGR image with even sides. colors: of `completed`."""
     height, width = image.shape[:2]
-    matrix = colors.matrix if colors.matrix in SHARES else 2
-    if SHARES[matrix] == SHARES[6] and colors.range != FULL:
+    if SHARES[colors.matrix] == SHARES[6] and colors.range != FULL:
         return av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
-    pixels = cv2.transform(image, matrices(matrix, colors.range == FULL)[0])
+    pixels = cv2.transform(image, matrices(colors.matrix, colors.range == FULL)[0])
     half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     frame = av.VideoFrame(width, height, "yuv420p")
     for plane, values in zip(frame.planes, (pixels[..., 0], half[..., 1], half[..., 2])):

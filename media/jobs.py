@@ -51,14 +51,21 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
         regular_file(path)
         return [Job(path, kind_of(path) or VIDEO)], Counter()  # opening it says what is wrong
     found = list(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True)))
+    leave = leave and Path(os.path.realpath(leave))
+    inside = leave and Path(os.path.realpath(_fixed_part(spec))) in leave.parents
     jobs, left_out = [], Counter()
     while found:
         path = found.pop()
-        if path.name.startswith(".") or path == leave:
+        real = Path(os.path.realpath(path))
+        if path.name.startswith(".") or (inside and leave in (real, *real.parents)):
             continue
         if path.is_dir():
-            if recursive:
+            if path.is_symlink() and real in (Path(os.path.realpath(parent)) for parent in path.parents):
+                continue  # round and round
+            if recursive and os.access(path, os.R_OK | os.X_OK):
                 found += path.iterdir()
+            elif recursive:
+                left_out["folder that you may not read"] += 1
             elif is_folder:
                 left_out["folder"] += 1
         elif kind := kind_of(path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from faces.segmenter import FIND_EVERY
-from media.views import STRENGTH, VIEWS
+from media.views import STRENGTH, VIEWS, parse_color
 from media.writers import PRESETS
 from runtimes.choose import add_network_options
 from runtimes.weights import trained_size
@@ -40,7 +40,12 @@ def make_parser() -> Parser:
     views = f"{', '.join(VIEWS)}, fill-face:COLOUR, background:PICTURE or :COLOUR"
     add("--view", default="overlay", help=views)
     add("--strength", type=whole(1, 10), default=STRENGTH, help="of blur-face and mosaic-face (default: 5)")
-    add("--color", default="0,200,120", help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)")
+    add(
+        "--color",
+        type=parse_color,
+        default="0,200,120",
+        help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)",
+    )
     add("--alpha", type=real(0, 1), default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
     add("--threshold", type=real(0.05, 0.95), default=0.5, help="probability at a face's edge (default: 0.5)")
     add_network_options(parser)

@@ -170,7 +170,7 @@ def play_all(pipeline: Pipeline, player: Player, max_frames: int | None) -> int:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """While it lasts, Ctrl-C and the like do nothing: a recording is being finished."""
-    numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield

@@ -101,7 +101,7 @@ class Player:
 
     def note(self, result: Result) -> None:
         """Keep what the table and the summary say of a result, before a view draws into it."""
-        self.found = self.found or result.mask.region.width > 0
+        self.found = self.found or bool(result.mask.faces)
         if self.table is not None:
             self.table.add(self.source.name, result.frame, result.mask, self.threshold)
 

@@ -22,7 +22,8 @@ from media.streams import open_address
 from media.videos import open_file
 from utils import UserError, whole
 
-PAGE_SECONDS = 1.0  # for pages, and for pictures that do not say how long they are shown
+PAGE_SECONDS = 1.0  # for the pages of a TIFF
+SHORT_SECONDS = 0.1  # for the pictures of an animation that says 0, as browsers take it
 RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
 
 
@@ -130,4 +131,7 @@ class Animation(Source):
 
 def seconds_of(picture) -> float:
     """Return how long the present picture of an opened file is shown."""
-    return (picture.info.get("duration") or 1000 * PAGE_SECONDS) / 1000
+    milliseconds = picture.info.get("duration")
+    return (
+        milliseconds / 1000 if milliseconds else PAGE_SECONDS if picture.format == "TIFF" else SHORT_SECONDS
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import sys
@@ -11,8 +12,8 @@ from fractions import Fraction
 from http.client import HTTPException
 from pathlib import Path
 from typing import Callable, Iterator
-from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 import av
 import numpy as np
@@ -90,7 +91,7 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
 
 def hide_password(address: str) -> str:
     """Return the address as it may be printed."""
-    return re.sub(r"(?<=://)[^/@]*@", "", address)
+    return re.sub(r"(?<=://)[^/?#]*@", "", address)
 
 
 def is_picture_address(spec: str) -> bool:
@@ -99,12 +100,23 @@ def is_picture_address(spec: str) -> bool:
     return spec.startswith(("http://", "https://")) and suffix in IMAGE_SUFFIXES
 
 
+def to_request(address: str) -> Request:
+    """Return the request for an address; its user and password go to that server alone."""
+    parts = urlsplit(address)
+    user, known, host = parts.netloc.rpartition("@")
+    request = Request(parts._replace(netloc=host).geturl())
+    if known:
+        secret = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {secret}")
+    return request
+
+
 @contextlib.contextmanager
 def fetched(address: str) -> Iterator[str]:
     """Yield the name of a file with what an address gives, at most 200 MB. Raises UserError."""
     name, limit = hide_password(address), 200 << 20
     try:
-        with urlopen(address, timeout=ANSWER_SECONDS) as answer:
+        with urlopen(to_request(address), timeout=ANSWER_SECONDS) as answer:
             data = answer.read(limit + 1)
     except (OSError, ValueError, HTTPException) as error:
         raise UserError(f"{name} cannot be fetched: {error}; check the address") from None

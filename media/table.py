@@ -3,7 +3,7 @@
     with FaceTable("faces.csv") as table:
         table.add("clip.mp4", frame, mask, threshold=0.5)
 
-Columns: file, frame (its number, from 0), time (seconds), track (the same number for the same face), left,
+Columns: file, frame (its number), time (seconds), track (the same number for the same face), left,
 top, right and bottom of its box (pixels, right and bottom outside), confidence (0..1), area (pixels of its
 mask), and the mean red, green and blue inside the mask (sRGB as decoded, 0..255).
 """
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from faces.mask import Mask
+from files.paths import lock
 from media.frames import Frame
 from media.mux import beside
 from utils import UserError
@@ -36,6 +37,11 @@ class FaceTable:
             raise UserError(f"cannot write {path}: it is a folder or a device, not a file")
         self.unfinished, self.whole = beside(self.path), True  # whole: whether no source was cut off
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.unfinished.touch()
+        try:
+            self.lock = lock(self.unfinished)
+        except BlockingIOError:
+            raise UserError(f"another program is writing {path}: give each its own --table") from None
         self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self.rows = csv.writer(self.file)
         self.rows.writerow(COLUMNS.split())
@@ -46,6 +52,8 @@ class FaceTable:
     def __exit__(self, error: type | None, *more) -> None:
         """Give it its name; where it is not whole, never an earlier file's."""
         self.file.close()
+        if self.lock is not None:
+            os.close(self.lock)
         if (self.whole and error is None) or not self.path.exists():
             self.unfinished.replace(self.path)
         else:

@@ -44,8 +44,6 @@ class VideoFile(Source):
             why = "it is no video, of an unknown format, or cut off"
             if timeout is not None:
                 why = f"{error.strerror or error}; check the address, and that its server runs"
-            elif isinstance(error, PermissionError):
-                why = "you may not read it"
             raise UserError(f"{name} cannot be opened: {why}") from error
         videos = [v for v in self.container.streams.video if not getattr(v, "disposition", 0) & ATTACHED]
         if not videos or videos[0].codec_context is None:
@@ -71,6 +69,7 @@ class VideoFile(Source):
         self.delay = Fraction(0)  # the seconds at which its first frame is to be shown
         self.shift = Fraction(0)  # what is added to every time for that; known from the first packet on
         self.end = Fraction(0)  # where the last packet of anything ends
+        self.discarded = 0  # frames before the beginning of what a file shows
         self.errors = 0  # that have not been laid to a frame
         self.reformatter = VideoReformatter()
         self.opened = time.perf_counter()
@@ -89,6 +88,7 @@ class VideoFile(Source):
         good, before, number = None, None, 0
         for packet in self._packets():
             length = (packet.duration or 0) * packet.time_base
+            self.discarded += packet.is_discard
             if packet.pts is not None and not packet.is_discard:
                 heapq.heappush(waiting, (packet.pts * packet.time_base, length))
             try:
@@ -167,7 +167,7 @@ class VideoFile(Source):
                 f"{self.name} is cut off, or was cut without encoding it again: "
                 f"it ends after {self.index} of {max(self.length, self.index)} frames"
             )
-        self.damaged += max(0, self.stream.frames - self.index)
+        self.damaged += max(0, self.stream.frames - self.discarded - self.index)
 
     def close(self) -> None:
         self.container.close()

@@ -174,7 +174,6 @@ def test_without_a_display_something_must_come_out(capsys):
             "cannot hold a picture in this view",
         ),
         (["--source", "in.png", "--output", "o.png", "--view", "sepia"], "there is no view 'sepia'"),
-        (["--source", "in.png", "--output", "o.png", "--color", "mud"], "no colour"),
         (["--source", "in.png", "--output", "o.png", "--view", "background:no.png"], "no.png: no such file"),
         (["--source", "in.png", "--virtual-camera"], "needs a video or a camera"),
         (["--source", "in.mp4", "--output", "in.png/o.mp4"], "cannot write in.png/o.mp4"),
@@ -209,6 +208,7 @@ def test_an_empty_option_is_refused(option, capsys):
         ["--stride", "0"],
         ["--max-frames", "0"],
         ["--find-every", "0"],
+        ["--color", "mud"],
     ],
 )
 def test_options_out_of_range(args, capsys):
@@ -484,6 +484,46 @@ def test_a_folder_of_all_kinds_with_its_structure(capsys):
     assert run("--source", "in", "--output", "out", "--recursive", "--skip-existing") == 0
     assert "1 done, 0 failed, 3 there already" in capsys.readouterr().err
     assert Path("out/a.png").exists() and Path("out/more/c.mkv").stat().st_mtime_ns == before
+
+
+def test_a_result_that_cannot_be_written_does_not_stop_the_others(capsys):
+    for name in "abc":
+        photo(f"in/{name}.png")
+    Path("out/b.png").mkdir(parents=True)
+    assert run("--source", "in", "--output", "out") == 1
+    err = capsys.readouterr().err
+    assert "cannot write out/b.png: it is a folder" in err and "2 done, 1 failed" in err
+    assert Path("out/a.png").is_file() and Path("out/c.png").is_file()
+
+
+def test_a_table_that_would_lack_faces_is_not_written(capsys):
+    for name in "ab":
+        photo(f"in/{name}.png")
+    assert run("--source", "in", "--output", "out", "--table", "faces.csv") == 0
+    before = Path("faces.csv").read_text()
+    os.remove("out/a.png")
+    again = ("--source", "in", "--output", "out", "--table", "faces.csv", "--skip-existing")
+    assert run(*again) == 1
+    assert "1 files are there already, and faces.csv would lack their faces" in capsys.readouterr().err
+    assert Path("faces.csv").read_text() == before and not Path("out/a.png").exists()
+
+
+def test_two_programs_do_not_write_one_table(capsys):
+    photo("in.png")
+    with infer.FaceTable("faces.csv"):
+        assert run("--source", "in.png", "--output", "out.png", "--table", "faces.csv") == 1
+    assert "another program is writing faces.csv: give each its own --table" in capsys.readouterr().err
+    assert len(Path("faces.csv").read_text().splitlines()) == 1
+
+
+def test_a_folder_of_frames_is_no_finished_result(capsys):
+    clip("in.mp4", count=3)
+    Path("frames").mkdir()
+    again = ("--source", "in.mp4", "--view", "cutout", "--output", "frames", "--skip-existing")
+    assert run(*again) == 0 and len(os.listdir("frames")) == 3
+    assert run("--source", "in.mp4", "--output", "out.mp4") == 0
+    assert run("--source", "in.mp4", "--output", "out.mp4", "--skip-existing") == 0
+    assert "0 done, 0 failed, 1 there already" in capsys.readouterr().err
 
 
 def test_shards_take_every_file_once():

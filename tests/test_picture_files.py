@@ -133,6 +133,23 @@ def test_metadata_without_the_orientation(tmp_path):
     assert not Image.open(tmp_path / "c.jpg").getexif()
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "RGB"])
+def test_metadata_of_a_tiff_says_nothing_of_how_it_was_stored(tmp_path, mode):
+    exif = Image.Exif()
+    exif[0x0110] = "A camera"
+    exif.get_ifd(0x8769)[0x9003], exif.get_ifd(0x8769)[0x927C] = "2024:05:01 12:00:00", b"a small copy"
+    Image.new(mode, (30, 20), 99).save(tmp_path / "a.tif", exif=exif.tobytes(), icc_profile=display_p3())
+    wide = np.full((40, 90, 3), 50, np.uint8)
+    for name in ("b.tif", "b.jpg"):
+        write_image(tmp_path / name, wide, metadata_of(tmp_path / "a.tif"))
+        with Image.open(tmp_path / name) as picture:
+            kept = picture.getexif()
+            assert (picture.mode, picture.size, kept[0x0110]) == ("RGB", (90, 40), "A camera")
+            assert kept.get_ifd(0x8769) == {0x9003: "2024:05:01 12:00:00"}
+            assert "icc_profile" not in picture.info
+        assert np.abs(read_image(tmp_path / name).astype(int) - wide).max() <= 1
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
 def test_several_pictures_in_one_file(tmp_path, suffix):
     images = [np.full((48, 64, 3), (60 * number, 90, 40), np.uint8) for number in range(4)]

@@ -187,6 +187,21 @@ def test_what_a_killed_process_left_is_removed_by_the_next(more, tmp_path):
         process.stdout.close()
 
 
+def test_only_what_we_named_is_removed(tmp_path):
+    for name in (".tmp-notes", ".tmp-1-abcdefgh", ".tmp-7-0123456"):
+        (tmp_path / name).write_text("somebody's")
+    (tmp_path / ".tmp-12-0123abcd.png").write_text("ours")
+    paths.write_json(tmp_path / "a.json", {})
+    assert sorted(os.listdir(tmp_path)) == [".tmp-1-abcdefgh", ".tmp-7-0123456", ".tmp-notes", "a.json"]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_text("x")
+    monkeypatch.setattr(os, "access", lambda *how: False)  # root may read all
+    with pytest.raises(utils.UserError, match=r"a\.png: you may not read it"):
+        paths.regular_file(tmp_path / "a.png")
+
+
 def test_one_file_has_many_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a b.png").write_text("x")

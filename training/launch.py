@@ -101,7 +101,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def main(passed_on: list) -> int:
+def main(passed_on: tuple = ()) -> int:
     parser = make_parser()
     args = parser.parse_args()
     if args.node_rank >= args.nodes:
@@ -139,5 +139,5 @@ def main(passed_on: list) -> int:
 
 
 if __name__ == "__main__":
-    debug = [argument for argument in sys.argv if argument == "--debug"]  # which `run` takes away
+    debug = ("--debug",) if "--debug" in sys.argv else ()  # which `run` takes away
     run(lambda: main(debug))

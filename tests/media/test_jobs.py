@@ -49,6 +49,29 @@ def test_finding(folder):
     assert sources("photos/b.jpg") == ["photos/b.jpg"]
 
 
+def test_the_results_are_no_sources_however_they_are_spelled(folder):
+    (folder / "link").symlink_to(folder / "more")
+    everything = sources("photos", recursive=True)
+    write_image("photos/out/deep/a.jpg", np.zeros((8, 8, 3), np.uint8))
+    for leave in ("photos/out", folder / "out", "photos/more/../out"):
+        assert sources("photos", recursive=True, leave=Path(leave)) == everything
+    assert sources("photos/**/*.jpg", leave=Path("photos/out")) == ["photos/a.jpg", "photos/b.jpg"]
+    assert sources("photos/*.jpg", leave=Path(".")) == ["photos/a.jpg", "photos/b.jpg"]  # around the sources
+
+
+def test_links_that_go_round_are_not_followed(folder):
+    (folder / "more" / "up").symlink_to(folder)
+    (folder / "more" / "self").symlink_to(".")
+    assert len(sources("photos", recursive=True)) == 4
+
+
+def test_a_folder_that_may_not_be_read_stops_nothing(folder, monkeypatch):
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path).name != "more" and access(path, how))
+    jobs, left_out = find_jobs("photos", recursive=True)
+    assert len(jobs) == 3 and told(left_out) == "1 .txt, 1 folder that you may not read"
+
+
 def test_kinds_are_told_by_what_is_in_a_file(folder):
     make_clip("photos/c.mp4", [background(48, 64)] * 3)
     os.rename("photos/c.mp4", "photos/clip")

@@ -79,6 +79,15 @@ def test_q_ends_it(tmp_path, result, key, goes_on):
     assert make(FakeWindow(key), tmp_path).play(result) is goes_on
 
 
+@pytest.mark.parametrize("faces", [True, False])
+def test_faces_not_faint_pixels_are_what_was_found(tmp_path, result, faces):
+    faint = Mask(np.full((120, 160), 20, np.uint8), Region(0, 0, 160, 120))
+    unseen = result.mask._replace(region=Region(0, 0, 0, 0))  # by the network; the finder knows of it
+    player = make(None, tmp_path)
+    player.note(result._replace(mask=unseen if faces else faint))
+    assert player.found == faces
+
+
 def test_v_steps_through_all_views_and_back(tmp_path, result):
     player = make(FakeWindow("v" * len(VIEWS)), tmp_path)
     names = []

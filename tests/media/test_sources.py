@@ -7,9 +7,10 @@ import time
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from media import sources
-from media.sources import Camera, camera_index, is_stream, open_camera
+from media.sources import Animation, Camera, camera_index, is_stream, open_camera
 from utils import UserError
 
 
@@ -118,3 +119,15 @@ def test_times_are_those_at_which_frames_came_without_long_pauses(monkeypatch):
     source = Camera(FakeCapture(numbered(5)), "camera")
     times = [source.read().at for _ in range(5)]
     np.testing.assert_allclose(times, [0, 0.04, 0.2, 0.24, 0.28], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, duration, seconds",
+    [("a.gif", 0, 0.1), ("a.gif", 300, 0.3), ("a.png", 0, 0.1), ("a.tif", None, 1.0)],
+)
+def test_how_long_the_pictures_of_an_animation_are_shown(tmp_path, name, duration, seconds):
+    first, second = (Image.new("RGB", (8, 8), color) for color in ("red", "blue"))
+    more = {} if duration is None else {"duration": duration}
+    first.save(tmp_path / name, save_all=True, append_images=[second], **more)
+    source = Animation(tmp_path / name)
+    assert [source.read().until for _ in range(2)] == pytest.approx([seconds, 2 * seconds])

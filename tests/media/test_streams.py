@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import socket
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -159,4 +161,28 @@ def test_the_sound_of_a_stream_keeps_its_time(server, tmp_path):
 
 def test_passwords_are_not_shown():
     assert hide_password("rtsp://me:pw@host:554/a@b") == "rtsp://host:554/a@b"
-    assert hide_password("http://host/a?b=c") == "http://host/a?b=c"
+    assert hide_password("rtsp://me:p@ss@host/x") == "rtsp://host/x"
+    for address in ("http://host/a?b=c", "http://host?to=a@b", "http://host/@a"):
+        assert hide_password(address) == address
+
+
+def test_the_password_of_a_pictures_address_goes_to_its_server_alone(server):
+    handler, asked = server.RequestHandlerClass, []
+    handler.files["/b.jpg"] = b"a picture"
+
+    def do_GET(self):
+        asked.append((self.path, self.headers["Authorization"]))
+        if self.path == "/a.jpg":
+            self.send_response(302)
+            self.send_header("Location", f"{server.url}/b.jpg")
+            self.end_headers()
+        else:
+            self.send_file()
+
+    handler.do_GET = do_GET
+    with streams.fetched(server.url.replace("://", "://me:p%40s@s@") + "/a.jpg") as path:
+        assert Path(path).read_bytes() == b"a picture"
+    assert asked == [("/a.jpg", f"Basic {base64.b64encode(b'me:p@s@s').decode()}"), ("/b.jpg", None)]
+    with pytest.raises(UserError) as told, streams.fetched("http://me:secret@127.0.0.1:99999/a.jpg"):
+        pass
+    assert "secret" not in str(told.value)

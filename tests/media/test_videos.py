@@ -6,6 +6,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import make_clip
@@ -108,6 +109,21 @@ def test_pixels_become_square(tmp_path):
     picture = background(576, 720)
     path = make_clip(tmp_path / "a.mkv", [picture] * 2, codec="mpeg2video", aspect=Fraction(64, 45))
     assert open_file(path).read().image.shape == (576, 1024, 3)
+
+
+def test_frames_before_the_beginning_of_a_trimmed_file_are_no_damage(tmp_path):
+    path = make_clip(tmp_path / "in.mp4", moving(40), g="40", bf="0")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "out.mp4"), "w") as file:
+        stream = file.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                shift = round(0.4 / packet.time_base)  # ten frames, by an edit list
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                file.mux(packet)
+    trimmed = open_file(tmp_path / "out.mp4")
+    frames = read_all(trimmed)
+    assert (len(frames), trimmed.damaged) == (30, 0)
+    assert np.abs(frames[0].image.astype(int) - moving(11)[10]).mean() < 8
 
 
 def moving(count: int) -> list:

@@ -137,6 +137,16 @@ def test_colours_keep_their_matrix_and_range(tmp_path, matrix, span, suffix):
     assert colors.matrix == matrix and (colors.range == 2) == (span == 2)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_recorded_screen_in_rgb_becomes_a_usual_video(tmp_path, suffix):
+    red = np.full((96, 128, 3), (30, 40, 220), np.uint8)
+    source = make_clip(tmp_path / "in.mp4", [red] * 5, codec="libx264rgb", pix_fmt="bgr24", colors=(0, 2))
+    assert open_file(source).colors.matrix == 0
+    out = copy(source, tmp_path / f"out{suffix}")
+    assert open_file(out).colors.matrix == 6
+    assert np.abs(frames_of(out)[2].astype(int) - red)[8:-8, 8:-8].max() <= 3
+
+
 def test_a_cameras_colours_are_marked_as_players_take_them(tmp_path):
     for height, matrix in ((480, 6), (720, 1)):
         video = VideoWriter(tmp_path / f"{height}.mp4", 25)
