@@ -40,7 +40,15 @@ from training.metrics import lightness, print_table, score_mask, summarise, summ
 from training.sheet import contact_sheet
 from utils import NOT_JUDGED, Parser, UserError, real, run, whole
 
-SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit")  # written down with the figures
+SETTINGS = (
+    "threshold",
+    "size",
+    "weights",
+    "flip",
+    "as_infer",
+    "limit",
+    "mask_threshold",
+)  # written down with the figures
 # The published program left the network in training mode, with each batch's own statistics.
 PUBLISHED = """published mean IoU, measured by their authors on their own data:
 OneFlow: train 95.006, test 94.425; PyTorch: train 92.815, test 92.689"""
@@ -65,6 +73,7 @@ def make_parser() -> Parser:
     what = "find the faces and look at each, also in the mirror, as infer.py does; --precision auto"
     add("--as-infer", action="store_true", help=what)
     add("--limit", type=whole(1), metavar="N", help="only N images of each split, evenly spread over it")
+    add("--mask-threshold", type=whole(1, 255), help="from here on a mask shows face (JPEG masks need it)")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
     return parser
 
@@ -145,7 +154,12 @@ def open_splits(args: argparse.Namespace) -> dict:
         n for n in ("train", "test") if (folder / f"img_{n}.npy").exists() or (folder / n / "images").is_dir()
     ]
     names = [args.split] if args.split else there or ["all"]
-    return {name: open_dataset(folder, name, args.skip_bad) for name in names}
+    if names == ["all"]:
+        print(
+            "all: it is not said which of these pictures were trained on; train/ and test/ tell",
+            file=sys.stderr,
+        )
+    return {name: open_dataset(folder, name, args.skip_bad, args.mask_threshold) for name in names}
 
 
 def open_finder(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:

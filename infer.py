@@ -35,6 +35,7 @@ from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
 from files.paths import refuse_inputs
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
+from media.colors import HDR
 from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, name_outputs, told
 from media.mux import beside
@@ -68,7 +69,8 @@ def faces(image: np.ndarray, **options) -> list[Face]:
     Each has its `box` and the `region` of its mask, (left, top, right, bottom) in pixels of the image, right
     and bottom outside; its `confidence`, 0..1, 0 for a close-up that only the network knows as a face; and
     its `mask`, the probability, hxw uint8 of the region, 0..255: empty where the finder sees a face, and the
-    network none. The options, and what is raised, are those of `find_mask`.
+    network none. Its `track` is its place in this order (docs/inference.md follows faces in videos). The
+    options, and what is raised, are those of `find_mask`.
     """
     return list(find_mask(image, **options).faces)
 
@@ -207,6 +209,13 @@ def run_video(args: argparse.Namespace, player: Player, network, source: Source,
         # To hide faces, each frame is looked at for those that come in, and at the full size.
         segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
 
+    if output and source.left_out:
+        print(f"{source.name}: left out: {source.left_out}", file=sys.stderr)
+    if source.colors and source.colors.transfer in HDR:
+        print(
+            f"{source.name}: HDR: written in 8 bits; colours in tables and pictures are not sRGB",
+            file=sys.stderr,
+        )
     player.begin(source, sinks, look_for)
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, player.timing), player, args.max_frames)

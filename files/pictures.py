@@ -23,7 +23,7 @@ with contextlib.suppress(ImportError):
 
 # Nothing else is opened: for some formats Pillow starts other programs, as Ghostscript for PostScript.
 OPENED = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
-ANIMATED = ("PNG", "WEBP", "GIF", "TIFF")  # may hold several pictures, which belong together
+ANIMATED = ("PNG", "WEBP", "GIF", "TIFF", "AVIF")  # may hold several pictures, which belong together
 # By suffix: the format that is written, and how.
 WRITTEN = {
     **dict.fromkeys((".jpg", ".jpeg", ".jfif", ".jpe"), ("JPEG", {"quality": 95})),

@@ -18,6 +18,7 @@ import numpy as np
 # By FFmpeg's number of the matrix (ITU-T H.273, table 4; 2: not said), red's and blue's share of brightness.
 SHARES = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 SHARES.update(dict.fromkeys((2, 5, 6), (0.299, 0.114)))
+HDR = (16, 18)  # transfers: PQ and HLG
 FULL = 2  # the range of 0 to 255; else it is 16 to 235, and 16 to 240 for the colour differences
 
 

@@ -47,8 +47,15 @@ def remux(source: Path, target: Path, until: float, metadata: dict) -> int:
 def copied_stream(file: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
     """Return a new stream of the file for the packets of another one."""
     if hasattr(file, "add_stream_from_template"):
-        return file.add_stream_from_template(stream)
-    return file.add_stream(template=stream)  # before PyAV 14, for Python 3.8
+        copy = file.add_stream_from_template(stream)
+    else:
+        copy = file.add_stream(template=stream)  # before PyAV 14, for Python 3.8
+    copy.metadata.update(language_of(stream))
+    return copy
+
+
+def language_of(stream: av.stream.Stream) -> dict:
+    return {key: value for key, value in stream.metadata.items() if key == "language"}
 
 
 def codec_of(stream: av.stream.Stream) -> str:
@@ -74,6 +81,7 @@ class SoundTrack:
             self.stream = file.add_stream("aac", rate=min(source.rate, 48000), layout=source.layout.name)
         else:
             self.stream = file.add_stream("libopus", rate=48000, layout="stereo")
+        self.stream.metadata.update(language_of(sound.stream))
 
     def write(self, until: float) -> None:
         """Write what has come of the sound before `until` seconds."""

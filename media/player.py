@@ -193,7 +193,9 @@ class Player:
             if self.recording is not None:
                 self._stop_recording()
             else:
-                self.recording = VideoWriter(self._new_path("recording", ".mp4"), self.source.rate)
+                self.recording = VideoWriter(
+                    self._new_path("recording", ".mp4"), self.source.rate, self.source.colors
+                )
                 self.say(f"recording to {self.recording.path}; r stops it")
         elif key in ("+", "=", "-", "_"):
             moved = self.threshold + (THRESHOLD_STEP if key in ("+", "=") else -THRESHOLD_STEP)

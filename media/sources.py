@@ -64,6 +64,7 @@ def open_camera(index: int, stride: int = 1, opener: Callable = cv2.VideoCapture
     camera = Camera(capture, f"camera {index}", stride)
     try:
         camera.read()  # a camera that is in use elsewhere may open, and then give nothing
+        camera.index, camera.pictures = 0, camera._pictures()  # its time begins with what is looked at
     except UserError:
         camera.close()
         raise

@@ -27,7 +27,9 @@ FORMATS = (
     "av1,obu,ivf,m4v,mjpeg,mpjpeg,nut,yuv4mpegpipe,rm,wtv,swf,vc1,dirac"
 )
 MOST_ERRORS = 10_000  # of a file that is read on in spite of them
-ATTACHED = 1024  # the disposition of a cover picture
+DEFAULT, ATTACHED = 1, 1024  # dispositions: of the track that is played, of a cover picture
+HD = 720  # rows; from here on players take colours that are not told to be those of BT.709
+TIMED = ("video", "audio", "subtitle")  # tracks whose end is one of the file
 
 
 class VideoFile(Source):
@@ -55,10 +57,18 @@ class VideoFile(Source):
         codec = stream.codec_context
         self.live = self.container.duration is None and timeout is not None
         codec.thread_type = "SLICE" if self.live else "AUTO"  # threads for whole frames would hold some back
-        sounds = self.container.streams.audio
-        if sounds and sounds[0].codec_context is not None:
-            self.sound = Sound(sounds[0])
-        self.colors = Colors(codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc)
+        sounds = [sound for sound in self.container.streams.audio if sound.codec_context is not None]
+        if sounds:
+            self.sound = Sound(
+                max(sounds, key=lambda sound: bool(getattr(sound, "disposition", 0) & DEFAULT))
+            )
+        self.left_out = ", ".join(
+            " ".join([other.type, *filter(None, [other.metadata.get("language")])])
+            for other in self.container.streams
+            if other.type in TIMED[1:] and not (self.sound and other is self.sound.stream)
+        )
+        matrix = 1 if codec.colorspace == 2 and codec.height >= HD else codec.colorspace
+        self.colors = Colors(matrix, codec.color_range, codec.color_primaries, codec.color_trc)
         self.metadata = dict(self.container.metadata)
         rate = stream.average_rate or stream.guessed_rate
         # Of a few frames, Matroska tells no rate, and FFmpeg guesses that of its clock.
@@ -127,6 +137,8 @@ class VideoFile(Source):
         """Return HWC uint8 BGR, upright, with square pixels."""
         aspect = self.stream.sample_aspect_ratio or 1
         width, height = max(1, round(self.stream.width * aspect)), self.stream.height
+        if picture.colorspace == 2:
+            picture.colorspace = self.colors.matrix
         image = decode(picture)
         if image is None:
             image = self.reformatter.reformat(picture, format="bgr24").to_ndarray()
@@ -144,15 +156,15 @@ class VideoFile(Source):
         streams = [self.stream] + ([self.sound.stream] if self.sound else [])
         for _ in range(MOST_ERRORS):
             try:
-                for packet in self.container.demux(streams):
-                    if packet.pts is not None:
+                for packet in self.container.demux():  # all, as the file ends with its longest track
+                    if packet.pts is not None and packet.stream.type in TIMED:
                         if not self.end:
                             starts = [s.start_time * s.time_base for s in streams if s.start_time is not None]
                             self.shift = self.delay - min(starts, default=packet.pts * packet.time_base)
                         self.end = max(self.end, (packet.pts + (packet.duration or 1)) * packet.time_base)
                     if packet.stream is self.stream:
                         yield packet
-                    else:
+                    elif self.sound and packet.stream is self.sound.stream:
                         self.sound.put(packet, self.shift)
                 return
             except av.error.InvalidDataError:  # not what a broken connection raises

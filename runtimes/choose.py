@@ -132,11 +132,12 @@ def find_logits(runtime: Runtime, image: np.ndarray, size: int) -> np.ndarray:
 
 
 def video_size(runtime: Runtime, size: int, live: bool) -> int:
-    """Return the longest side of the network's input for a video: a seventh less than that for photos, which
-    takes a quarter less time. For a live source it is the largest, from LIVE_SMALLEST on, at which the
-    network is expected to take LIVE_SECONDS, as its time goes with the number of pixels; a line says so.
+    """Return the longest side of the network's input for a video: about a seventh less than that for photos,
+    which takes a quarter less time, where that is 192 pixels or more. For a live source it is the largest,
+    from LIVE_SMALLEST on, at which the network is expected to take LIVE_SECONDS, as its time goes with the
+    number of pixels; a line says so.
     """
-    usual = max(STRIDE, size * 6 // 7 // STRIDE * STRIDE)
+    usual = size if size < 192 else round(size * 6 / 7 / STRIDE) * STRIDE
     if not live:
         return usual
     took = seconds(runtime, fit_size(3, 4, usual))

@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from runtimes.network import check_linknet34, linknet34
+from utils import MEAN, STD
 
 OPSET = 17
 IR_VERSION = 8  # what goes with opset 17, so that runtimes of that age read it
@@ -89,6 +90,8 @@ def build_onnx(state: dict[str, np.ndarray]) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="linknet34",
+        doc_string=f"image: RGB of 0..255, minus {MEAN.round(3)}, over {STD.round(3)}. logits: above 0 is face; "
+        "its probability is 1 / (1 + exp(-logits)).",
     )
     onnx.checker.check_model(model)
     return model

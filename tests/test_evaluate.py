@@ -21,7 +21,18 @@ from training.sheet import contact_sheet
 ROOT = Path(__file__).parent.parent
 KEYS = [
     *("images", "iou_mean", "iou_p10", "iou_all", "dice", "precision", "recall", "boundary_iou"),
-    *("data", "threshold", "size", "weights", "flip", "as_infer", "limit", "network", "seconds"),
+    *(
+        "data",
+        "threshold",
+        "size",
+        "weights",
+        "flip",
+        "as_infer",
+        "limit",
+        "mask_threshold",
+        "network",
+        "seconds",
+    ),
 ]
 
 
@@ -109,6 +120,16 @@ def test_images_of_which_nothing_is_judged_are_left_out(known, red_is_face, caps
     assert figures["images"] == 2
     assert figures["iou_mean"] == pytest.approx((1 / 3 + 3 / 4) / 2)
     assert "1 images of whose mask no pixel is judged left out" in capsys.readouterr().err
+
+
+def test_masks_in_jpeg_are_read_with_a_threshold(known, red_is_face, capsys):
+    for path in (known / "masks").iterdir():
+        cv2.imwrite(str(path.with_suffix(".jpg")), np.where(cv2.imread(str(path)) == 255, 240, 10))
+        path.unlink()
+    red_is_face("--data", known, "--size", 96, "--mask-threshold", 128)
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].split()[:2] == ["all", "2"]
+    assert "it is not said which of these pictures were trained on" in said.err
 
 
 def test_dark_and_light_faces_have_rows(tmp_path, red_is_face, capsys):

@@ -516,6 +516,16 @@ def test_two_programs_do_not_write_one_table(capsys):
     assert len(Path("faces.csv").read_text().splitlines()) == 1
 
 
+def test_what_a_result_cannot_hold_is_said(capsys):
+    hlg = {"x264-params": "transfer=arib-std-b67:colorprim=bt2020:colormatrix=bt2020nc"}
+    make_clip("in.mp4", [background(96, 128)] * 5, **hlg)
+    assert run("--source", "in.mp4", "--output", "out.mp4") == 0
+    assert "in.mp4: HDR: written in 8 bits" in capsys.readouterr().err
+    make_clip("in.mp4", [background(96, 128)] * 5)
+    assert run("--source", "in.mp4", "--output", "out.mp4") == 0
+    assert "HDR" not in capsys.readouterr().err
+
+
 def test_a_folder_of_frames_is_no_finished_result(capsys):
     clip("in.mp4", count=3)
     Path("frames").mkdir()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from files.pictures import (
+    ALPHA_SUFFIXES,
     IMAGE_SUFFIXES,
     WRITTEN,
     is_animation,
@@ -148,6 +149,13 @@ def test_metadata_of_a_tiff_says_nothing_of_how_it_was_stored(tmp_path, mode):
             assert kept.get_ifd(0x8769) == {0x9003: "2024:05:01 12:00:00"}
             assert "icc_profile" not in picture.info
         assert np.abs(read_image(tmp_path / name).astype(int) - wide).max() <= 1
+
+
+@pytest.mark.skipif(".avif" not in ALPHA_SUFFIXES, reason="this Pillow knows no AVIF")
+def test_an_animated_avif_is_an_animation(tmp_path):
+    first, second = (Image.new("RGB", (64, 48), color) for color in ("red", "blue"))
+    first.save(tmp_path / "a.avif", save_all=True, append_images=[second])
+    assert is_animation(tmp_path / "a.avif")
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])

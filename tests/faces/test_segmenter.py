@@ -134,6 +134,22 @@ def test_a_face_that_comes_in_is_shown_when_the_finder_runs_and_goes_when_it_lea
     assert [face.track for face in mask.faces] == [1] and len(segmenter.tracks) == 1
 
 
+@pytest.mark.parametrize("find_every, hidden", [(1, True), (24, False)])
+def test_to_hide_faces_one_that_is_lost_for_a_moment_keeps_its_place(find_every, hidden):
+    segmenter = Segmenter(red_runtime, RedFinder(), Settings(224, find_every), rate=25)
+    for step in range(20):
+        frame = background(480, 640)
+        draw_face(frame, (200, 240), 60)
+        if step < 5:  # then neither finder nor network sees it
+            draw_face(frame, (500, 240), 40)
+        mask = segmenter(frame)
+        if step == 8:
+            empty = [face.box.centre[0] for face in mask.faces if not face.mask.any()]
+            assert empty == ([pytest.approx(500, abs=2)] if hidden else [])
+            assert not mask.probability[:, 400:].any()
+    assert len(mask.faces) == 1  # after half a second it is gone
+
+
 def test_a_lost_face_makes_the_finder_run_sooner():
     finder = RedFinder()
     segmenter = Segmenter(red_runtime, finder, Settings(224, find_every=24))

@@ -13,6 +13,7 @@ from scenes import RedFinder, background, draw_face, red_runtime
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter
 from media import player as player_module
+from media.colors import Colors
 from media.frames import Frame, LiveSource, Result, Source
 from media.player import Player
 from media.views import VIEWS, parse_view
@@ -167,9 +168,12 @@ def test_a_snapshot_that_cannot_be_written_does_not_end_it(tmp_path, result, cap
 
 
 def test_r_records_until_r_or_the_end(tmp_path, result, capsys):
-    player = make(FakeWindow("r..r.r."), tmp_path, stream=FILE)
+    stream = Source("clip.mp4", 25.0)
+    stream.colors = Colors(9, 1, 9, 18)
+    player = make(FakeWindow("r..r.r."), tmp_path, stream=stream)
     for _ in range(7):
         player.play(result)
+    assert player.recording.colors == stream.colors
     player.close()
     paths = sorted(tmp_path.iterdir())
     counts = []

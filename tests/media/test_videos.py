@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import make_clip
+from clips import add_tone, make_clip
 from scenes import background
 
+from media.mux import copied_stream
 from media.videos import VideoFile, open_file
 from utils import UserError
 
@@ -109,6 +111,52 @@ def test_pixels_become_square(tmp_path):
     picture = background(576, 720)
     path = make_clip(tmp_path / "a.mkv", [picture] * 2, codec="mpeg2video", aspect=Fraction(64, 45))
     assert open_file(path).read().image.shape == (576, 1024, 3)
+
+
+def with_more_tracks(path: Path, *others: Path) -> Path:
+    """Put the pictures and sounds of several files into one, each in a language of its own."""
+    out = path.with_name("together" + path.suffix)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(av.open(str(out), "w"))
+        packets = []
+        for place, source in enumerate((path, *others)):
+            opened = stack.enter_context(av.open(str(source)))
+            for track in opened.streams:
+                stream = copied_stream(file, track)
+                stream.metadata["language"] = ("eng", "deu", "fra")[place]
+                packets += [
+                    (p.dts * p.time_base, p, stream) for p in opened.demux(track) if p.dts is not None
+                ]
+                opened.seek(0)
+        for _, packet, stream in sorted(packets, key=lambda each: each[0]):
+            packet.stream = stream
+            file.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_longer_track_that_is_not_read_is_no_cut(tmp_path, suffix):
+    path = make_clip(tmp_path / f"a{suffix}", moving(50), sound="aac", seconds=2.0)
+    with av.open(str(tmp_path / f"b{suffix}"), "w") as file:
+        add_tone(file, file.add_stream("aac", rate=48_000, layout="mono"), 3.0)
+    source = open_file(with_more_tracks(path, tmp_path / f"b{suffix}"))
+    assert len(read_all(source)) == 50
+    assert source.left_out == "audio deu"
+
+
+def test_high_definition_without_a_word_on_its_colours_is_as_players_take_it(tmp_path):
+    """Y, Cb and Cr of 120, 110 and 155 are RGB (170, 110, 83) by BT.709, and (164, 106, 85) by BT.601."""
+    for height, wanted in ((720, (83, 110, 170)), (480, (85, 106, 164))):
+        with av.open(str(tmp_path / f"{height}.mp4"), "w") as file:
+            stream = file.add_stream("libx264", rate=25, options={"crf": "4"})
+            stream.width, stream.height, stream.pix_fmt = 320, height, "yuv420p"
+            frame = av.VideoFrame(320, height, "yuv420p")
+            for plane, level in zip(frame.planes, (120, 110, 155)):
+                plane.update(bytes([level]) * plane.buffer_size)
+            for packet in (*stream.encode(frame), *stream.encode()):
+                file.mux(packet)
+        image = open_file(tmp_path / f"{height}.mp4").read().image
+        assert np.abs(image[100, 100] - np.array(wanted)).max() <= 2
 
 
 def test_frames_before_the_beginning_of_a_trimmed_file_are_no_damage(tmp_path):

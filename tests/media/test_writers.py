@@ -18,7 +18,7 @@ from clips import frames_of, length_of, make_clip, read_clip, sound_of
 from scenes import background
 
 from media import writers
-from media.mux import remux
+from media.mux import copied_stream, remux
 from media.videos import open_file
 from media.writers import FORMATS, VideoWriter, VirtualCamera, letterbox
 from utils import UserError
@@ -180,6 +180,20 @@ def test_sound_is_copied_or_encoded(tmp_path, sound, name, suffix, wanted):
     assert read_clip(out)[1][0] == pytest.approx(0, abs=0.03)  # the picture's beginning is where it was
     assert len(frames_of(out)) == 50
     assert sound_of(copy(source, tmp_path / f"mute{suffix}", sound=False)) == ("", 0.0)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])  # copied, and encoded
+def test_the_language_of_the_sound_is_kept(tmp_path, suffix):
+    source = make_clip(tmp_path / "in.mp4", [background(48, 64)] * 25, sound="aac")
+    with av.open(str(source)) as old, av.open(str(tmp_path / "told.mp4"), "w") as new:
+        streams = [copied_stream(new, stream) for stream in old.streams]
+        streams[1].metadata["language"] = "deu"
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    with av.open(str(copy(tmp_path / "told.mp4", tmp_path / f"out{suffix}"))) as file:
+        assert file.streams.audio[0].metadata["language"] in ("deu", "ger")
 
 
 def test_sound_that_goes_on_after_the_pictures_is_whole(tmp_path):

@@ -71,7 +71,13 @@ def test_with_flip_is_the_mean_of_the_odds_with_the_mirrored_image():
 
 @pytest.mark.parametrize(
     "milliseconds, size, usual, wanted",
-    [(39, 224, 192, 192), (60, 256, 192, 128), (80, 336, 288, 192), (999, 224, 192, 128), (999, 128, 96, 96)],
+    [
+        (39, 224, 192, 192),
+        (60, 256, 224, 160),
+        (80, 336, 288, 192),
+        (999, 224, 192, 128),
+        (999, 128, 128, 128),
+    ],
 )
 def test_a_live_size_is_what_the_processor_can_do(milliseconds, size, usual, wanted, monkeypatch):
     now = [0.0, 5.0]  # the time, and what the first call takes
