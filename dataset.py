@@ -159,8 +159,6 @@ def readable_indices(pairs, count: int | None = None) -> tuple:
 
 def list_pictures(folder: Path) -> dict:
     """Return {stem: path} of the pictures in a folder. Raises UserError for two of one stem."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
     pictures = {}
     for path in picture_files(folder):
         if path.stem in pictures:

@@ -22,7 +22,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
+from typing import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -32,23 +32,16 @@ from dataset import open_dataset
 from faces.finder import Finder
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
-from files.pictures import WRITTEN, find_pictures, read_image, write_image
+from files.pictures import WRITTEN, picture_files, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
 from training.examples import group_of
-from training.metrics import lightness, print_table, score_mask, summarise, summarise_groups
-from training.sheet import contact_sheet
-from utils import NOT_JUDGED, Parser, UserError, real, run, whole
+from training.metrics import lightness, print_table, score_mask, summarise
+from utils import FACE, NOT_JUDGED, Parser, UserError, real, resize, run, whole
 
-SETTINGS = (
-    "threshold",
-    "size",
-    "weights",
-    "flip",
-    "as_infer",
-    "limit",
-    "mask_threshold",
-)  # written down with the figures
+# Written down with the figures.
+SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit", "mask_threshold")
+TILE, CAPTION, COLUMNS = 160, 18, 3  # of --worst-picture: a picture's and a line's height; cases in a row
 # The published program left the network in training mode, with each batch's own statistics.
 PUBLISHED = """published mean IoU, measured by their authors on their own data:
 OneFlow: train 95.006, test 94.425; PyTorch: train 92.815, test 92.689"""
@@ -111,7 +104,7 @@ def evaluate(args: argparse.Namespace) -> None:
         summaries[name]["seconds"] = round(time.monotonic() - started, 3)
         rows.append((name, summaries[name]))
         if args.groups:
-            rows += summarise_groups(find_groups(pairs, scores[name], args.groups), scores[name])
+            rows += summarise_groups(pairs, scores[name], args.groups)
     print_table(rows)
     if summaries.keys() == {"train", "test"}:
         print(f"\n{PUBLISHED}")
@@ -123,7 +116,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def evaluate_no_face(args: argparse.Namespace) -> None:
     """Find what is marked in pictures that show no face; print it and write the JSON file."""
-    paths = find_pictures(args.no_face)
+    paths = picture_files(args.no_face)
     refuse_inputs([args.json], [*runtime_files(args.weights), *paths])
     find, network = open_finder(args)
     shares = {}
@@ -201,11 +194,13 @@ def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> d
     return scores
 
 
-def find_groups(pairs, indices: Iterable[int], kind: str) -> dict:
-    """Return {index: name of its group}. Names without an underscore are one group, "others"."""
-    if kind == "lightness":
-        return {index: lightness(*pairs[index]) for index in indices}
-    return {index: group_of(pairs.names[index]) or "others" for index in indices}
+def summarise_groups(pairs, scores: dict, kind: str) -> list:
+    """Return (name of the row, summary) of each group. Names without an underscore are one, "others"."""
+    groups = {}
+    for index, score in scores.items():
+        name = lightness(*pairs[index]) if kind == "lightness" else group_of(pairs.names[index]) or "others"
+        groups.setdefault(name, []).append(score)
+    return [(f"  {name}", summarise(groups[name])) for name in sorted(groups)]
 
 
 @contextlib.contextmanager
@@ -228,6 +223,29 @@ def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Names
         cases.append((f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}", image, mask, find(image)))
     write_image(args.worst_picture, contact_sheet(cases))
     print(f"\n{args.worst_picture}: the {len(cases)} images of the lowest IoU")
+
+
+def contact_sheet(cases: list) -> np.ndarray:
+    """Lay out (text, image, mask, found) cases, row by row, as one HWC uint8 RGB picture.
+
+    Images are HWC uint8 RGB; masks HxW uint8 (255 = face, 128 = not judged); found masks HxW bool.
+    """
+    blocks = [draw_case(*case) for case in cases]
+    blocks += [np.zeros_like(blocks[0])] * (-len(blocks) % COLUMNS)
+    rows = [np.hstack(blocks[start : start + COLUMNS]) for start in range(0, len(blocks), COLUMNS)]
+    return np.vstack(rows)
+
+
+def draw_case(text: str, image: np.ndarray, mask: np.ndarray, found: np.ndarray) -> np.ndarray:
+    block = np.zeros((TILE + CAPTION, 3 * TILE + 8, 3), np.uint8)
+    cv2.putText(block, text, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    planes = (image, np.dstack([mask] * 3), np.dstack([np.where(found, FACE, 0).astype(np.uint8)] * 3))
+    for place, plane in enumerate(planes):
+        scale = TILE / max(plane.shape[:2])
+        height, width = (max(round(side * scale), 1) for side in plane.shape[:2])
+        left = place * TILE
+        block[CAPTION : CAPTION + height, left : left + width] = resize(plane, (height, width))
+    return block
 
 
 if __name__ == "__main__":

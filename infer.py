@@ -1,9 +1,7 @@
 """Lay the face mask over a camera's picture, a video, a stream or photos.
 
     python infer.py                                          # the first camera, in a window (h: help)
-    python infer.py --source clip.mp4 --output out.mp4       # a video
-    python infer.py --source photos/ --output masked/        # a folder; also one picture, or "photos/*.jpg"
-    python infer.py --source rtsp://HOST/PATH --view blur-face
+    python infer.py --source clip.mp4 --output out.mp4       # a video; also a picture, a folder, a stream
 
     from infer import faces, segment                         # from Python
     probability = segment(image)                             # HWC uint8 RGB -> HxW float32, 0..1
@@ -35,7 +33,6 @@ from faces.segmenter import Segmenter, Settings, segment_picture
 from faces.timing import Timing
 from files.paths import refuse_inputs
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
-from media.colors import HDR
 from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, name_outputs, told
 from media.mux import beside
@@ -152,16 +149,13 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     if all(job.kind == PICTURE for job in jobs):
         jobs = jobs[:: args.stride][: args.max_frames]
     todo = [job for job in jobs if not (args.skip_existing and job.output and job.output.is_file())]
-    if args.table and len(todo) < len(jobs):
-        raise UserError(
-            f"the results of {len(jobs) - len(todo)} files are there already, and {args.table} would lack "
-            "their faces: use --table without --skip-existing"
-        )
+    done = len(jobs) - len(todo)
+    if args.table and done:
+        what = f"{args.table} would lack the faces of {done} results that are there already"
+        raise UserError(f"{what}: use --table without --skip-existing")
     player = open_player(args, stack, watched=not args.output or (alone and not photo))
     network = open_network(args)
-    counts = Counter(done=0, failed=0)
-    if len(todo) < len(jobs):
-        counts["there already"] = len(jobs) - len(todo)
+    counts = Counter(done=0, failed=0, **({"there already": done} if done else {}))
     pictures, faceless, worst, start = 0, [], 0, time.perf_counter()
     for job in tqdm(todo, unit=" files", disable=None if args.output and not alone else True):
         try:
@@ -194,9 +188,7 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
 
 def run_video(args: argparse.Namespace, player: Player, network, source: Source, output: Path | None) -> int:
     """Play everything that a source gives. Return the exit status."""
-    # To hide faces the size is the full one, as of a smaller one more are missed.
-    keep = args.size_chosen or hides(args.view)
-    size = args.size if keep else video_size(network, args.size, source.live)
+    size = args.size if args.size_chosen or hides(args.view) else video_size(network, args.size, source.live)
     sinks = [open_writer(args, source, output)] if output else []
     sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
@@ -206,23 +198,17 @@ def run_video(args: argparse.Namespace, player: Player, network, source: Source,
     segmenter = Segmenter(network, finder, settings, args.smooth, rate, player.timing)
 
     def look_for(view: str) -> None:
-        # To hide faces, each frame is looked at for those that come in, and at the full size.
+        # To hide faces, each frame is looked at for those that come in, and at full size: fewer are missed.
         segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
 
-    if output and source.left_out:
-        print(f"{source.name}: left out: {source.left_out}", file=sys.stderr)
-    if source.colors and source.colors.transfer in HDR:
-        print(
-            f"{source.name}: HDR: written in 8 bits; colours in tables and pictures are not sRGB",
-            file=sys.stderr,
-        )
+    for remark in source.remarks if output else ():
+        print(f"{source.name}: {remark}", file=sys.stderr)
     player.begin(source, sinks, look_for)
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, player.timing), player, args.max_frames)
     print_summary(player.count, "frames", start, player.timing if args.timing else None)
     if source.damaged:
-        what = f"{source.damaged} frames were damaged; the last good one stands for each"
-        print(f"{source.name}: {what}", file=sys.stderr)
+        print(f"{source.name}: for {source.damaged} damaged frames the last good one stands", file=sys.stderr)
     if output and player.count:
         print(f"wrote {sinks[0].result}", file=sys.stderr)
     return status
@@ -256,7 +242,8 @@ def run_picture(args: argparse.Namespace, player: Player, network, job: Job) -> 
         if args.view == "cutout" and pixels.shape[2] == 4:
             drawn = with_alpha(drawn, pixels)
         with player.timing("write"):
-            write_image(job.output, to_rgb(drawn), metadata_of(job.source) if args.keep_metadata else b"")
+            exif = metadata_of(job.source) if args.keep_metadata else b""
+            write_image(job.output, to_rgb(drawn), exif=exif)
     elif player.window is not None:
         player.hold(result, f"{job.source.name}: space for the next, q to end")
     return int(player.failed)

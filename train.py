@@ -17,7 +17,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from files import paths
+from files.paths import lock
 from runtimes.network import check_linknet34
 from training.checkpoint import read_checkpoint, without_prefix
 from training.options import given_options, make_parser, parse_arguments
@@ -36,9 +36,7 @@ def main() -> int:
     from training.loop import Training  # late: it takes seconds, and there may be no OneFlow here
 
     training = Training(args, tensors, state)
-    check_writable(Path(args.output))
-    if training.rank == 0:
-        lock(Path(args.output))
+    claim(Path(args.output), training.rank)
     return training.run()
 
 
@@ -51,23 +49,21 @@ def check_output(folder: Path) -> None:
             raise UserError(f"{folder} holds a training's {name}: {going_on}choose another --output")
 
 
-def check_writable(folder: Path) -> None:
-    """Raise UserError where no file can be written, before hours of work are to be written there."""
+def claim(folder: Path, rank: int) -> None:
+    """Hold the folder until this process ends. Raises UserError where no file can be written, before hours of
+    work are to be written there, or where another training holds it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
-
-
-def lock(folder: Path) -> None:
-    """Hold the folder until this process ends. Raises UserError where another training holds it."""
-    try:
-        paths.lock(folder.resolve())
+        if rank == 0:
+            lock(folder.resolve())
     except BlockingIOError:
         raise UserError(
             f"another training is writing to {folder}: wait for its end, or choose another --output"
         ) from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
 
 
 def take_up(args: argparse.Namespace, given: dict) -> tuple:

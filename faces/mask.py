@@ -54,13 +54,10 @@ class Region(NamedTuple):
         return Region(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def union(self, other: Region) -> Region:
-        """Return the smallest region that holds both."""
-        return Region(
-            min(self.left, other.left),
-            min(self.top, other.top),
-            max(self.right, other.right),
-            max(self.bottom, other.bottom),
-        )
+        """Return the smallest region that holds both; an empty one counts for nothing."""
+        if not (self.width and other.width):
+            return other if other.width else self
+        return Region(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
 
 
 class Face(NamedTuple):

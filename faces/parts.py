@@ -73,8 +73,7 @@ class Canvas:
         if own is not levels:
             part = lay(own, track.crop, self.shape)[1]
         region = inner.moved(place.left, place.top)
-        if region.width:
-            self.region = self.region.union(region) if self.region.width else region
+        self.region = self.region.union(region)
         box = track.box.inside(self.shape[0], self.shape[1])
         mask = part[inner.rows, inner.columns]
         self.faces.append(Face(track.number, box, track.confidence, region, mask))

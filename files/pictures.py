@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import os
 import warnings
@@ -107,13 +106,6 @@ def open_picture(path: str | os.PathLike) -> Image.Image:
         return Image.open(path, formats=[name for name in OPENED if name in Image.OPEN])
 
 
-def is_animation(path: Path) -> bool:
-    """Return whether a file holds several pictures that belong together: an animation, or pages."""
-    with contextlib.suppress(OSError, UserError), picture_of(path) as picture:
-        return picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1
-    return False
-
-
 def to_pixels(picture: Image.Image) -> np.ndarray:
     """Return HxWx3 or HxWx4 uint8 sRGB."""
     if picture.mode == "F" or picture.mode.startswith("I"):
@@ -162,21 +154,13 @@ def metadata_of(path: Path) -> bytes:
         return exif.tobytes() if exif else b""
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray, exif: bytes = b"") -> None:
-    """Write a picture, whole or not at all; the suffix of `path` decides the format.
-
-    image: HWC uint8 RGB or RGBA, or HW. Raises UserError for a format that cannot hold it or
-    cannot hold this one (too large, say), OSError if it cannot be written.
-    """
-    write_images(path, [image], exif=exif)
-
-
-def write_images(
-    path: str | os.PathLike, images: list, seconds: list | None = None, exif: bytes = b""
+def write_image(
+    path: str | os.PathLike, *images: np.ndarray, seconds: list | None = None, exif: bytes = b""
 ) -> None:
-    """Write one picture as `write_image` does, or several into one animation or into pages of one file.
+    """Write a picture, or several as an animation or the pages of one file, whole or not at all.
 
-    seconds: how long each is shown.
+    The suffix of `path` decides the format. images: HWC uint8 RGB or RGBA, or HW. seconds: how long each is
+    shown. Raises UserError for a format that cannot hold these, OSError if they cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -201,24 +185,9 @@ def write_images(
         temporary.write_bytes(data.getvalue())
 
 
-def find_pictures(spec: str) -> list[Path]:
-    """Return the picture files that a file, folder or pattern names, sorted. Raises UserError."""
-    path = Path(spec)
-    if path.is_dir():
-        found = picture_files(path)
-    elif path.exists():
-        found = [path]
-    elif glob.has_magic(spec):
-        found = map(Path, glob.iglob(spec, recursive=True))
-    else:
-        raise UserError(f"{spec}: no such file or folder")
-    pictures = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
-    if not pictures:
-        raise UserError(f"{spec}: there is no picture ({', '.join(IMAGE_SUFFIXES)})")
-    return pictures
-
-
-def picture_files(folder: Path) -> list[Path]:
+def picture_files(folder: str | os.PathLike) -> list[Path]:
     """Return what is named as a picture in a folder, sorted; no hidden files (macOS keeps ._photo.jpg)."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = (path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(path for path in found if not path.name.startswith("."))

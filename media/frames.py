@@ -43,7 +43,7 @@ class Source:
     patience = 0.0  # seconds for which it may be away
     damaged = 0  # frames so far that could not be read
     sound: Sound | None = None
-    left_out = ""  # sounds and subtitles that are not read
+    remarks: tuple = ()  # on what a copy of it cannot hold
     colors = None  # see colors.py
     metadata: ClassVar[dict] = {}  # date, place, camera, as FFmpeg names them
 

@@ -13,9 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from files import pictures
 from files.paths import identity, refuse_inputs, regular_file
-from files.pictures import ALPHA_SUFFIXES, ANIMATED_SUFFIXES, IMAGE_SUFFIXES, WRITTEN
+from files.pictures import ALPHA_SUFFIXES, ANIMATED, ANIMATED_SUFFIXES, IMAGE_SUFFIXES, WRITTEN, open_picture
 from media.sources import camera_index, is_stream
 from media.videos import open_file
 from media.writers import FORMATS, TRANSPARENT
@@ -85,8 +84,8 @@ def kind_of(path: Path) -> str | None:
         return None
     if suffix in VIDEO_SUFFIXES:
         return VIDEO
-    with contextlib.suppress(Exception), pictures.open_picture(path):  # Pillow raises almost anything
-        return ANIMATION if pictures.is_animation(path) else PICTURE
+    with contextlib.suppress(Exception), open_picture(path) as picture:  # Pillow raises almost anything
+        return ANIMATION if picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1 else PICTURE
     if suffix in IMAGE_SUFFIXES:
         return PICTURE
     with contextlib.suppress(UserError):

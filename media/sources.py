@@ -132,7 +132,5 @@ class Animation(Source):
 
 def seconds_of(picture) -> float:
     """Return how long the present picture of an opened file is shown."""
-    milliseconds = picture.info.get("duration")
-    return (
-        milliseconds / 1000 if milliseconds else PAGE_SECONDS if picture.format == "TIFF" else SHORT_SECONDS
-    )
+    usual = PAGE_SECONDS if picture.format == "TIFF" else SHORT_SECONDS
+    return (picture.info.get("duration") or 0) / 1000 or usual

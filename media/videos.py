@@ -18,7 +18,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from files.paths import regular_file
-from media.colors import Colors, decode
+from media.colors import HDR, Colors, decode
 from media.frames import USUAL_RATE, Frame, Sound, Source
 from utils import UserError, resize
 
@@ -62,11 +62,13 @@ class VideoFile(Source):
             self.sound = Sound(
                 max(sounds, key=lambda sound: bool(getattr(sound, "disposition", 0) & DEFAULT))
             )
-        self.left_out = ", ".join(
-            " ".join([other.type, *filter(None, [other.metadata.get("language")])])
+        others = [
+            f"left out: {other.type} {other.metadata.get('language', '')}".rstrip()
             for other in self.container.streams
             if other.type in TIMED[1:] and not (self.sound and other is self.sound.stream)
-        )
+        ]
+        hdr = "HDR: written in 8 bits; colours in tables and pictures are not sRGB"
+        self.remarks = (*others, *([hdr] if codec.color_trc in HDR else []))
         matrix = 1 if codec.colorspace == 2 and codec.height >= HD else codec.colorspace
         self.colors = Colors(matrix, codec.color_range, codec.color_primaries, codec.color_trc)
         self.metadata = dict(self.container.metadata)

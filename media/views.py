@@ -152,7 +152,7 @@ def hide_faces(frame: np.ndarray, mask: Mask, threshold: float, cover: Callable)
         if face.area(threshold) < SEEN * width * height:  # found, but the network sees too little of it
             centre = tuple(round(place) for place in face.box.centre)
             cv2.ellipse(probability, centre, (width // 2, height // 2), 0, 0, 360, 255, -1)
-            regions[index] = face.region.union(face.box) if face.region.width else face.box
+            regions[index] = face.region.union(face.box)
     for left, top, right, bottom in (region for region in regions if region.width):
         reach = max(2, max(right - left, bottom - top) // 16)
         wider = Region(left - reach, top - reach, right + reach, bottom + reach).inside(*frame.shape[:2])

@@ -26,7 +26,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
 from files.paths import atomic_path
-from files.pictures import write_image, write_images
+from files.pictures import write_image
 from media.colors import Colors, completed, encode
 from media.frames import Sound
 from media.mux import MP4, SoundTrack, beside, remux
@@ -223,7 +223,7 @@ class AnimationWriter:
         if not whole and self.path.exists():
             self.result = beside(self.path)
         if self.images:
-            write_images(self.result, self.images, self.seconds)
+            write_image(self.result, *self.images, seconds=self.seconds)
 
 
 class PictureFolder:

@@ -90,8 +90,8 @@ def build_onnx(state: dict[str, np.ndarray]) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="linknet34",
-        doc_string=f"image: RGB of 0..255, minus {MEAN.round(3)}, over {STD.round(3)}. logits: above 0 is face; "
-        "its probability is 1 / (1 + exp(-logits)).",
+        doc_string=f"image: RGB of 0..255, minus {MEAN.round(3)}, over {STD.round(3)}. logits: face above 0;"
+        " its probability is 1 / (1 + exp(-logits)).",
     )
     onnx.checker.check_model(model)
     return model

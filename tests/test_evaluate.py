@@ -16,7 +16,6 @@ from dataset import open_dataset
 from runtimes.choose import find_logits
 from runtimes.weights import write_weights
 from training.demo import DemoFaces
-from training.sheet import contact_sheet
 
 ROOT = Path(__file__).parent.parent
 KEYS = [
@@ -160,7 +159,7 @@ def test_worst_picture_shows_the_lowest_iou_first(known, tmp_path, red_is_face):
     drawn = cv2.imread(str(picture))[..., ::-1]
     (image, mask) = open_dataset(known, "all")[1]  # "low_1", after "high_1"
     found = image[..., 0] > 123
-    assert np.array_equal(drawn, contact_sheet([("IoU 33.3  all/low_1", image, mask, found)]))
+    assert np.array_equal(drawn, evaluate.contact_sheet([("IoU 33.3  all/low_1", image, mask, found)]))
 
 
 def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
@@ -358,8 +357,8 @@ def test_missing_things_are_named(data, random_weights, tmp_path, run, monkeypat
         ((), ["faceseg_data: no such folder", "`bash train.sh` downloads"]),
         (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
         (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
-        (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such file or folder"]),
-        (("--no-face", tmp_path, "--weights", random_weights), ["there is no picture"]),
+        (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such folder"]),
+        (("--no-face", tmp_path, "--weights", random_weights), ["holds no readable picture"]),
     ]:
         result = run(*arguments)
         assert result.returncode == 1

@@ -22,7 +22,7 @@ from test_sources import FakeCapture
 from test_streams import server  # noqa: F401, a fixture
 
 import infer
-from files.pictures import read_image, write_image, write_images
+from files.pictures import read_image, write_image
 from media import pipeline, sources
 from media.writers import VideoWriter
 from runtimes import choose
@@ -257,7 +257,7 @@ def test_a_damaged_video_is_done_to_its_end_and_said(capsys):
     assert run("--source", "in.mp4", "--output", "out.mp4") == 0
     assert len(frames_of("out.mp4")) == 60
     err = capsys.readouterr().err
-    assert "in.mp4: " in err and "frames were damaged" in err
+    assert "in.mp4: " in err and "damaged frames the last good one stands" in err
 
 
 @pytest.mark.parametrize(
@@ -465,9 +465,8 @@ def test_a_folder_of_all_kinds_with_its_structure(capsys):
     photo("in/a.png")
     photo("in/more/b.jpg")
     clip("in/more/c.mkv", count=5)
-    write_images(
-        "in/d.gif", [background(96, 128, seed)[..., ::-1] for seed in range(4)], [0.1, 0.2, 0.3, 0.4]
-    )
+    frames = [background(96, 128, seed)[..., ::-1] for seed in range(4)]
+    write_image("in/d.gif", *frames, seconds=[0.1, 0.2, 0.3, 0.4])
     Path("in/notes.txt").write_text("no picture")
     Path("in/broken.mp4").write_bytes(b"no video" * 99)
     assert run("--source", "in", "--output", "out", "--recursive") == 1  # for the broken one
@@ -504,7 +503,7 @@ def test_a_table_that_would_lack_faces_is_not_written(capsys):
     os.remove("out/a.png")
     again = ("--source", "in", "--output", "out", "--table", "faces.csv", "--skip-existing")
     assert run(*again) == 1
-    assert "1 files are there already, and faces.csv would lack their faces" in capsys.readouterr().err
+    assert "faces.csv would lack the faces of 1 results that are there already" in capsys.readouterr().err
     assert Path("faces.csv").read_text() == before and not Path("out/a.png").exists()
 
 
@@ -582,10 +581,10 @@ def test_under_a_view_that_hides_faces_what_is_left_out_or_faceless_is_said(view
 
 def test_an_animation_becomes_a_video_with_its_timing():
     frames = [background(96, 128, seed)[..., ::-1] for seed in range(4)]
-    write_images("in.gif", frames, [0.1, 0.2, 0.3, 0.4])
+    write_image("in.gif", *frames, seconds=[0.1, 0.2, 0.3, 0.4])
     assert run("--source", "in.gif", "--output", "out.mp4") == 0
     assert len(frames_of("out.mp4")) == 4 and length_of("out.mp4") == pytest.approx(1.0, abs=0.01)
-    write_images("pages.tif", frames)
+    write_image("pages.tif", *frames)
     assert run("--source", "pages.tif", "--output", "out.tif", "--view", "mask") == 0
     assert Image.open("out.tif").n_frames == 4
 

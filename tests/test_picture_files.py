@@ -13,14 +13,13 @@ from files.pictures import (
     ALPHA_SUFFIXES,
     IMAGE_SUFFIXES,
     WRITTEN,
-    is_animation,
     metadata_of,
     open_picture,
     read_image,
     read_pixels,
     write_image,
-    write_images,
 )
+from media.jobs import kind_of
 from utils import UserError
 
 FLAT = np.full((48, 64, 3), (200, 90, 40), np.uint8)
@@ -127,7 +126,7 @@ def test_metadata_without_the_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112], exif[0x0110], exif[0x0132] = 6, "A camera", "2024:05:01 12:00:00"
     Image.fromarray(FLAT).save(tmp_path / "a.jpg", exif=exif)
-    write_image(tmp_path / "b.jpg", FLAT, metadata_of(tmp_path / "a.jpg"))
+    write_image(tmp_path / "b.jpg", FLAT, exif=metadata_of(tmp_path / "a.jpg"))
     kept = Image.open(tmp_path / "b.jpg").getexif()
     assert (kept[0x0110], kept[0x0132]) == ("A camera", "2024:05:01 12:00:00") and 0x0112 not in kept
     write_image(tmp_path / "c.jpg", FLAT)
@@ -142,7 +141,7 @@ def test_metadata_of_a_tiff_says_nothing_of_how_it_was_stored(tmp_path, mode):
     Image.new(mode, (30, 20), 99).save(tmp_path / "a.tif", exif=exif.tobytes(), icc_profile=display_p3())
     wide = np.full((40, 90, 3), 50, np.uint8)
     for name in ("b.tif", "b.jpg"):
-        write_image(tmp_path / name, wide, metadata_of(tmp_path / "a.tif"))
+        write_image(tmp_path / name, wide, exif=metadata_of(tmp_path / "a.tif"))
         with Image.open(tmp_path / name) as picture:
             kept = picture.getexif()
             assert (picture.mode, picture.size, kept[0x0110]) == ("RGB", (90, 40), "A camera")
@@ -155,21 +154,21 @@ def test_metadata_of_a_tiff_says_nothing_of_how_it_was_stored(tmp_path, mode):
 def test_an_animated_avif_is_an_animation(tmp_path):
     first, second = (Image.new("RGB", (64, 48), color) for color in ("red", "blue"))
     first.save(tmp_path / "a.avif", save_all=True, append_images=[second])
-    assert is_animation(tmp_path / "a.avif")
+    assert kind_of(tmp_path / "a.avif") == "animation"
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
 def test_several_pictures_in_one_file(tmp_path, suffix):
     images = [np.full((48, 64, 3), (60 * number, 90, 40), np.uint8) for number in range(4)]
-    write_images(tmp_path / f"a{suffix}", images, [0.1, 0.2, 0.3, 0.4])
-    assert is_animation(tmp_path / f"a{suffix}")
+    write_image(tmp_path / f"a{suffix}", *images, seconds=[0.1, 0.2, 0.3, 0.4])
+    assert kind_of(tmp_path / f"a{suffix}") == "animation"
     with open_picture(tmp_path / f"a{suffix}") as picture:
         assert picture.n_frames == 4
         if suffix in (".gif", ".png"):
             picture.seek(2)
             assert picture.info["duration"] == 300
     write_image(tmp_path / "one.png", FLAT)
-    assert not is_animation(tmp_path / "one.png") and not is_animation(tmp_path / "none.png")
+    assert kind_of(tmp_path / "one.png") == "picture" and kind_of(tmp_path / "none.png") is None
 
 
 def test_a_long_name_and_a_link(tmp_path):

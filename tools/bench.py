@@ -16,7 +16,7 @@ import re
 import statistics
 import subprocess
 import sys
-import time
+import timeit
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +70,8 @@ def measure(name: str, weights: str, size: int, runs: int) -> None:
     """Print the milliseconds of each run, and last this process's peak memory in MiB."""
     forward = BACKENDS[name](weights)
     batch = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
-    for turn in range(runs + 2):  # the first two are slower
-        start = time.perf_counter()
-        forward(batch)
-        if turn >= 2:
-            print(1000 * (time.perf_counter() - start))
+    for each in timeit.repeat(lambda: forward(batch), number=1, repeat=runs + 2)[2:]:  # two are slower
+        print(1000 * each)
     # Not getrusage, which starts from what the parent had.
     print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
 

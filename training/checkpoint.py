@@ -43,9 +43,5 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dic
     return tensors, state
 
 
-def with_prefix(prefix: str, tensors: dict) -> dict:
-    return {prefix + name: value for name, value in tensors.items()}
-
-
 def without_prefix(prefix: str, tensors: dict) -> dict:
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

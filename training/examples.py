@@ -9,7 +9,6 @@ import argparse
 import os
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -65,7 +64,7 @@ class WithNoFace:
     """
 
     def __init__(self, pairs, folder: str | os.PathLike):
-        self.pairs, self.paths = pairs, picture_files(Path(folder)) if Path(folder).is_dir() else []
+        self.pairs, self.paths = pairs, picture_files(folder)
         if not self.paths:
             raise UserError(f"{folder}: no picture is there; --no-face names a folder of such without a face")
         self.names = [*pairs.names, *(path.stem for path in self.paths)]

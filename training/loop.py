@@ -18,7 +18,7 @@ from tqdm import tqdm
 from linknet import LinkNet34
 from runtimes.network import backbone_to_encoder, check_linknet34
 from runtimes.weights import read_weights
-from training.checkpoint import with_prefix, without_prefix, write_checkpoint
+from training.checkpoint import without_prefix, write_checkpoint
 from training.curves import plot_curves, write_log
 from training.examples import TrainExamples, open_pairs, validation_example
 from training.loader import load_batches
@@ -218,11 +218,9 @@ class Training:
     def save(self, name: str) -> None:
         """Write a checkpoint; of several processes the first does."""
         if self.rank == 0:
-            tensors = {
-                **with_prefix("model.", to_arrays(self.model)),
-                **with_prefix("ema.", to_arrays(self.average)),
-                **with_prefix("optimizer.", self.step.state_arrays()),
-            }
+            parts = {"model": to_arrays(self.model), "ema": to_arrays(self.average)}
+            parts["optimizer"] = self.step.state_arrays()
+            tensors = {f"{part}.{key}": value for part in parts for key, value in parts[part].items()}
             write_checkpoint(self.output / name, tensors, self.state)
 
 

@@ -114,14 +114,6 @@ def summarise(scores: list) -> dict:
     }
 
 
-def summarise_groups(groups: dict, scores: dict) -> list:
-    """Return [(name of the row, summary)] of {index: Score}, by {index: name of the group}."""
-    rows = {}
-    for index, score in scores.items():
-        rows.setdefault(groups[index], []).append(score)
-    return [(f"  {name}", summarise(rows[name])) for name in sorted(rows)]
-
-
 def lightness(image: np.ndarray, mask: np.ndarray) -> str:
     """Return how light the face is in the picture: of skin and lamp together, a photo cannot tell them apart.
 

@@ -10,7 +10,7 @@ import pytest
 from clips import make_clip
 from scenes import background
 
-from files.pictures import write_image, write_images
+from files.pictures import write_image
 from media.jobs import find_jobs, is_files, name_outputs, told
 from utils import UserError
 
@@ -76,7 +76,7 @@ def test_kinds_are_told_by_what_is_in_a_file(folder):
     make_clip("photos/c.mp4", [background(48, 64)] * 3)
     os.rename("photos/c.mp4", "photos/clip")
     os.rename("photos/a.jpg", "photos/a.dat")
-    write_images("photos/moving.gif", [np.full((8, 8, 3), 99 * n, np.uint8) for n in range(3)])
+    write_image("photos/moving.gif", *[np.full((8, 8, 3), 99 * n, np.uint8) for n in range(3)])
     Path("photos/broken.jpg").write_bytes(b"nothing")
     Path("photos/._b.jpg").write_bytes(b"what macOS notes")
     os.mkfifo("photos/pipe.jpg")
@@ -156,7 +156,7 @@ def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
 
 def test_a_folder_for_cutouts_is_not_that_of_an_animated_png(folder):
     still = [np.full((8, 8, 3), shade, np.uint8) for shade in (0, 9)]
-    write_images(folder / "000001.png", still, [0.1, 0.1])
+    write_image(folder / "000001.png", *still, seconds=[0.1, 0.1])
     with pytest.raises(UserError, match="one of the inputs"):
         outputs("photos/000001.png", "photos", "cutout")
     assert outputs("photos/000001.png", "out", "cutout") == ["out"]
@@ -174,7 +174,7 @@ def test_outputs_that_cannot_be(folder):
 def test_videos_and_animations_keep_their_kind(folder):
     Path("photos/a.mts").write_bytes(b"x")
     Path("photos/b.webm").write_bytes(b"x")
-    write_images("photos/m.gif", [np.full((8, 8, 3), 99 * n, np.uint8) for n in range(3)])
+    write_image("photos/m.gif", *[np.full((8, 8, 3), 99 * n, np.uint8) for n in range(3)])
     assert outputs("photos", "out")[-3:] == ["out/b.jpg", "out/b.webm", "out/m.gif"]
     assert "out/a.mp4" in outputs("photos", "out")
     assert {"out/a.webm", "out/b.webm", "out/m.gif"} <= set(outputs("photos", "out", "cutout"))

@@ -141,7 +141,7 @@ def test_a_longer_track_that_is_not_read_is_no_cut(tmp_path, suffix):
         add_tone(file, file.add_stream("aac", rate=48_000, layout="mono"), 3.0)
     source = open_file(with_more_tracks(path, tmp_path / f"b{suffix}"))
     assert len(read_all(source)) == 50
-    assert source.left_out == "audio deu"
+    assert source.remarks == ("left out: audio deu",)
 
 
 def test_high_definition_without_a_word_on_its_colours_is_as_players_take_it(tmp_path):

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from runtimes.network import check_linknet34
 from runtimes.weights import default_weights, read_weights, trained_size, write_weights
-from training.checkpoint import with_prefix, write_checkpoint
+from training.checkpoint import write_checkpoint
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,7 +191,7 @@ def test_broken_safetensors_file(tmp_path: Path, random_weights: Path, content: 
 
 
 def test_paths_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no weights at .*missing\.safetensors.*download"):
+    with pytest.raises(UserError, match=r"no weights at .*missing\.safetensors.*--weights published"):
         read_weights(tmp_path / "missing.safetensors")
     with pytest.raises(UserError, match="holds no OneFlow weights"):
         read_weights(tmp_path)
@@ -202,7 +202,8 @@ def test_paths_without_weights(tmp_path: Path) -> None:
 
 def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, random_weights):
     state = {"options": {"size": 128}}
-    write_checkpoint(tmp_path / "c.safetensors", with_prefix("ema.", random_state), state)
+    averaged = {f"ema.{name}": array for name, array in random_state.items()}
+    write_checkpoint(tmp_path / "c.safetensors", averaged, state)
     write_weights(tmp_path / "w.safetensors", SMALL, metadata={"size": "192"})
     assert trained_size(tmp_path / "c.safetensors") == 128
     assert trained_size(tmp_path / "w.safetensors") == 192
