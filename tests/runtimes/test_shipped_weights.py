@@ -14,7 +14,7 @@ from runtimes.weights import default_weights, read_weights, trained_size
 WEIGHTS = Path(default_weights())
 ASSETS = Path(__file__).parents[2] / "docs"
 HEAD = (slice(0, 256), slice(100, 356))  # of the portrait
-HEAD_IOU = 0.962  # measured in f32 when the weights were put here
+HEAD_IOU = 0.963  # measured in f32 when the weights were put here
 
 
 def test_weights_are_whole_and_small():
