@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # What stands for a file or a folder, by the option's name; of the others the value is no path.
 READ = {"source", "weights", "data", "mix", "backbone", "resume", "no_face", "script", "scenes"}
 WRITTEN = {"output", "json", "worst_picture", "folder", "table"}
-WORDS = {"view", "color", "sizes", "address", "shard"}
+WORDS = {"view", "color", "sizes", "address", "shard", "more"}
 
 
 def find_programs() -> list[str]:

@@ -85,7 +85,8 @@ def test_gradients(trained_state: dict, true_gradients: dict, kernels: str) -> N
 def test_gradients_in_mixed_precision(trained_state: dict, true_gradients: dict, monkeypatch) -> None:
     monkeypatch.setattr(torch_kernels, "has_bf16", lambda: True)  # slow elsewhere, but the same
     found = gradients(load(TorchLinkNet34(), trained_state))
-    assert 1e-3 < distance(found, true_gradients) < 0.3
+    # Numbers of 8 bits, and the gradients of trained weights are small; of wrong ones it would be 1 and more.
+    assert 1e-3 < distance(found, true_gradients) < 0.5
 
 
 def test_evaluation_is_float32_and_the_same(trained_state: dict, monkeypatch) -> None:
