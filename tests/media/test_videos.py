@@ -162,7 +162,7 @@ def test_high_definition_without_a_word_on_its_colours_is_as_players_take_it(tmp
 def test_frames_before_the_beginning_of_a_trimmed_file_are_no_damage(tmp_path):
     path = make_clip(tmp_path / "in.mp4", moving(40), g="40", bf="0")
     with av.open(str(path)) as source, av.open(str(tmp_path / "out.mp4"), "w") as file:
-        stream = file.add_stream_from_template(source.streams.video[0])
+        stream = copied_stream(file, source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
                 shift = round(0.4 / packet.time_base)  # ten frames, by an edit list
