@@ -79,7 +79,8 @@ def build_onnx(state: dict[str, np.ndarray]) -> onnx.ModelProto:
     """Return the ONNX model of LinkNet34 with these weights. Raises UserError for another network's."""
     check_linknet34(state)
     ops = OnnxOps(state)
-    ops.node("Identity", [linknet34(ops, "image")], "logits")
+    linknet34(ops, "image")
+    ops.nodes[-1].output[0] = "logits"  # no node of its own: older OpenVINO could not read the INT8 form's
     constants = [
         numpy_helper.from_array(array.astype(np.float32), name) for name, array in ops.constants.items()
     ]

@@ -106,7 +106,11 @@ def read_int8(weights: Path) -> openvino.Model:
     digest = digest_in(text, PARTS_DIGEST)
     if digest != parts_digest(text.replace(digest.encode(), NO_DIGEST.encode()), binary):
         raise UserError(f"{path} or its .bin is damaged: {remedy}")
-    return openvino.Core().read_model(str(path))
+    try:
+        return openvino.Core().read_model(str(path))
+    except RuntimeError as error:  # made by a newer one
+        version = openvino.get_version().partition("-")[0]
+        raise UserError(f"{path} cannot be read by OpenVINO {version}: {remedy}") from error
 
 
 def digest_in(xml: bytes, key: list[str]) -> str:
