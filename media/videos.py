@@ -47,7 +47,7 @@ class VideoFile(Source):
             if timeout is not None:
                 why = f"{error.strerror or error}; check the address, and that its server runs"
             raise UserError(f"{name} cannot be opened: {why}") from error
-        videos = [v for v in self.container.streams.video if not getattr(v, "disposition", 0) & ATTACHED]
+        videos = [video for video in self.container.streams.video if not disposition(video) & ATTACHED]
         if not videos or videos[0].codec_context is None:
             self.container.close()
             if videos:
@@ -59,9 +59,7 @@ class VideoFile(Source):
         codec.thread_type = "SLICE" if self.live else "AUTO"  # threads for whole frames would hold some back
         sounds = [sound for sound in self.container.streams.audio if sound.codec_context is not None]
         if sounds:
-            self.sound = Sound(
-                max(sounds, key=lambda sound: bool(getattr(sound, "disposition", 0) & DEFAULT))
-            )
+            self.sound = Sound(max(sounds, key=lambda sound: disposition(sound) & DEFAULT))
         others = [
             f"left out: {other.type} {other.metadata.get('language', '')}".rstrip()
             for other in self.container.streams
@@ -185,6 +183,11 @@ class VideoFile(Source):
 
     def close(self) -> None:
         self.container.close()
+
+
+def disposition(stream: av.stream.Stream) -> int:
+    found = getattr(stream, "disposition", 0)  # none before PyAV 13, for Python 3.8; a Flag, or an int
+    return getattr(found, "value", found)
 
 
 def open_file(path: Path, stride: int = 1) -> VideoFile:
