@@ -183,6 +183,20 @@ def test_int8_of_other_weights_is_not_used(weights: Path, int8_form: Path, rando
     assert network(batch_of(1, 3, 32, 32)).mean() > 3
 
 
+def test_an_int8_form_of_a_newer_openvino_is_left_aside(weights: Path, int8_form: Path, monkeypatch) -> None:
+    class Older(openvino.Core):
+        def read_model(self, model, *more):
+            if isinstance(model, str):
+                raise RuntimeError("Cannot create Identity layer from unsupported opset: opset16")
+            return super().read_model(model, *more)
+
+    monkeypatch.setattr(ours.openvino, "Core", Older)
+    network = open_runtime(weights, "openvino")
+    assert "INT8 not used" in network.name and "cannot be read by OpenVINO" in network.name
+    with pytest.raises(UserError, match=r"cannot be read by OpenVINO 20.*tools\.export"):
+        open_runtime(weights, "openvino", precision="int8")
+
+
 def test_int8_that_is_missing_or_damaged(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"weights")
