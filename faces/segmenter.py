@@ -106,11 +106,11 @@ class Segmenter:
                 inside = bounds(own, 127)
                 if np.count_nonzero(own > 127) > SHOWN * box.width * box.height:
                     track.follow(in_frame(inside, track.crop), now)
-                if track.seen < now and settings.find_every == 1:  # to hide faces: its place is known
-                    levels = own = np.zeros_like(levels)
-                elif track.seen < now:
-                    continue
-                canvas.add(track, levels, own)
+                if track.seen == now:
+                    canvas.add(track, levels, own)
+                elif settings.find_every == 1:  # to hide faces: its place is known
+                    nothing = np.zeros_like(levels)
+                    canvas.add(track, nothing, nothing)
         self.tracks.end_lost(now)
         return canvas.mask()
 

@@ -40,12 +40,8 @@ def make_parser() -> Parser:
     views = f"{', '.join(VIEWS)}, fill-face:COLOUR, background:PICTURE or :COLOUR"
     add("--view", default="overlay", help=views)
     add("--strength", type=whole(1, 10), default=STRENGTH, help="of blur-face and mosaic-face (default: 5)")
-    add(
-        "--color",
-        type=parse_color,
-        default="0,200,120",
-        help="of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)",
-    )
+    color = "of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)"
+    add("--color", type=parse_color, default="0,200,120", help=color)
     add("--alpha", type=real(0, 1), default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
     add("--threshold", type=real(0.05, 0.95), default=0.5, help="probability at a face's edge (default: 0.5)")
     add_network_options(parser)

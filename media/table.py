@@ -52,12 +52,12 @@ class FaceTable:
     def __exit__(self, error: type | None, *more) -> None:
         """Give it its name; where it is not whole, never an earlier file's."""
         self.file.close()
-        if self.lock is not None:
-            os.close(self.lock)
         if (self.whole and error is None) or not self.path.exists():
             self.unfinished.replace(self.path)
         else:
             print(f"{self.path} stays as it was; what was found is in {self.unfinished}", file=sys.stderr)
+        if self.lock is not None:
+            os.close(self.lock)  # not before the file has its name
 
     def add(self, name: str, frame: Frame, mask: Mask, threshold: float) -> None:
         """frame: as it was decoded, before a view draws into it."""

@@ -47,12 +47,13 @@ def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
     if not len(train_indices):
         raise UserError(f"all {len(val_indices)} pictures are kept for validation; use a smaller --val")
     groups = np.array([group_of(name) for name in pairs.names])
-    if args.more and args.more not in groups[train_indices]:
-        raise UserError(f"--more {args.more}: no training picture's name starts with {args.more}_")
     times = np.ones(len(groups), int)
     if args.balance:
         times[train_indices] = group_times(groups[train_indices])
-    times[groups == args.more] *= 2
+    if args.more:
+        if args.more not in groups[train_indices]:
+            raise UserError(f"--more {args.more}: no training picture's name starts with {args.more}_")
+        times[groups == args.more] *= 2
     return pairs, np.repeat(train_indices, times[train_indices]), without_face, val_indices
 
 
