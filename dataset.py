@@ -20,7 +20,7 @@ import numpy as np
 
 from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_files, picture_of, read_image
-from utils import FACE, MEAN, NOT_JUDGED, STD, Parser, UserError, run, whole
+from utils import FACE, MEAN, NOT_JUDGED, STD, Parser, UserError, integer, run
 
 
 class PairFolder:
@@ -231,7 +231,7 @@ def make_parser() -> Parser:
     parser = Parser("Read every picture and mask once and name the bad ones.")
     parser.add_argument("data", help="a data folder, as for train.py")
     parser.add_argument("--split", default="train", choices=("train", "test"))
-    parser.add_argument("--mask-threshold", type=whole(1, 255), help="from here on a mask file shows face")
+    parser.add_argument("--mask-threshold", type=integer(1, 255), help="from here on a mask file shows face")
     return parser
 
 

@@ -4,7 +4,7 @@
     python evaluate.py --weights runs/train/best.safetensors --data my_faces --split test --json test.json
     python evaluate.py --data my_faces --groups --worst 30 --worst-picture worst.png
     python evaluate.py --data my_faces --groups lightness  # dark and light faces apart
-    python evaluate.py --as-infer  # what a user of infer.py gets: the finder, and all faces, included
+    python evaluate.py --as-infer  # what a user of infer.py gets: the detector, and all faces, included
     python evaluate.py --no-face landscapes  # pictures without a face: how much is marked all the same
 
 The headline is the mean over the images of the IoU of logits above 0 (probability above 0.5), in evaluation
@@ -29,15 +29,15 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import open_dataset
-from faces.finder import Finder
+from faces.detector import Detector
+from faces.metrics import lightness, print_table, score_mask, summarise
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, picture_files, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
 from training.examples import group_of
-from training.metrics import lightness, print_table, score_mask, summarise
-from utils import FACE, NOT_JUDGED, Parser, UserError, real, resize, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, integer, real, resize, run
 
 # Written down with the figures.
 SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit", "mask_threshold")
@@ -57,7 +57,9 @@ def make_parser() -> Parser:
     add("--json", metavar="FILE", help="write the figures to this file too")
     what = "also a row for each start of the names, up to the first _, or for dark and light faces"
     add("--groups", nargs="?", const="names", choices=("names", "lightness"), help=what)
-    add("--worst", type=whole(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU")
+    add(
+        "--worst", type=integer(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU"
+    )
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
     what = "face is above this probability (default: %(default)s)"
@@ -65,8 +67,8 @@ def make_parser() -> Parser:
     add("--flip", action="store_true", help="average the odds of each image and of its mirror image")
     what = "find the faces and look at each, also in the mirror, as infer.py does; --precision auto"
     add("--as-infer", action="store_true", help=what)
-    add("--limit", type=whole(1), metavar="N", help="only N images of each split, evenly spread over it")
-    add("--mask-threshold", type=whole(1, 255), help="from here on a mask shows face (JPEG masks need it)")
+    add("--limit", type=integer(1), metavar="N", help="only N images of each split, evenly spread over it")
+    add("--mask-threshold", type=integer(1, 255), help="from here on a mask shows face (JPEG masks need it)")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
     return parser
 
@@ -94,7 +96,7 @@ def evaluate(args: argparse.Namespace) -> None:
         [args.json, args.worst_picture if args.worst else None],
         [*runtime_files(args.weights), *(file for pairs in splits.values() for file in pairs.files)],
     )
-    find, network = open_finder(args)
+    find, network = open_detector(args)
     scores, summaries, rows = {}, {}, []
     for name, pairs in splits.items():
         started = time.monotonic()
@@ -118,7 +120,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
     """Find what is marked in pictures that show no face; print it and write the JSON file."""
     paths = picture_files(args.no_face)
     refuse_inputs([args.json], [*runtime_files(args.weights), *paths])
-    find, network = open_finder(args)
+    find, network = open_detector(args)
     shares = {}
     for path in tqdm(paths, desc="no face", unit="image"):
         with skipped(args.skip_bad):
@@ -155,7 +157,7 @@ def open_splits(args: argparse.Namespace) -> dict:
     return {name: open_dataset(folder, name, args.skip_bad, args.mask_threshold) for name in names}
 
 
-def open_finder(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+def open_detector(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     """Return the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool, and what
     computes the network.
     """
@@ -165,11 +167,11 @@ def open_finder(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.nda
     if not args.as_infer:
         level = math.log(args.threshold / (1 - args.threshold))
         return lambda image: find_logits(find, image, args.size) > level, runtime.name
-    finder = Finder(photo=True)
+    detector = Detector(photo=True)
 
     def find_as_infer(image: np.ndarray) -> np.ndarray:
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        return segment_picture(find, finder, picture, args.size).probability > args.threshold * 255
+        return segment_picture(find, detector, picture, args.size).probability > args.threshold * 255
 
     return find_as_infer, runtime.name
 

@@ -27,15 +27,14 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # before a utils.py of who imports this
 
-from faces.finder import Finder
+from faces.detector import Detector
 from faces.mask import Face, Mask
 from faces.segmenter import Segmenter, Settings, segment_picture
-from faces.timing import Timing
 from files.paths import refuse_inputs
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.frames import Frame, Result, Source
-from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, name_outputs, told
-from media.mux import beside
+from media.jobs import ANIMATION, PICTURE, Job, find_jobs, is_files, list_counts, name_outputs
+from media.mux import unfinished_path
 from media.options import parse_arguments
 from media.pipeline import Pipeline, play_all
 from media.player import Player
@@ -48,6 +47,7 @@ from media.views import VIEWS, hides, parse_view, to_rgb, with_alpha
 from media.window import open_window
 from media.writers import AnimationWriter, PictureFolder, VideoWriter, VirtualCamera
 from runtimes.choose import open_runtime, video_size, with_flip
+from runtimes.timing import Timing
 from runtimes.weights import default_weights, runtime_files, trained_size
 from utils import UserError, explain, run
 
@@ -55,9 +55,9 @@ from utils import UserError, explain, run
 def segment(image: np.ndarray, **options) -> np.ndarray:
     """Return the probability of face for each pixel of one image: HxW float32, 0..1, in steps of 1/255.
 
-    image: HxWx3 uint8 **RGB**. The options, and what is raised, are those of `find_mask`.
+    image: HxWx3 uint8 **RGB**. The options, and what is raised, are those of `segment_faces`.
     """
-    return find_mask(image, **options).probability / np.float32(255)
+    return segment_faces(image, **options).probability / np.float32(255)
 
 
 def faces(image: np.ndarray, **options) -> list[Face]:
@@ -65,14 +65,14 @@ def faces(image: np.ndarray, **options) -> list[Face]:
 
     Each has its `box` and the `region` of its mask, (left, top, right, bottom) in pixels of the image, right
     and bottom outside; its `confidence`, 0..1, 0 for a close-up that only the network knows as a face; and
-    its `mask`, the probability, hxw uint8 of the region, 0..255: empty where the finder sees a face, and the
+    its `mask`, the probability, hxw uint8 of the region, 0..255: empty where the detector sees a face, the
     network none. Its `track` is its place in this order (docs/inference.md follows faces in videos). The
-    options, and what is raised, are those of `find_mask`.
+    options, and what is raised, are those of `segment_faces`.
     """
-    return list(find_mask(image, **options).faces)
+    return list(segment_faces(image, **options).faces)
 
 
-def find_mask(
+def segment_faces(
     image: np.ndarray,
     weights: str = default_weights(),
     size: int | None = None,
@@ -95,17 +95,17 @@ def find_mask(
         raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {image.shape} {image.dtype}")
     network = kept_runtime(weights, runtime, device, precision)
     network = with_flip(network) if flip else network
-    finder = kept_finder(small_faces) if find else None
+    detector = kept_detector(small_faces) if find else None
     picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return segment_picture(network, finder, picture, size or trained_size(weights))
+    return segment_picture(network, detector, picture, size or trained_size(weights))
 
 
 kept_runtime = functools.lru_cache(maxsize=2)(open_runtime)
 
 
 @functools.lru_cache(maxsize=2)
-def kept_finder(small_faces: bool) -> Finder:
-    return Finder(photo=True, small_faces=small_faces)
+def kept_detector(small_faces: bool) -> Detector:
+    return Detector(photo=True, small_faces=small_faces)
 
 
 def main() -> int:
@@ -126,7 +126,7 @@ def run_live(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     output = Path(args.output) if args.output else None
     if output and output.is_dir() and args.view != "cutout":
         output = output / "camera.mp4"
-    refuse_inputs([output, output and beside(output), args.table], also_read(args))
+    refuse_inputs([output, output and unfinished_path(output), args.table], also_read(args))
     player = open_player(args, stack, watched=True)
     source = open_source(args, endless=output is None and bool(player.window or args.virtual_camera))
     return run_video(args, player, open_network(args), source, output)
@@ -141,7 +141,7 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     if args.output:
         jobs = name_outputs(jobs, args.source, args.output, args.view)
-    unfinished = [beside(job.output) for job in jobs if job.output and job.kind != PICTURE]
+    unfinished = [unfinished_path(job.output) for job in jobs if job.output and job.kind != PICTURE]
     refuse_inputs([job.output for job in jobs], [*also_read(args), args.table])
     refuse_inputs([*unfinished, args.table], [*(job.source for job in jobs), *also_read(args)])
     part, parts = args.shard
@@ -180,8 +180,8 @@ def run_files(args: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     if hides(args.view) and faceless:
         print(f"infer.py: no face was found in {', '.join(faceless)}", file=sys.stderr)
     if not alone or not todo:
-        more = f", {sum(left_out.values())} left out ({told(left_out)})" if left_out else ""
-        print(f"infer.py: {told(counts)}{more}", file=sys.stderr)
+        more = f", {sum(left_out.values())} left out ({list_counts(left_out)})" if left_out else ""
+        print(f"infer.py: {list_counts(counts)}{more}", file=sys.stderr)
     # Who looks at the results must not take for hidden what was left out.
     return worst or int(hides(args.view) and bool(left_out))
 
@@ -192,18 +192,18 @@ def run_video(args: argparse.Namespace, player: Player, network, source: Source,
     sinks = [open_writer(args, source, output)] if output else []
     sinks += [VirtualCamera(source.rate)] if args.virtual_camera else []
     print(f"{source.name}, {source.rate:.4g} frames/s; {network.name}", file=sys.stderr)
-    finder = Finder(small_faces=args.small_faces) if args.find else None
-    settings = Settings(size, args.find_every)
+    detector = Detector(small_faces=args.small_faces) if args.detect else None
+    settings = Settings(size, args.detect_every)
     rate = None if source.live else source.rate
-    segmenter = Segmenter(network, finder, settings, args.smooth, rate, player.timing)
+    segmenter = Segmenter(network, detector, settings, args.smooth, rate, player.timing)
 
-    def look_for(view: str) -> None:
+    def set_view(view: str) -> None:
         # To hide faces, each frame is looked at for those that come in, and at full size: fewer are missed.
-        segmenter.settings = Settings(args.size, find_every=1) if hides(view) else settings
+        segmenter.settings = Settings(args.size, detect_every=1) if hides(view) else settings
 
     for remark in source.remarks if output else ():
         print(f"{source.name}: {remark}", file=sys.stderr)
-    player.begin(source, sinks, look_for)
+    player.begin(source, sinks, set_view)
     start = time.perf_counter()
     status = play_all(Pipeline(source, segmenter, player.timing), player, args.max_frames)
     print_summary(player.count, "frames", start, player.timing if args.timing else None)
@@ -233,8 +233,8 @@ def run_picture(args: argparse.Namespace, player: Player, network, job: Job) -> 
         pixels = read_pixels(job.source)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
     network = with_flip(network) if args.flip else network
-    finder = kept_finder(args.small_faces) if args.find else None
-    mask = segment_picture(network, finder, image, args.size, player.timing)
+    detector = kept_detector(args.small_faces) if args.detect else None
+    mask = segment_picture(network, detector, image, args.size, player.timing)
     result = Result(Frame(image, 0, time.perf_counter(), 0.0, 1.0), mask)
     player.note(result)
     if job.output is not None:

@@ -21,7 +21,7 @@ from files.paths import lock
 from runtimes.network import check_linknet34
 from training.checkpoint import read_checkpoint, without_prefix
 from training.options import given_options, make_parser, parse_arguments
-from utils import UserError, real, run, whole
+from utils import UserError, integer, real, run
 
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 
@@ -112,11 +112,11 @@ def check_state(state: dict, path: str) -> None:
     if needed - state.keys():
         raise UserError(f"{start} it has no {', '.join(sorted(needed - state.keys()))}")
     try:
-        step = whole(0)(state["step"])
+        step = integer(0)(state["step"])
         sums = [real(-1e12, 1e12)(value) for value in state["epoch_sums"]]
         real(0, 1e9)(state["seconds"]), real(-1, 1)(state["best_iou"])
         numbers = [float(value) for row in state["log"] for value in row.values()]
-        ends = [whole(0, step)(row["step"]) for row in state["log"]]
+        ends = [integer(0, step)(row["step"]) for row in state["log"]]
         if len(sums) != 3 or ends != sorted(ends) or len(numbers) < len(ends):
             raise ValueError("numbers that do not fit each other")
         for action in make_parser()._actions:

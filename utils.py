@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
 
-def whole(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
+def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
     """Return what makes an int from `low` to `high` of an option or of a value in a file; else UserError."""
 
     def convert(value: object) -> int:
@@ -79,7 +79,7 @@ def real(low: float, high: float) -> Callable[[object], float]:
 
 def side(value: object) -> int:
     """Return the side of the network's input, in pixels, of an option or of a value in a file."""
-    number = whole(STRIDE, LARGEST_SIDE)(value)
+    number = integer(STRIDE, LARGEST_SIDE)(value)
     if number % STRIDE:
         raise UserError(f"{number} is no multiple of {STRIDE}")
     return number

@@ -65,7 +65,7 @@ class Face(NamedTuple):
 
     track: int  # the same number from frame to frame of a video; in a photo 1 is the surest face
     box: Region  # from brow to chin, within the frame
-    confidence: float  # of the finder when it saw the face last, 0..1; 0 for a close-up that it does not know
+    confidence: float  # of the detector when it last saw the face, 0..1; 0 for a close-up
     region: Region  # where the mask lies, within the frame
     mask: np.ndarray  # probability of this face, uint8 (255 is certain), of the region's height and width
 

@@ -1,12 +1,12 @@
 """From a frame to its mask: find the faces, look at each one closely, smooth what is seen.
 
-    segmenter = Segmenter(runtime, Finder(), Settings(size=224), smooth=0.7, rate=25)
+    segmenter = Segmenter(runtime, Detector(), Settings(size=224), smooth=0.7, rate=25)
     for frame in frames:                                      # HWC uint8 BGR
         mask = segmenter(frame)                               # see mask.py
 
-    mask = segment_picture(runtime, Finder(photo=True), picture, size=224)
+    mask = segment_picture(runtime, Detector(photo=True), picture, size=224)
 
-Between two runs of the finder each face is followed by its own mask.
+Between two runs of the detector each face is followed by its own mask.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import cv2
 import numpy as np
 
 from faces.crops import Crop, brighten, crop_about, in_crop, in_frame, steady, take, whole_frame
-from faces.finder import Finder, Found
-from faces.lookout import Beside, EveryNth
+from faces.detector import Detection, Detector
 from faces.mask import Mask, Region
 from faces.parts import FACE_LEVEL, Canvas, bounds, nearest, touching
-from faces.timing import Timing
+from faces.schedule import EveryNth, InBackground
 from faces.tracks import Track, Tracks
+from runtimes.timing import Timing
 from utils import preprocess, sigmoid
 
 Runtime = Callable[[np.ndarray], np.ndarray]
-CLOSE_UP = 0.3  # of the frame, what a face fills at least that the finder does not know as one ...
+CLOSE_UP = 0.3  # of the frame, what a face fills at least that the detector does not know as one ...
 STILL_CLOSE = 0.25  # ... and in the frames after that
 SHOWN = 0.1  # of its box, what the mask of a face that is in sight fills at least
 BATCH = 16  # crops that the network is given at once
-FIND_EVERY = 24  # frames: so the finder takes less than a fifth of the time
+DETECT_EVERY = 24  # frames: so the detector takes less than a fifth of the time
 TURNS = (0, 1, 3, 2)  # by so many quarters a photo is turned until a face is found: upside down is rarest
 SURE = 0.95  # confidence of a face in a turned photo, at least: most photos without a face are no turned ones
 
@@ -40,7 +40,9 @@ class Settings(NamedTuple):
     """What may change from one frame to the next."""
 
     size: int = 224  # the longest side of the network's input, a multiple of 32
-    find_every: int = FIND_EVERY  # frames; beside a camera the finder runs when it has time, with 1 always
+    detect_every: int = (
+        DETECT_EVERY  # frames; beside a camera the detector runs when it has time, with 1 always
+    )
     smallest: int = 96  # as `size`, of a small face's crop
 
 
@@ -55,24 +57,24 @@ class Segmenter:
     def __init__(
         self,
         runtime: Runtime,
-        finder: Finder | None,
+        detector: Detector | None,
         settings: Settings = DEFAULTS,
         smooth: float = 0.0,
         rate: float | None = 25.0,
         timing: Timing | None = None,
     ):
-        """finder: with None the network is given the whole frame each time. smooth: 0 (off) to below 1.
-        rate: frames/s of a file; None is a camera, beside which the finder runs in a thread of its own.
+        """detector: with None the network is given the whole frame each time. smooth: 0 (off) to below 1.
+        rate: frames/s of a file; None is a camera, beside which the detector runs in a thread of its own.
         """
         self.runtime = runtime
         self.settings = settings
         self.rate = rate
         self.timing = timing or Timing()
         self.tracks = Tracks(smooth)
-        self.close_up: Track | None = None  # a face that the finder does not see
-        self.lookout = None
-        if finder is not None:
-            self.lookout = Beside(finder) if rate is None else EveryNth(finder)
+        self.close_up: Track | None = None  # a face that the detector does not see
+        self.schedule = None
+        if detector is not None:
+            self.schedule = InBackground(detector) if rate is None else EveryNth(detector)
         self.before = settings  # of the last frame
         self.count = 0  # of frames
 
@@ -81,9 +83,9 @@ class Segmenter:
         settings = self.settings
         now = time.perf_counter() if self.rate is None else self.count / self.rate
         self.count += 1
-        if self.lookout is not None:
+        if self.schedule is not None:
             with self.timing("find"):
-                self.lookout(frame, self.tracks, settings.find_every, now)
+                self.schedule(frame, self.tracks, settings.detect_every, now)
         return self.see(frame, settings, now) if self.tracks else self.see_whole(frame, settings, now)
 
     def see(self, frame: np.ndarray, settings: Settings, now: float) -> Mask:
@@ -108,25 +110,25 @@ class Segmenter:
                     track.follow(in_frame(inside, track.crop), now)
                 if track.seen == now:
                     canvas.add(track, levels, own)
-                elif settings.find_every == 1:  # to hide faces: its place is known
+                elif settings.detect_every == 1:  # to hide faces: its place is known
                     nothing = np.zeros_like(levels)
                     canvas.add(track, nothing, nothing)
         self.tracks.end_lost(now)
         return canvas.mask()
 
     def see_whole(self, frame: np.ndarray, settings: Settings, now: float) -> Mask:
-        """Return what the network sees of the whole frame. With a finder, which saw nothing there, it counts
+        """Return what the network sees of the whole frame. With a detector, which saw nothing, it counts
         only where it may be a face that is too close to be known as one.
         """
         canvas = Canvas(frame.shape)
         crop = whole_frame(frame.shape, settings.size)
         ((image, probability),) = self.look(frame, [crop])
         limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
-        if self.lookout is not None and (probability > FACE_LEVEL).mean() < limit:
+        if self.schedule is not None and (probability > FACE_LEVEL).mean() < limit:
             self.close_up = None
             return canvas.mask()
         if self.close_up is None:
-            self.close_up = self.tracks.new(Found(crop.region, 0.0), now)
+            self.close_up = self.tracks.new(Detection(crop.region, 0.0), now)
         self.close_up.crop = crop
         levels = self.smoothed(self.close_up, probability, image)
         with self.timing("mask"):
@@ -162,32 +164,32 @@ class Segmenter:
 
 def segment_picture(
     runtime: Runtime,
-    finder: Finder | None,
+    detector: Detector | None,
     picture: np.ndarray,
     size: int = 224,
     timing: Timing | None = None,
 ) -> Mask:
     """Return the mask of one picture, HWC uint8 BGR; its faces are numbered from the surest one.
 
-    finder: with None the network is given the whole picture. A picture in which no face is found is turned by
-    a quarter, as one that a telephone held upright may be, and so on.
+    detector: with None the network is given the whole picture. A picture in which no face is found is turned
+    by a quarter, as one that a telephone held upright may be, and so on.
     """
     settings = Settings(size, smallest=160)  # a little better, and there is time for it
-    segmenter = Segmenter(runtime, finder, settings, timing=timing)
-    if finder is None:
+    segmenter = Segmenter(runtime, detector, settings, timing=timing)
+    if detector is None:
         return segmenter.see_whole(picture, settings, 0.0)
     with segmenter.timing("find"):
-        turns, found = find_turned(finder, picture)
-    segmenter.tracks.found(found, 0.0)
+        turns, found = detect_turned(detector, picture)
+    segmenter.tracks.update(found, 0.0)
     turned = np.ascontiguousarray(np.rot90(picture, turns))
     see = segmenter.see if found else segmenter.see_whole
     return turned_back(see(turned, settings, 0.0), turns)
 
 
-def find_turned(finder: Finder, picture: np.ndarray) -> tuple[int, list[Found]]:
+def detect_turned(detector: Detector, picture: np.ndarray) -> tuple[int, list[Detection]]:
     """Return by how many quarters a picture is turned, as by numpy.rot90, to find faces; and these."""
     for turns in TURNS:
-        found = finder(np.ascontiguousarray(np.rot90(picture, turns)))
+        found = detector(np.ascontiguousarray(np.rot90(picture, turns)))
         if found and (turns == 0 or found[0].confidence >= SURE):
             return turns, found
     return 0, []

@@ -1,7 +1,7 @@
 """Faces over time: each has a number, from the frame in which it is found to the one in which it is lost.
 
 tracks = Tracks()
-tracks.found([(box, confidence), ...], now)    # from the finder, now and then
+tracks.update([(box, confidence), ...], now)    # from the detector, now and then
 for track in tracks:
     track.follow(box_of_its_mask, now)         # from the mask, in every frame
 tracks.end_lost(now)
@@ -10,7 +10,7 @@ tracks.end_lost(now)
 from __future__ import annotations
 
 from faces.crops import Crop
-from faces.finder import Found, iou
+from faces.detector import Detection, iou
 from faces.mask import Region
 from faces.smooth import Smooth
 
@@ -23,16 +23,18 @@ GROWTH = 1.15  # of a side of the box, from one frame to the next
 class Track:
     """One face."""
 
-    def __init__(self, number: int, found: Found, now: float, smooth: float):
+    def __init__(self, number: int, found: Detection, now: float, smooth: float):
         """now: in seconds, as in the other methods here. smooth: see Smooth."""
         self.number = number
         self.box, self.confidence = found
-        self.confirmed = self.seen = now  # when the finder saw it last, and when the finder or the mask did
+        self.confirmed = self.seen = (
+            now  # when the detector saw it last, and when the detector or the mask did
+        )
         self.crop: Crop | None = None  # the last one
         self.smooth = Smooth(smooth)
 
-    def find(self, found: Found, now: float) -> None:
-        """Learn from the finder."""
+    def detected(self, found: Detection, now: float) -> None:
+        """Learn from the detector."""
         self.box, self.confidence = found
         self.confirmed = self.seen = now
 
@@ -58,11 +60,11 @@ class Tracks(list):
         self.count = 0  # of all that there were
         self.all_seen = False  # whether there are any, and none was out of sight in the last frame
 
-    def found(self, faces: list[Found], now: float, then: dict[int, Region] | None = None) -> None:
-        """Learn from the finder which faces there are. Each is the track that it overlaps most, or a new one.
+    def update(self, faces: list[Detection], now: float, then: dict[int, Region] | None = None) -> None:
+        """Take the faces that the detector sees: each is the track that it overlaps most, or a new one.
 
-        then: the tracks' boxes, by number, in the frame that the finder saw, if that was an earlier one: what
-        it found has moved since as they have.
+        then: the tracks' boxes, by number, in the frame that the detector saw, if that was an earlier one:
+        what it found has moved since as they have.
         """
         free = {track.number: track for track in self}
         boxes = {number: (then or {}).get(number, track.box) for number, track in free.items()}
@@ -75,16 +77,16 @@ class Tracks(list):
         for overlap, number, index in sorted(pairs, reverse=True):
             if overlap >= MATCH and number in free and index in new:
                 track, face = free.pop(number), new.pop(index)
-                track.find(face._replace(box=_moved(face.box, boxes[number], track.box)), now)
+                track.detected(face._replace(box=_moved(face.box, boxes[number], track.box)), now)
         self.extend(self.new(face, now) for face in new.values())
 
-    def new(self, face: Found, now: float) -> Track:
+    def new(self, face: Detection, now: float) -> Track:
         """Return a track with the next number."""
         self.count += 1
         return Track(self.count, face, now, self.smooth)
 
     def end_lost(self, now: float) -> None:
-        """End the tracks whose faces are gone; of two on one face, that which the finder saw longer ago."""
+        """End the tracks whose faces are gone; of two on one face, that which the detector saw longer ago."""
         kept: list[Track] = []
         for track in sorted(self, key=lambda track: (-track.confirmed, track.number)):
             if now - track.seen <= LIFE and all(iou(track.box, other.box) < DOUBLE for other in kept):

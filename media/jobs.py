@@ -72,7 +72,7 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
         else:
             left_out[path.suffix.lower() or "without a suffix"] += 1
     if not jobs:
-        more = f" ({told(left_out)})" if left_out else ""
+        more = f" ({list_counts(left_out)})" if left_out else ""
         raise UserError(f"{spec}: there is no picture and no video in it{more}")
     return sorted(jobs, key=lambda job: (job.source.name.count(".unfinished"), job)), left_out
 
@@ -94,7 +94,7 @@ def kind_of(path: Path) -> str | None:
     return None
 
 
-def told(counts: Counter) -> str:
+def list_counts(counts: Counter) -> str:
     """Return '3 .txt, 1 folder'."""
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 

@@ -14,7 +14,7 @@ from media.frames import Sound
 MP4 = (".mp4", ".m4v", ".mov")
 
 
-def beside(path: Path) -> Path:
+def unfinished_path(path: Path) -> Path:
     """Return the name of what is not finished: out.unfinished.mp4, and no longer than names may be."""
     end = ".unfinished" + path.suffix
     stem = os.fsencode(path.stem)[: 255 - len(os.fsencode(end))]

@@ -22,9 +22,9 @@ import numpy as np
 from tqdm import tqdm
 
 from faces.mask import Mask
-from faces.timing import Timing
 from media.frames import Frame, Result, Source
 from media.player import Player
+from runtimes.timing import Timing
 from utils import UserError
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up

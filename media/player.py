@@ -19,13 +19,13 @@ from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
-from faces.timing import Timing
 from files.pictures import write_image
 from media.frames import Result, Source
 from media.table import FaceTable
 from media.views import View, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines
 from media.writers import VideoWriter, VirtualCamera
+from runtimes.timing import Timing
 from utils import UserError, resize
 
 THRESHOLD_STEP = 0.05

@@ -20,7 +20,7 @@ from files.pictures import on_black, picture_of, to_pixels
 from media.frames import LONGEST_GAP, USUAL_RATE, LiveSource, Source
 from media.streams import open_address
 from media.videos import open_file
-from utils import UserError, whole
+from utils import UserError, integer
 
 PAGE_SECONDS = 1.0  # for the pages of a TIFF
 SHORT_SECONDS = 0.1  # for the pictures of an animation that says 0, as browsers take it
@@ -30,7 +30,7 @@ RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
 def camera_index(spec: str) -> int | None:
     """Return the camera meant by "0", "1", "/dev/video1" ...; None if something else is meant."""
     match = re.fullmatch(r"(?:/dev/video)?(\d+)", spec)
-    return whole(0)(match.group(1)) if match else None
+    return integer(0)(match.group(1)) if match else None
 
 
 def is_stream(spec: str) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from faces.mask import Mask
 from files.paths import lock
 from media.frames import Frame
-from media.mux import beside
+from media.mux import unfinished_path
 from utils import UserError
 
 COLUMNS = "file frame time track left top right bottom confidence area red green blue"
@@ -35,7 +35,7 @@ class FaceTable:
         self.path = Path(os.path.realpath(path))
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"cannot write {path}: it is a folder or a device, not a file")
-        self.unfinished, self.whole = beside(self.path), True  # whole: whether no source was cut off
+        self.unfinished, self.whole = unfinished_path(self.path), True  # whole: whether no source was cut off
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.unfinished.touch()
         try:

@@ -144,7 +144,7 @@ def hide_faces(frame: np.ndarray, mask: Mask, threshold: float, cover: Callable)
     """Return the frame with every face made unrecognisable. cover: what makes that of a face's pixels.
 
     The mask is widened, to be on the safe side, and where the network sees less than a quarter of a face that
-    the finder found, all of its box is hidden, as an ellipse.
+    the detector found, all of its box is hidden, as an ellipse.
     """
     probability, regions = mask.probability.copy(), [face.region for face in mask.faces] or [mask.region]
     for index, face in enumerate(mask.faces):

@@ -29,7 +29,7 @@ from files.paths import atomic_path
 from files.pictures import write_image
 from media.colors import Colors, completed, encode
 from media.frames import Sound
-from media.mux import MP4, SoundTrack, beside, remux
+from media.mux import MP4, SoundTrack, remux, unfinished_path
 from media.views import to_bgr, to_rgb
 from utils import UserError
 
@@ -93,7 +93,9 @@ class VideoWriter:
         if sound is not None:
             sound.wanted = True
         # Beside what a link leads to, as that is what is written.
-        self.unfinished = self.result = beside(Path(os.path.realpath(path)))  # result: where it is at the end
+        self.unfinished = self.result = unfinished_path(
+            Path(os.path.realpath(path))
+        )  # result: where it is at the end
         self.file: av.container.OutputContainer | None = None  # from the first picture on
         self.count = 0  # pictures
         self.until = 0.0  # when the last picture ends, in seconds
@@ -108,7 +110,7 @@ class VideoWriter:
         """
         if at is None:
             at, until = self.count / self.rate, (self.count + 1) / self.rate
-        with self._told():
+        with self._named_errors():
             if self.file is None:
                 self.start = at if self.sound is None else 0.0  # what is time 0 in the file
                 self._open(*picture.shape[:2])
@@ -130,7 +132,7 @@ class VideoWriter:
         """
         if self.file is None:
             return
-        with contextlib.suppress(OSError), self._told(), self.file:
+        with contextlib.suppress(OSError), self._named_errors(), self.file:
             if self.count:
                 self.file.mux(self.video.encode())
                 if self.track is not None:
@@ -144,7 +146,7 @@ class VideoWriter:
             raise self.error
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _named_errors(self) -> Iterator[None]:
         """Raise what goes wrong inside as an OSError that names the file, and keep the first one."""
         try:
             yield
@@ -221,7 +223,7 @@ class AnimationWriter:
     def close(self, whole: bool = True) -> None:
         """Raises UserError if the format cannot hold them; OSError if they cannot be written."""
         if not whole and self.path.exists():
-            self.result = beside(self.path)
+            self.result = unfinished_path(self.path)
         if self.images:
             write_image(self.result, *self.images, seconds=self.seconds)
 

@@ -65,13 +65,13 @@ def open_runtime(
     try:
         runtime, device, remark = choose_runtime(runtime, device, precision)
         if runtime == "openvino":
-            from runtimes.openvino import open_openvino
+            from runtimes.openvino_runtime import open_openvino
 
             network = open_openvino(weights, precision)
         else:
             if precision not in ("auto", "f32"):
                 raise UserError(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
-            from runtimes.oneflow import OneFlowRuntime
+            from runtimes.oneflow_runtime import OneFlowRuntime
 
             network = OneFlowRuntime(weights, device)
     except (ImportError, RuntimeError) as error:  # installed, but it does not load or does not do it

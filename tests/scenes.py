@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faces.finder import Found
+from faces.detector import Detection
 from faces.mask import Region
 from utils import MEAN, STD
 
@@ -28,26 +28,26 @@ def red_runtime(batch: np.ndarray) -> np.ndarray:
 red_runtime.name = "red on CPU"
 
 
-class RedFinder:
-    """A finder (see faces/finder.py) that knows red faces, each surer the larger it is."""
+class RedDetector:
+    """A detector (see faces/detector.py) that knows red faces, each surer the larger it is."""
 
     def __init__(self, photo: bool = False, small_faces: bool = False):
         self.calls = 0
 
-    def __call__(self, frame: np.ndarray) -> list[Found]:
+    def __call__(self, frame: np.ndarray) -> list[Detection]:
         self.calls += 1
         blue, green, red = (channel.astype(int) for channel in cv2.split(frame))
         is_red = (red - np.maximum(blue, green) > 105).astype(np.uint8)
         _, _, stats, _ = cv2.connectedComponentsWithStats(is_red)
         parts = [part for part in stats[1:].tolist() if part[4] > 60]
         boxes = [Region(left, top, left + width, top + height) for left, top, width, height, _ in parts]
-        faces = [Found(box, 1 - 1 / box.height) for box in boxes]
+        faces = [Detection(box, 1 - 1 / box.height) for box in boxes]
         return sorted(faces, key=lambda face: -face.confidence)
 
     def prepare(self, frame: np.ndarray) -> np.ndarray:
         return frame.copy()
 
-    def find(self, frame: np.ndarray, shape: tuple) -> list[Found]:
+    def detect(self, frame: np.ndarray, shape: tuple) -> list[Detection]:
         assert frame.shape == shape
         return self(frame)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scenes import RedFinder, background, draw_face, left_quarter, red_runtime
+from scenes import RedDetector, background, draw_face, left_quarter, red_runtime
 
 import evaluate
 from dataset import open_dataset
@@ -187,12 +187,12 @@ def test_flip_looks_at_the_mirrored_image_too(options, part, tmp_path, red_is_fa
     assert json.loads((tmp_path / "j.json").read_text())["iou_mean"] == pytest.approx(part)
 
 
-def test_as_infer_looks_at_the_faces_that_the_finder_sees(tmp_path, red_is_face, monkeypatch):
+def test_as_infer_looks_at_the_faces_that_the_detector_sees(tmp_path, red_is_face, monkeypatch):
     monkeypatch.setattr(evaluate, "open_runtime", lambda *choices: red_runtime)
-    monkeypatch.setattr(evaluate, "Finder", RedFinder)
+    monkeypatch.setattr(evaluate, "Detector", RedDetector)
     frame = background(480, 640)
     truth = draw_face(frame, (150, 200), 12)  # at 96 pixels, 4 pixels high
-    draw_face(frame, (500, 300), 4)  # not seen by the finder, and marked in the whole picture
+    draw_face(frame, (500, 300), 4)  # not seen by the detector, and marked in the whole picture
     write_pairs(tmp_path, {"a": (frame[..., ::-1], np.where(truth, 255, 0).astype(np.uint8))})
     figures = []
     for options in ((), ("--as-infer",)):

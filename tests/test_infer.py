@@ -16,7 +16,7 @@ import pytest
 from clips import frames_of, length_of, make_clip, sound_of
 from PIL import Image
 from programs import ended
-from scenes import RedFinder, background, draw_face, iou, left_quarter, red_runtime
+from scenes import RedDetector, background, draw_face, iou, left_quarter, red_runtime
 from test_player import FakeWindow
 from test_sources import FakeCapture
 from test_streams import server  # noqa: F401, a fixture
@@ -34,12 +34,12 @@ GREEN = ("--color", "0,255,0", "--alpha", "1")
 
 @pytest.fixture(autouse=True)
 def red_world(monkeypatch, tmp_path):
-    """The current folder is empty, there is no display, and finder and network know red faces."""
+    """The current folder is empty, there is no display, and detector and network know red faces."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(infer, "open_network", lambda args: red_runtime)
-    monkeypatch.setattr(infer, "Finder", RedFinder)
-    monkeypatch.setattr(infer, "kept_finder", lambda small_faces: RedFinder())
+    monkeypatch.setattr(infer, "Detector", RedDetector)
+    monkeypatch.setattr(infer, "kept_detector", lambda small_faces: RedDetector())
     monkeypatch.setattr(infer.signal, "signal", lambda *how: None)
 
 
@@ -369,7 +369,7 @@ def test_to_hide_faces_each_frame_is_looked_at(monkeypatch, view, keys, wanted):
     settings = watch_settings(monkeypatch)
     monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow(keys + "." * 3 + "q"))
     assert run("--source", "sample", "--view", view) == 0
-    assert [find_every for _, find_every in settings[1:]] == wanted
+    assert [detect_every for _, detect_every in settings[1:]] == wanted
 
 
 def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):

@@ -91,7 +91,7 @@ def test_output_that_nobody_takes_is_no_stack_trace(target):
 
 def test_options(capsys):
     parser = utils.Parser("Try.")
-    parser.add_argument("--count", type=utils.whole(1, 9))
+    parser.add_argument("--count", type=utils.integer(1, 9))
     parser.add_argument("--share", type=utils.real(0, 1))
     parser.add_argument("--size", type=utils.side)
     args = parser.parse_args(["--count", "9", "--share", "1e-3", "--size", "4096"])

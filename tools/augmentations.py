@@ -15,7 +15,7 @@ import numpy as np
 from dataset import read_mask
 from files.paths import refuse_inputs
 from files.pictures import read_image, write_image
-from training import covers, look
+from training import covers, photometric
 from training.augment import augment
 from training.crops import face_boxes, random_crop, upright_crop, warp
 from utils import FACE, NOT_JUDGED, Parser, run
@@ -57,20 +57,20 @@ def changes(image: np.ndarray, mask: np.ndarray, other: np.ndarray) -> dict:
         return warp(image, mask, random_crop(mask, box, SIDE, seeded(seed)), SIDE, seeded(seed))
 
     looks = {
-        "gamma, contrast": look.tone(plain, 0.6, 1.2, 0.05),
-        "a tenth of the light": look.noise(look.darken(plain, 0.1), 4, seeded(0)),
-        "shadow, line": look.cast_shadow(plain, seeded(1)),
-        "shadow, spot": look.cast_shadow(plain, seeded(4)),
-        "local contrast": look.local_contrast(plain, 4.0),
-        "sharpened": look.sharpen(plain, 1.5),
-        "white balance": look.white_balance(plain, (1.2, 1.0, 0.75)),
-        "hue, saturation": look.shift_hue(plain, 6, 0.5),
-        "grey": look.grey(plain),
+        "gamma, contrast": photometric.tone(plain, 0.6, 1.2, 0.05),
+        "a tenth of the light": photometric.noise(photometric.darken(plain, 0.1), 4, seeded(0)),
+        "shadow, line": photometric.cast_shadow(plain, seeded(1)),
+        "shadow, spot": photometric.cast_shadow(plain, seeded(4)),
+        "local contrast": photometric.local_contrast(plain, 4.0),
+        "sharpened": photometric.sharpen(plain, 1.5),
+        "white balance": photometric.white_balance(plain, (1.2, 1.0, 0.75)),
+        "hue, saturation": photometric.shift_hue(plain, 6, 0.5),
+        "grey": photometric.grey(plain),
         "out of focus": cv2.GaussianBlur(plain, (0, 0), 1.5),
-        "motion": look.motion_blur(plain, 9, 30),
-        "noise": look.noise(plain, 12, seeded(2)),
-        "low resolution": look.lower_resolution(plain, 0.25),
-        "JPEG 20": look.compress(plain, 20),
+        "motion": photometric.motion_blur(plain, 9, 30),
+        "noise": photometric.noise(plain, 12, seeded(2)),
+        "low resolution": photometric.lower_resolution(plain, 0.25),
+        "JPEG 20": photometric.compress(plain, 20),
     }
     return {
         "crop of 1.8 boxes": (plain, plain_mask),

@@ -25,7 +25,7 @@ from files.paths import refuse_inputs, write_json
 from runtimes.choose import Runtime, open_runtime
 from runtimes.network import linknet34
 from runtimes.weights import default_weights, existing_weights, read_weights, runtime_files, trained_size
-from utils import Parser, run, side, whole
+from utils import Parser, integer, run, side
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3  # turns that the runs are divided into, at most
@@ -35,7 +35,7 @@ def open_torch(weights: str) -> Runtime:
     """Return LinkNet34 in PyTorch, as its users write it: the layers one by one, batch norms not folded."""
     import torch
 
-    from runtimes.torch import TorchOps
+    from runtimes.torch_ops import TorchOps
 
     ops = TorchOps({name: torch.from_numpy(array) for name, array in read_weights(weights).items()})
 
@@ -49,7 +49,7 @@ def open_torch(weights: str) -> Runtime:
 def open_onnxruntime(weights: str) -> Runtime:
     import onnxruntime
 
-    from runtimes.onnx import build_onnx
+    from runtimes.onnx_graph import build_onnx
 
     model = build_onnx(read_weights(weights)).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -105,7 +105,12 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--weights", default=default_weights(), help="default: %(default)s")
     add("--size", type=side, help="side of the input (default: as the weights were trained)")
-    add("--runs", type=whole(1, 1_000_000), default=50, help="frames for each runtime (default: %(default)s)")
+    add(
+        "--runs",
+        type=integer(1, 1_000_000),
+        default=50,
+        help="frames for each runtime (default: %(default)s)",
+    )
     add("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     add("--backend", choices=BACKENDS, help="this one in this process, plain numbers")
     return parser

@@ -21,13 +21,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import open_dataset
+from faces.metrics import score_mask
 from files.paths import atomic_path, refuse_inputs
 from runtimes.choose import find_logits
-from runtimes.onnx import build_onnx
-from runtimes.openvino import OpenVinoRuntime, int8_path, read_onnx, write_int8
+from runtimes.onnx_graph import build_onnx
+from runtimes.openvino_runtime import OpenVinoRuntime, int8_path, read_onnx, write_int8
 from runtimes.weights import default_weights, read_weights, trained_size, weights_files
-from training.metrics import score_mask
-from utils import Parser, UserError, fit_size, preprocess, run, side, whole
+from utils import Parser, UserError, fit_size, integer, preprocess, run, side
 
 MAX_IOU_CHANGE = 0.002  # of the mean IoU, 0..1
 
@@ -39,7 +39,7 @@ def make_parser() -> Parser:
     add("--output", type=Path, help="the .onnx file, or the .xml file of INT8 (default: beside the weights)")
     add("--int8", action="store_true", help="make OpenVINO's INT8 form instead (needs nncf)")
     add("--data", help="INT8: folder with train/ and test/, images/ and masks/ in each")
-    add("--images", type=whole(1), default=300, help="INT8: pictures to calibrate with (%(default)s)")
+    add("--images", type=integer(1), default=300, help="INT8: pictures to calibrate with (%(default)s)")
     add("--size", type=side, help="INT8: longest side of the network's input (as the weights were trained)")
     return parser
 

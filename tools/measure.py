@@ -23,14 +23,14 @@ import cv2
 import numpy as np
 
 from dataset import open_dataset
-from faces.finder import Finder
+from faces.detector import Detector
 from faces.segmenter import Segmenter, Settings, segment_picture
 from files.paths import regular_file
 from files.pictures import read_image
 from media.sample import path
 from runtimes.choose import open_runtime, with_flip
 from runtimes.weights import default_weights, trained_size
-from utils import FACE, NOT_JUDGED, Parser, UserError, run, whole
+from utils import FACE, NOT_JUDGED, Parser, UserError, integer, run
 
 SHRINK = 1.7  # the path's zoom is made for a portrait in which the face is smaller than in these photos
 NOISE = 5.0  # grey levels, standard deviation of the camera's noise
@@ -64,7 +64,7 @@ def read_scenes(path: Path) -> dict:
         scenes = json.loads(regular_file(path).read_text())
         for scene in scenes.values():
             for box in [[0, 0, *scene["size"]], *scene["faces"], *scene["maybe"]]:
-                if [*map(whole(-100_000, 100_000), box)] != box or len(box) != 4:
+                if [*map(integer(-100_000, 100_000), box)] != box or len(box) != 4:
                     raise ValueError(box)
         return scenes
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -73,12 +73,12 @@ def read_scenes(path: Path) -> dict:
 
 def print_scenes(runtime, size: int, folder: Path) -> None:
     """Print how many faces of whole photographs are found, and how much is stray."""
-    finder, network = Finder(photo=True), with_flip(runtime)
+    detector, network = Detector(photo=True), with_flip(runtime)
     faces, strays = [], {}
     for name, scene in read_scenes(folder / "faces.json").items():
         picture = cv2.cvtColor(read_image(folder / "images" / name), cv2.COLOR_RGB2BGR)
         found, strays[name] = score_scene(
-            segment_picture(network, finder, picture, size).probability > 127, scene
+            segment_picture(network, detector, picture, size).probability > 127, scene
         )
         faces += found
     print(f"{'height of the face':<20} {'faces':>7} {'found':>7}   of them, %")
@@ -137,7 +137,7 @@ def smoothing(runtime, size: int, photos: list, strength: float) -> list[float]:
     """Return mean IoU, dtSSD and lag of clips in which these photos move, and dtSSD where they do not."""
 
     def masks_of(frames: list[np.ndarray]) -> list[np.ndarray]:
-        segmenter = Segmenter(runtime, Finder(), Settings(size), smooth=strength)
+        segmenter = Segmenter(runtime, Detector(), Settings(size), smooth=strength)
         return [segmenter(frame).probability for frame in frames]
 
     rng = np.random.default_rng(0)
@@ -173,7 +173,9 @@ def make_parser() -> Parser:
     what.add_argument("--scenes", help="a folder of whole photographs and the boxes of their faces")
     what.add_argument("--data", help="as for evaluate.py")
     parser.add_argument("--weights", default=default_weights(), help="default: the repository's")
-    parser.add_argument("--clips", type=whole(1), default=8, help="for the smoothing (default: %(default)s)")
+    parser.add_argument(
+        "--clips", type=integer(1), default=8, help="for the smoothing (default: %(default)s)"
+    )
     return parser
 
 

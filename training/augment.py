@@ -1,6 +1,6 @@
 """Training augmentation: one picture and its mask become one random training example.
 
-It chooses where to look (crops.py), puts things before the face (covers.py) and changes the light (look.py).
+It crops (crops.py), puts things before the face (covers.py) and changes the light (photometric.py).
 Every picture here is HWC uint8 RGB, every mask HxW uint8 with 0 = background, 255 = face and 128 = not
 judged. All randomness comes from the generator that is passed in, so an example depends on its seed alone.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from training.covers import Place, draw_cloth_mask, draw_glasses, draw_hair, draw_hand, put_before
 from training.crops import random_crop, random_face, warp
-from training.look import change_look, shift_hue
+from training.photometric import shift_hue, vary_light
 from utils import FACE
 
 
@@ -39,7 +39,7 @@ def augment(
             image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
     elif box is not None and (mask == FACE).any():
         image, mask = cover(image, mask, Place(matrix, box), other, rng)
-    return change_look(image, rng), mask
+    return vary_light(image, rng), mask
 
 
 def cover(image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng) -> tuple:

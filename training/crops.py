@@ -4,7 +4,7 @@
     matrix = random_crop(mask, box, size, rng)  # 2x3, from the picture's pixels to the example's
     image, mask = warp(image, mask, matrix, size, rng)
 
-The squares are those that the face finder makes while the network is used, with its errors. Pictures are HWC
+The squares are those that the detector makes at inference, with its errors. Pictures are HWC
 uint8 RGB, masks HxW uint8 with 0 = background, 255 = face, 128 = not judged.
 """
 
@@ -23,7 +23,7 @@ LARGER = (0.65, 1.4)  # the same, where the face is larger than the frame, or ne
 LARGER_SHARE = 0.12  # of the squares about a face
 UPRIGHT = 1.8  # the same, for validation
 WHOLE_SHARE = 0.2  # of the examples that show the picture as it is framed
-FRAMED_SHARE = 0.6  # of the squares about a face: moved into the picture, as the finder's are
+FRAMED_SHARE = 0.6  # of the squares about a face: moved into the picture, as the detector's are
 BACKGROUND_SHARE = 0.03  # of the examples of a picture with a face that look at a place without one
 
 
@@ -68,7 +68,7 @@ def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.G
         centre = np.array(mask.shape[::-1]) / 2 + rng.uniform(-0.04, 0.04, 2) * side
     else:
         x, y, width, height = box
-        longer = max(width, height) * np.clip(rng.normal(0.95, 0.08), 0.7, 1.2)  # the finder's
+        longer = max(width, height) * np.clip(rng.normal(0.95, 0.08), 0.7, 1.2)  # the detector's
         side = longer * np.exp(rng.uniform(*np.log(LARGER if rng.random() < LARGER_SHARE else CLOSE)))
         centre = np.array([x + width / 2, y + height / 2]) + rng.normal(0, 0.04, 2) * height
         centre += rng.uniform(-1, 1, 2) / 8 * side
@@ -141,7 +141,7 @@ def warp(
 ) -> tuple:
     """Apply a 2x3 matrix to both: (size, size, 3) and (size, size).
 
-    Outside the picture its edge is repeated most often, as in the finder's crops, and without `rng` always;
+    Outside the picture its edge is repeated most often, as in the detector's crops, and without `rng` always;
     else it is black, a plain colour or the picture's reflection. What is repeated of a face is not judged:
     nobody sees it.
     """

@@ -23,7 +23,7 @@ import sys
 import time
 
 from files.paths import regular_file
-from utils import Parser, UserError, run, whole
+from utils import Parser, UserError, integer, run
 
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
 POLL = 0.1  # seconds
@@ -91,11 +91,13 @@ def host(name: str) -> str:
 def make_parser() -> Parser:
     parser = Parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--processes", type=whole(1, 1024), default=1, help="on each machine, one for each GPU")
-    add("--nodes", type=whole(1, 1024), default=1, help="machines")
-    add("--node-rank", type=whole(0, 1023), default=0, help="which of the machines this is, from 0")
+    add("--processes", type=integer(1, 1024), default=1, help="on each machine, one for each GPU")
+    add("--nodes", type=integer(1, 1024), default=1, help="machines")
+    add("--node-rank", type=integer(0, 1023), default=0, help="which of the machines this is, from 0")
     add("--address", type=host, default="127.0.0.1", help="of machine 0")
-    add("--port", type=whole(0, 65535), default=0, help="of machine 0; on one machine any free one is taken")
+    add(
+        "--port", type=integer(0, 65535), default=0, help="of machine 0; on one machine any free one is taken"
+    )
     add("script")
     add("arguments", nargs=argparse.REMAINDER, help="passed on to the script")
     return parser

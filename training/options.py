@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from utils import Parser, UserError, real, side, whole
+from utils import Parser, UserError, integer, real, side
 
 
 def make_parser() -> Parser:
@@ -19,20 +19,20 @@ def make_parser() -> Parser:
     add("--resume", metavar="CHECKPOINT", help="continue this run exactly; the other options come from it")
     add("--demo", action="store_true", help="train on generated pictures for a few minutes; needs no data")
     add("--skip-bad", action="store_true", help="leave out unreadable pictures and odd masks, do not stop")
-    add("--mask-threshold", type=whole(1, 255), help="from here on a mask shows face (JPEG masks need it)")
+    add("--mask-threshold", type=integer(1, 255), help="from here on a mask shows face (JPEG masks need it)")
     # the recipe
     add("--size", type=side, default=256, help="side of the training examples, a multiple of 32")
     sizes = "sizes one after the other, with their shares of the training, as in 160:0.6,224:0.4"
     add("--sizes", type=checked_sizes, metavar="SIZE:SHARE,...", help=sizes)
     gentle = "share of the training, at its end, in which most examples are cropped and not changed further"
     add("--gentle", type=real(0, 1), default=0.0, help=gentle)
-    add("--epochs", type=whole(1, 100_000), default=40)
+    add("--epochs", type=integer(1, 100_000), default=40)
     add("--minutes", type=real(0.001, 1e6), help="end the schedule after this time, at whatever epoch")
-    add("--batch-size", type=whole(1, 65_536), default=16, help="pictures in a step of one process")
+    add("--batch-size", type=integer(1, 65_536), default=16, help="pictures in a step of one process")
     add("--optimizer", choices=("adamw", "sgd"), default="adamw", help="sgd has momentum 0.9")
     add("--lr", type=real(1e-9, 100), default=1e-3, help="highest learning rate")
     add("--weight-decay", type=real(0, 100), default=0.02)
-    add("--warmup", type=whole(0), default=300, help="steps in which the learning rate rises from zero")
+    add("--warmup", type=integer(0), default=300, help="steps in which the learning rate rises from zero")
     add("--jaccard-weight", type=real(0, 100), default=1.0, help="of -log(soft IoU), beside cross-entropy")
     add("--clip", type=real(1e-6, 1e6), default=2.0, help="largest gradient norm, of weights and of biases")
     add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
@@ -40,7 +40,7 @@ def make_parser() -> Parser:
     add("--more", metavar="GROUP", help="show the pictures of this group (their names' start) twice as often")
     add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
     add("--val", type=real(0, 0.99), default=0.05, help="share of the pictures, by person, for validation")
-    add("--seed", type=whole(0, 2**63 - 1), default=0)
+    add("--seed", type=integer(0, 2**63 - 1), default=0)
     # the machine
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--graph", action="store_true", help="compile the step on a CPU too (one process)")
@@ -48,7 +48,7 @@ def make_parser() -> Parser:
     add("--kernels", choices=("oneflow", "torch"), default="oneflow", help=kernels)
     precision = "full precision on a GPU (several GPUs always have it) and in PyTorch's kernels"
     add("--no-amp", action="store_true", help=precision)
-    add("--workers", type=whole(0, 1024), default=2, help="threads of each process that make examples")
+    add("--workers", type=integer(0, 1024), default=2, help="threads of each process that make examples")
     add("--save-minutes", type=real(0, 1e5), default=5.0, help="write last.safetensors this often")
     return parser
 

@@ -19,7 +19,7 @@ except ImportError as error:
 from linknet import LinkNet34
 from runtimes.hardware import has_bf16
 from runtimes.network import linknet34
-from runtimes.torch import TorchOps
+from runtimes.torch_ops import TorchOps
 from utils import import_oneflow
 
 flow = import_oneflow()

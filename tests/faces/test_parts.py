@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from faces.crops import Crop
-from faces.finder import Found
+from faces.detector import Detection
 from faces.mask import Region
 from faces.parts import Canvas, bounds, nearest, touching
 from faces.tracks import Track
@@ -36,7 +36,7 @@ def test_a_canvas_holds_all_faces_and_where_they_overlap_the_surer_one():
     canvas = Canvas((100, 200, 3))
     assert canvas.mask().region == (0, 0, 0, 0) and canvas.mask().faces == ()
     for number, left, level in ((1, 10, 100), (2, 60, 200)):
-        track = Track(number, Found(Region(left + 20, 30, left + 70, 90), 0.9), 0.0, 0.0)
+        track = Track(number, Detection(Region(left + 20, 30, left + 70, 90), 0.9), 0.0, 0.0)
         track.crop = Crop(Region(left, 0, left + 96, 96), (96, 96))
         levels = np.zeros((96, 96), np.uint8)
         levels[30:80, 20:75] = level
@@ -52,7 +52,7 @@ def test_a_canvas_holds_all_faces_and_where_they_overlap_the_surer_one():
 
 def test_a_face_that_reaches_beyond_the_frame_is_cut_off_there():
     canvas = Canvas((64, 64))
-    track = Track(1, Found(Region(-20, -20, 30, 30), 0.9), 0.0, 0.0)
+    track = Track(1, Detection(Region(-20, -20, 30, 30), 0.9), 0.0, 0.0)
     track.crop = Crop(Region(-48, -48, 48, 48), (96, 96))
     canvas.add(track, np.full((96, 96), 255, np.uint8), np.zeros((96, 96), np.uint8))
     (face,) = canvas.mask().faces

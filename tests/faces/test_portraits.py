@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scenes import iou, paste_portraits, portrait
 
-from faces.finder import Finder
-from faces.finder import iou as overlap
+from faces.detector import Detector
+from faces.detector import iou as overlap
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter, Settings, segment_picture
 from runtimes.choose import open_runtime
@@ -24,8 +24,8 @@ def runtime():
 
 
 @pytest.fixture(scope="module")
-def finder() -> Finder:
-    return Finder(photo=True)
+def detector() -> Detector:
+    return Detector(photo=True)
 
 
 def check(mask: Mask, boxes: list[Region], truth: np.ndarray, least: float = 0.85) -> None:
@@ -39,41 +39,41 @@ def check(mask: Mask, boxes: list[Region], truth: np.ndarray, least: float = 0.8
 
 
 @pytest.mark.parametrize("places", [SIX[:2], SIX, TWENTY], ids=["two", "six", "twenty"])
-def test_every_face_of_a_photo_is_found_and_nothing_else(runtime, finder, places):
+def test_every_face_of_a_photo_is_found_and_nothing_else(runtime, detector, places):
     frame, boxes, truth = paste_portraits((640, 800), places)
-    check(segment_picture(runtime, finder, frame), boxes, truth)
+    check(segment_picture(runtime, detector, frame), boxes, truth)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_face_on_its_side_or_upside_down_is_found(runtime, finder, turns):
+def test_a_face_on_its_side_or_upside_down_is_found(runtime, detector, turns):
     frame, _, truth = paste_portraits((480, 640), [(200, 100, 260)])
-    mask = segment_picture(runtime, finder, np.ascontiguousarray(np.rot90(frame, turns)))
+    mask = segment_picture(runtime, detector, np.ascontiguousarray(np.rot90(frame, turns)))
     assert iou(mask.probability > 127, np.rot90(truth, turns)) > 0.85
     assert len(mask.faces) == 1
 
 
-def test_a_face_cut_by_the_border_is_found(runtime, finder):
+def test_a_face_cut_by_the_border_is_found(runtime, detector):
     frame, boxes, truth = paste_portraits((480, 640), [(-90, 100, 250), (450, 300, 250), (250, -35, 200)])
-    check(segment_picture(runtime, finder, frame), boxes, truth)
+    check(segment_picture(runtime, detector, frame), boxes, truth)
 
 
 @pytest.mark.parametrize("brightness", [1.0, 0.35, 0.18])
-def test_a_dark_picture_is_no_worse_than_a_bright_one(runtime, finder, brightness):
+def test_a_dark_picture_is_no_worse_than_a_bright_one(runtime, detector, brightness):
     frame, boxes, truth = paste_portraits((480, 640), [(150, 100, 300)])
-    check(segment_picture(runtime, finder, (frame * brightness).astype(np.uint8)), boxes, truth, 0.9)
+    check(segment_picture(runtime, detector, (frame * brightness).astype(np.uint8)), boxes, truth, 0.9)
 
 
-def test_a_close_up_larger_than_the_frame_is_marked(runtime, finder):
+def test_a_close_up_larger_than_the_frame_is_marked(runtime, detector):
     image, box = portrait()
     part = image[box.top + 20 : box.bottom - 10, box.left + 10 : box.right - 10]
     picture = cv2.resize(part, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)
-    assert finder(picture) == []
-    assert segment_picture(runtime, finder, picture).share(0.5) > 0.7
+    assert detector(picture) == []
+    assert segment_picture(runtime, detector, picture).share(0.5) > 0.7
 
 
-def follow(runtime, scenes: list, find_every: int = 8) -> list[Mask]:
+def follow(runtime, scenes: list, detect_every: int = 8) -> list[Mask]:
     """The masks of a video whose frames are `paste_portraits` of these places; each is checked."""
-    segmenter = Segmenter(runtime, Finder(), Settings(96, find_every), smooth=0.5)
+    segmenter = Segmenter(runtime, Detector(), Settings(96, detect_every), smooth=0.5)
     return [segmenter(paste_portraits((360, 480), places)[0]) for places in scenes]
 
 
@@ -103,7 +103,7 @@ def test_faces_that_cross_and_come_back_are_both_marked_before_and_after(runtime
 def test_after_a_cut_the_new_faces_are_there_at_once_and_the_old_ones_gone(runtime):
     scenes = [[(20, 60, 200)]] * 6 + [[(250, 30, 180)]] * 4
     frames = [paste_portraits((360, 480), places) for places in scenes]
-    segmenter = Segmenter(runtime, Finder(), Settings(96, find_every=100), smooth=0.7)
+    segmenter = Segmenter(runtime, Detector(), Settings(96, detect_every=100), smooth=0.7)
     for index, (frame, boxes, truth) in enumerate(frames):
         if index >= 6:
             frame = np.where(truth[..., None] | (np.arange(480) > 230)[:, None], frame, 255 - frame)

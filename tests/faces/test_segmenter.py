@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import RedFinder, background, draw_face, iou, left_quarter, red_runtime
+from scenes import RedDetector, background, draw_face, iou, left_quarter, red_runtime
 
-from faces.finder import Found
+from faces.detector import Detection
 from faces.mask import Region
 from faces.segmenter import Segmenter, Settings, segment_picture
-from faces.timing import Timing
+from runtimes.timing import Timing
 
 
-class NoFinder(RedFinder):
+class NoDetector(RedDetector):
     """Sees no face at all."""
 
-    def __call__(self, frame: np.ndarray) -> list[Found]:
+    def __call__(self, frame: np.ndarray) -> list[Detection]:
         self.calls += 1
         return []
 
@@ -31,9 +31,9 @@ def sizes_of(batches: list):
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (640, 480), (720, 1280), (144, 176), (37, 91), (300, 1800)])
-@pytest.mark.parametrize("finder", [RedFinder(), None])
-def test_the_mask_is_where_the_face_is(shape, finder):
-    segmenter = Segmenter(red_runtime, finder, smooth=0.5)
+@pytest.mark.parametrize("detector", [RedDetector(), None])
+def test_the_mask_is_where_the_face_is(shape, detector):
+    segmenter = Segmenter(red_runtime, detector, smooth=0.5)
     for step in range(4):
         frame = background(*shape)
         before = frame.copy()
@@ -46,7 +46,7 @@ def test_the_mask_is_where_the_face_is(shape, finder):
         assert outside.max() <= 12
         (face,) = mask.faces
         assert (face.mask == mask.probability[face.region.rows, face.region.columns]).all()
-        assert face.track == 1 and (face.confidence > 0.9) == (finder is not None)
+        assert face.track == 1 and (face.confidence > 0.9) == (detector is not None)
     assert mask.share(0.5) == pytest.approx(truth.mean(), rel=0.1)
     assert (frame[~truth] == before[~truth]).all()
 
@@ -80,11 +80,11 @@ def test_faces_of_one_size_go_through_the_network_together_each_at_its_own_resol
         truth |= draw_face(frame, (90 + 155 * index, 150 + 40 * (index % 3)), 28)
     truth |= draw_face(frame, (300, 520), 45) | draw_face(frame, (900, 520), 120)
     batches = []
-    mask = Segmenter(sizes_of(batches), RedFinder())(frame)
+    mask = Segmenter(sizes_of(batches), RedDetector())(frame)
     assert sorted(batches) == [(1, 192, 192), (1, 224, 224), (8, 128, 128)]
     assert iou(mask.probability > 127, truth) > 0.9 and len(mask.faces) == 10
     batches.clear()
-    picture = segment_picture(sizes_of(batches), RedFinder(), frame, size=96)
+    picture = segment_picture(sizes_of(batches), RedDetector(), frame, size=96)
     assert batches == [(10, 96, 96)] and iou(picture.probability > 127, truth) > 0.85
     heights = [face.box.height for face in picture.faces]
     assert heights == sorted(heights, reverse=True) and [face.track for face in picture.faces] == [
@@ -95,30 +95,30 @@ def test_faces_of_one_size_go_through_the_network_together_each_at_its_own_resol
 def test_what_the_network_marks_beside_the_faces_does_not_count():
     frame = background(480, 640)
     truth = draw_face(frame, (300, 240), 50)
-    draw_face(frame, (370, 300), 8)  # too small for the finder, within the face's crop
-    finder = RedFinder()
-    find = finder.__call__
+    draw_face(frame, (370, 300), 8)  # too small for the detector, within the face's crop
+    detector = RedDetector()
+    find = detector.__call__
     (face,) = [face for face in find(frame) if face.box.height > 50]
-    mask = segment_picture(red_runtime, type("One", (RedFinder,), {"__call__": lambda *_: [face]})(), frame)
+    mask = segment_picture(red_runtime, type("One", (RedDetector,), {"__call__": lambda *_: [face]})(), frame)
     assert iou(mask.probability > 127, truth) > 0.93 and mask.probability[300, 370] == 0
 
 
-def test_between_two_runs_of_the_finder_the_mask_is_followed():
-    finder = RedFinder()
-    segmenter = Segmenter(red_runtime, finder, Settings(224, find_every=100), smooth=0.5)
+def test_between_two_runs_of_the_detector_the_mask_is_followed():
+    detector = RedDetector()
+    segmenter = Segmenter(red_runtime, detector, Settings(224, detect_every=100), smooth=0.5)
     for step in range(30):
         frame = background(480, 640)
         truth = draw_face(frame, (100 + 12 * step, 240 + 40 * np.sin(step / 5)), 40 + step)
         mask = segmenter(frame)
         assert iou(mask.probability > 127, truth) > 0.85
         assert [face.track for face in mask.faces] == [1]
-    assert finder.calls == 1
+    assert detector.calls == 1
 
 
-@pytest.mark.parametrize(("find_every", "late"), [(1, 0), (8, 8)])
-def test_a_face_that_comes_in_is_shown_when_the_finder_runs_and_goes_when_it_leaves(find_every, late):
-    segmenter = Segmenter(red_runtime, RedFinder(), rate=10)
-    segmenter.settings = Settings(224, find_every)
+@pytest.mark.parametrize(("detect_every", "late"), [(1, 0), (8, 8)])
+def test_a_face_that_comes_in_is_shown_when_the_detector_runs_and_goes_when_it_leaves(detect_every, late):
+    segmenter = Segmenter(red_runtime, RedDetector(), rate=10)
+    segmenter.settings = Settings(224, detect_every)
     first_seen = None
     for step in range(40):
         frame = background(480, 640)
@@ -134,13 +134,13 @@ def test_a_face_that_comes_in_is_shown_when_the_finder_runs_and_goes_when_it_lea
     assert [face.track for face in mask.faces] == [1] and len(segmenter.tracks) == 1
 
 
-@pytest.mark.parametrize("find_every, hidden", [(1, True), (24, False)])
-def test_to_hide_faces_one_that_is_lost_for_a_moment_keeps_its_place(find_every, hidden):
-    segmenter = Segmenter(red_runtime, RedFinder(), Settings(224, find_every), rate=25)
+@pytest.mark.parametrize("detect_every, hidden", [(1, True), (24, False)])
+def test_to_hide_faces_one_that_is_lost_for_a_moment_keeps_its_place(detect_every, hidden):
+    segmenter = Segmenter(red_runtime, RedDetector(), Settings(224, detect_every), rate=25)
     for step in range(20):
         frame = background(480, 640)
         draw_face(frame, (200, 240), 60)
-        if step < 5:  # then neither finder nor network sees it
+        if step < 5:  # then neither detector nor network sees it
             draw_face(frame, (500, 240), 40)
         mask = segmenter(frame)
         if step == 8:
@@ -150,20 +150,20 @@ def test_to_hide_faces_one_that_is_lost_for_a_moment_keeps_its_place(find_every,
     assert len(mask.faces) == 1  # after half a second it is gone
 
 
-def test_a_lost_face_makes_the_finder_run_sooner():
-    finder = RedFinder()
-    segmenter = Segmenter(red_runtime, finder, Settings(224, find_every=24))
+def test_a_lost_face_makes_the_detector_run_sooner():
+    detector = RedDetector()
+    segmenter = Segmenter(red_runtime, detector, Settings(224, detect_every=24))
     for step in range(30):
         frame = background(480, 640)
         draw_face(frame, (150 if step < 10 else 450, 240), 60)  # a jump, further than the crop reaches
         seen = segmenter(frame).faces
         if step >= 18:
             assert [face.box.centre[0] for face in seen] == [pytest.approx(450, abs=2)]
-    assert finder.calls <= 3
+    assert detector.calls <= 3
 
 
-def test_a_close_up_that_the_finder_does_not_know_counts_and_a_spot_does_not():
-    segmenter = Segmenter(red_runtime, NoFinder(), smooth=0.5)
+def test_a_close_up_that_the_detector_does_not_know_counts_and_a_spot_does_not():
+    segmenter = Segmenter(red_runtime, NoDetector(), smooth=0.5)
     for radius, wanted in ((120, False), (225, True), (195, True), (120, False), (225, True)):
         frame = background(480, 640)
         truth = draw_face(frame, (320, 240), radius)
@@ -185,7 +185,7 @@ def test_two_faces_cheek_to_cheek_both_come_out():
     frame = background(480, 640)
     truths = [draw_face(frame, (x, 240), 60) for x in (280, 366)]
     boxes = [Region(235, 180, 325, 300), Region(321, 180, 411, 300)]
-    pair = type("Pair", (RedFinder,), {"__call__": lambda *_: [Found(box, 0.9) for box in boxes]})
+    pair = type("Pair", (RedDetector,), {"__call__": lambda *_: [Detection(box, 0.9) for box in boxes]})
     mask = segment_picture(red_runtime, pair(), frame)
     assert iou(mask.probability > 127, truths[0] | truths[1]) > 0.93
     for face, truth in zip(mask.faces, truths):
@@ -195,10 +195,10 @@ def test_two_faces_cheek_to_cheek_both_come_out():
 
 
 def test_a_photo_that_lies_on_its_side_is_turned():
-    class Upright(RedFinder):
+    class Upright(RedDetector):
         """Sees faces only where the bright bar is above."""
 
-        def __call__(self, frame: np.ndarray) -> list[Found]:
+        def __call__(self, frame: np.ndarray) -> list[Detection]:
             return super().__call__(frame) if frame[:10].mean() > 230 else []
 
     frame = background(300, 500)
@@ -217,7 +217,7 @@ def test_a_photo_that_lies_on_its_side_is_turned():
 
 
 def test_a_stream_may_change_its_frame_size():
-    segmenter = Segmenter(red_runtime, RedFinder(), smooth=0.5)
+    segmenter = Segmenter(red_runtime, RedDetector(), smooth=0.5)
     for height, width in ((1080, 1920), (1080, 1920), (360, 640)):
         frame = background(height, width)
         truth = draw_face(frame, (width * 0.86, height / 2), height / 8)
@@ -225,15 +225,15 @@ def test_a_stream_may_change_its_frame_size():
 
 
 def test_settings_hold_from_the_next_frame_on():
-    batches, finder = [], RedFinder()
-    segmenter = Segmenter(sizes_of(batches), finder, Settings(224, 24))
+    batches, detector = [], RedDetector()
+    segmenter = Segmenter(sizes_of(batches), detector, Settings(224, 24))
     for settings in (Settings(224, 24), Settings(96, 1), Settings(96, 1), Settings(160, 24)):
         segmenter.settings = settings
         frame = background(480, 640)
         draw_face(frame, (320, 240), 100)
         segmenter(frame)
     assert [size[1] for size in batches] == [224, 96, 96, 160]
-    assert finder.calls == 3
+    assert detector.calls == 3
 
 
 def test_the_mirror_image_is_of_each_crop():
@@ -245,7 +245,7 @@ def test_the_mirror_image_is_of_each_crop():
 
 def test_every_stage_is_timed():
     timing = Timing()
-    segmenter = Segmenter(red_runtime, RedFinder(), smooth=0.5, timing=timing)
+    segmenter = Segmenter(red_runtime, RedDetector(), smooth=0.5, timing=timing)
     frame = background(240, 320)
     draw_face(frame, (160, 120), 50)
     for _ in range(3):

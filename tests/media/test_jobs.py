@@ -11,7 +11,7 @@ from clips import make_clip
 from scenes import background
 
 from files.pictures import write_image
-from media.jobs import find_jobs, is_files, name_outputs, told
+from media.jobs import find_jobs, is_files, list_counts, name_outputs
 from utils import UserError
 
 
@@ -42,7 +42,7 @@ def sources(spec: str, **how) -> list[str]:
 def test_finding(folder):
     jobs, left_out = find_jobs("photos")
     assert names([job.source for job in jobs]) == ["photos/a.PNG", "photos/a.jpg", "photos/b.jpg"]
-    assert told(left_out) == "1 .txt, 1 folder"
+    assert list_counts(left_out) == "1 .txt, 1 folder"
     assert sources("photos", recursive=True) == [*names([job.source for job in jobs]), "photos/more/c.png"]
     assert sources("photos/*.jpg") == ["photos/a.jpg", "photos/b.jpg"]
     assert sources("photos/**/*.[pP]*") == ["photos/a.PNG", "photos/more/c.png"]
@@ -69,7 +69,7 @@ def test_a_folder_that_may_not_be_read_stops_nothing(folder, monkeypatch):
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, how: Path(path).name != "more" and access(path, how))
     jobs, left_out = find_jobs("photos", recursive=True)
-    assert len(jobs) == 3 and told(left_out) == "1 .txt, 1 folder that you may not read"
+    assert len(jobs) == 3 and list_counts(left_out) == "1 .txt, 1 folder that you may not read"
 
 
 def test_kinds_are_told_by_what_is_in_a_file(folder):
@@ -90,7 +90,7 @@ def test_kinds_are_told_by_what_is_in_a_file(folder):
         "clip": "video",
         "moving.gif": "animation",
     }
-    assert told(left_out) == "1 .jpg, 1 .txt, 1 folder"
+    assert list_counts(left_out) == "1 .jpg, 1 .txt, 1 folder"
 
 
 def test_the_results_are_no_sources(folder):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import RedFinder, background, draw_face, red_runtime
+from scenes import RedDetector, background, draw_face, red_runtime
 
 from faces.mask import Mask, Region
 from faces.segmenter import Segmenter
@@ -45,7 +45,9 @@ class FakeWindow:
 def result() -> Result:
     frame = background(120, 160)
     draw_face(frame, (90, 60), 30)
-    return Result(Frame(frame, 0, time.perf_counter(), 0.0, 0.04), Segmenter(red_runtime, RedFinder())(frame))
+    return Result(
+        Frame(frame, 0, time.perf_counter(), 0.0, 0.04), Segmenter(red_runtime, RedDetector())(frame)
+    )
 
 
 def make(
@@ -83,7 +85,7 @@ def test_q_ends_it(tmp_path, result, key, goes_on):
 @pytest.mark.parametrize("faces", [True, False])
 def test_faces_not_faint_pixels_are_what_was_found(tmp_path, result, faces):
     faint = Mask(np.full((120, 160), 20, np.uint8), Region(0, 0, 160, 120))
-    unseen = result.mask._replace(region=Region(0, 0, 0, 0))  # by the network; the finder knows of it
+    unseen = result.mask._replace(region=Region(0, 0, 0, 0))  # by the network; the detector knows of it
     player = make(None, tmp_path)
     player.note(result._replace(mask=unseen if faces else faint))
     assert player.found == faces

@@ -16,10 +16,10 @@ import pytest
 from openvino import opset13 as ops
 
 from runtimes import choose, hardware
-from runtimes import openvino as ours
+from runtimes import openvino_runtime as ours
 from runtimes.choose import Runtime, choose_runtime, open_runtime, video_size, with_flip
-from runtimes.onnx import build_onnx
-from runtimes.openvino import int8_path, read_onnx, weights_digest, write_int8
+from runtimes.onnx_graph import build_onnx
+from runtimes.openvino_runtime import int8_path, read_onnx, weights_digest, write_int8
 from runtimes.weights import write_weights
 from utils import UserError
 

@@ -12,7 +12,7 @@ import openvino
 import pytest
 from arrays import batch_of
 
-from runtimes.onnx import build_onnx
+from runtimes.onnx_graph import build_onnx
 from utils import UserError
 
 SHAPES = [(1, 3, 64, 96), (2, 3, 128, 32), (1, 3, 64, 96)]  # the first one again: nothing may stay fixed

@@ -10,7 +10,7 @@ from dataset import read_mask
 from files.pictures import read_image
 from infer import segment
 from runtimes.network import check_linknet34
-from runtimes.openvino import int8_path
+from runtimes.openvino_runtime import int8_path
 from runtimes.weights import default_weights, read_weights, trained_size
 
 WEIGHTS = Path(default_weights())

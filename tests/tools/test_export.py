@@ -15,8 +15,8 @@ from programs import ended
 
 from files.pictures import write_image
 from runtimes.choose import open_runtime
-from runtimes.onnx import build_onnx
-from runtimes.openvino import int8_path
+from runtimes.onnx_graph import build_onnx
+from runtimes.openvino_runtime import int8_path
 from tools import export
 from utils import UserError
 

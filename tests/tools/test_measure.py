@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from programs import ended
-from scenes import RedFinder, background, draw_face, red_runtime
+from scenes import RedDetector, background, draw_face, red_runtime
 
 from files.pictures import write_image
 from tools import measure
@@ -17,7 +17,7 @@ from tools.measure import flicker, iou, lag, make_clip, smoothing
 
 @pytest.fixture(autouse=True)
 def red_faces_in_short_clips(monkeypatch):
-    monkeypatch.setattr(measure, "Finder", RedFinder)
+    monkeypatch.setattr(measure, "Detector", RedDetector)
     monkeypatch.setattr(measure, "open_runtime", lambda weights: red_runtime)
     monkeypatch.setattr(measure, "LENGTH", 20)
 

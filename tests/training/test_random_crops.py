@@ -1,4 +1,4 @@
-"""Where examples look: on one face, as the finder does, or on none; picture and mask stay together."""
+"""Where examples look: on one face, as the detector does, or on none; picture and mask stay together."""
 
 import cv2
 import numpy as np
@@ -185,7 +185,7 @@ def test_outside_the_picture_is_its_edge_a_plain_colour_or_its_reflection():
             assert not warped_mask[:, :18].any()
             seen.append("colour" if outside.any() else "black")
     assert set(seen) == {"edge", "reflection", "colour", "black"}
-    assert seen.count("edge") > len(seen) / 2  # as in the finder's crops
+    assert seen.count("edge") > len(seen) / 2  # as in the detector's crops
 
 
 def test_a_background_that_is_repeated_stays_background():

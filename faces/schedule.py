@@ -1,7 +1,7 @@
-"""When the finder runs: now and then for a file, beside everything else for a camera.
+"""When the detector runs: now and then for a file, beside everything else for a camera.
 
-lookout = EveryNth(Finder())  # or Beside(Finder())
-lookout(frame, tracks, every=24, now=now)  # what was found goes to the tracks
+schedule = EveryNth(Detector())  # or Beside(Detector())
+schedule(frame, tracks, every=24, now=now)  # what was found goes to the tracks
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from faces.finder import Finder
+from faces.detector import Detector
 from faces.tracks import Tracks
 
 SOONER = 3  # times as often where there is no face, or one was lost
-REST = 2  # times as long as it worked, the finder beside a camera rests
+REST = 2  # times as long as it worked, the detector beside a camera rests
 CORRELATION, CHANGE = 0.5, 12  # frames that correlate less, and differ by more grey levels, are of two scenes
 
 
@@ -37,10 +37,10 @@ class Cuts:
 
 
 class EveryNth:
-    """The finder in every nth frame of a file, and at each cut: the same in each run."""
+    """The detector in every nth frame of a file, and at each cut: the same in each run."""
 
-    def __init__(self, finder: Finder):
-        self.finder = finder
+    def __init__(self, detector: Detector):
+        self.detector = detector
         self.is_cut = Cuts()
         self.since = 0  # frames
 
@@ -52,33 +52,33 @@ class EveryNth:
         elif self.since < (every if tracks.all_seen else max(1, every // SOONER)):
             return
         self.since = 0
-        tracks.found(self.finder(frame), now)
+        tracks.update(self.detector(frame), now)
 
 
-class Beside:
-    """The finder in a thread of its own, on the newest frame of a camera, for which nothing waits."""
+class InBackground:
+    """The detector in a thread of its own, on the newest frame of a camera, for which nothing waits."""
 
-    def __init__(self, finder: Finder):
-        self.finder = finder
+    def __init__(self, detector: Detector):
+        self.detector = detector
         self.is_cut = Cuts()
         self.thread = ThreadPoolExecutor(1)
         self.pending: tuple[Future, dict, float] | None = None  # what it finds, the boxes then, since when
         self.rests_until = 0.0
 
     def __call__(self, frame: np.ndarray, tracks: Tracks, every: int, now: float) -> None:
-        """frame: HWC uint8 BGR. every: with 1 each frame waits for what the finder sees in it."""
+        """frame: HWC uint8 BGR. every: with 1 each frame waits for what the detector sees in it."""
         if self.is_cut(frame):
             tracks.clear()
             self.pending = None
         if every == 1:
             self.pending = None
-            tracks.found(self.thread.submit(self.finder, frame).result(), now)
+            tracks.update(self.thread.submit(self.detector, frame).result(), now)
             return
         if self.pending is not None and self.pending[0].done():
             future, then, since = self.pending
-            tracks.found(future.result(), now, then)
+            tracks.update(future.result(), now, then)
             self.pending = None
             self.rests_until = now + REST * (now - since)
         if self.pending is None and now >= self.rests_until:
-            future = self.thread.submit(self.finder.find, self.finder.prepare(frame), frame.shape)
+            future = self.thread.submit(self.detector.detect, self.detector.prepare(frame), frame.shape)
             self.pending = future, {track.number: track.box for track in tracks}, now

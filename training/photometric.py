@@ -1,7 +1,7 @@
 """Light, colour and sharpness as cameras, rooms and video calls change them; the mask stays as it is.
 
 Every function takes and returns an HWC uint8 RGB image. How strong each change is and how often it comes is
-in `change_look`.
+in `vary_light`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 LEVELS = np.arange(256, dtype=np.float32)
 
 
-def change_look(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the image as another camera might have taken it: light, lens, sensor and file, in this order."""
 
     def often(share: float) -> bool:

@@ -1,6 +1,6 @@
 """LinkNet34's layers in PyTorch, over the tensors of a state dict.
 
-    from runtimes.torch import TorchOps
+    from runtimes.torch_ops import TorchOps
     ops = TorchOps({name: torch.from_numpy(array) for name, array in state.items()})
     logits = linknet34(ops, images)  # (N, 3, H, W) normalised RGB -> (N, 1, H, W)
 

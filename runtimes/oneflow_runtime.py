@@ -1,6 +1,6 @@
 """The network in OneFlow, on a CPU or a CUDA GPU.
 
-from runtimes.oneflow import OneFlowRuntime
+from runtimes.oneflow_runtime import OneFlowRuntime
 logits = OneFlowRuntime("weights/linknet34.safetensors", "cuda")(batch)
 """
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training import look
+from training import photometric
 
 DRAWS = 400
 
@@ -22,21 +22,23 @@ def detail(image):
 
 
 def test_darkening_leaves_that_part_of_the_light(photo):
-    assert look.darken(photo, 0.1).mean() == pytest.approx(photo.mean() * 0.1, abs=0.5)
-    drowned, lifted = (look.darken(photo, 1.0, gamma) for gamma in (1.5, 0.7))
+    assert photometric.darken(photo, 0.1).mean() == pytest.approx(photo.mean() * 0.1, abs=0.5)
+    drowned, lifted = (photometric.darken(photo, 1.0, gamma) for gamma in (1.5, 0.7))
     assert (drowned <= photo).all() and (lifted >= photo).all()
 
 
 def test_tone_is_a_curve(photo):
-    assert np.array_equal(look.tone(photo, 1.0, 1.0, 0.0), photo)
-    assert look.tone(np.full((1, 1, 3), 64, np.uint8), 0.5, 1.0, 0.0)[0, 0, 0] == 128  # sqrt(1/4) is 1/2
-    assert look.tone(np.full((1, 1, 3), 255, np.uint8), 1.0, 0.5, 0.1)[0, 0, 0] == round(255 * 0.85)
+    assert np.array_equal(photometric.tone(photo, 1.0, 1.0, 0.0), photo)
+    assert (
+        photometric.tone(np.full((1, 1, 3), 64, np.uint8), 0.5, 1.0, 0.0)[0, 0, 0] == 128
+    )  # sqrt(1/4) is 1/2
+    assert photometric.tone(np.full((1, 1, 3), 255, np.uint8), 1.0, 0.5, 0.1)[0, 0, 0] == round(255 * 0.85)
 
 
 def test_a_shadow_darkens_a_part_smoothly():
     white = np.full((96, 96, 3), 200, np.uint8)
     for seed in range(20):
-        shaded = look.cast_shadow(white, np.random.default_rng(seed))
+        shaded = photometric.cast_shadow(white, np.random.default_rng(seed))
         assert (shaded <= 200).all()
         assert (shaded[..., 0] == shaded[..., 2]).all()  # it has no colour
         assert shaded.min() < 200 * 0.75  # there is a shadow
@@ -45,44 +47,46 @@ def test_a_shadow_darkens_a_part_smoothly():
 
 def test_local_contrast_brings_out_what_is_faint(photo):
     faint = (photo // 8 + 100).astype(np.uint8)
-    assert look.local_contrast(faint, 3.0).std() > 1.5 * faint.std()
-    assert np.allclose(look.local_contrast(faint, 3.0).mean(axis=(0, 1)), faint.mean(axis=(0, 1)), atol=30)
+    assert photometric.local_contrast(faint, 3.0).std() > 1.5 * faint.std()
+    assert np.allclose(
+        photometric.local_contrast(faint, 3.0).mean(axis=(0, 1)), faint.mean(axis=(0, 1)), atol=30
+    )
 
 
 def test_sharpening_and_blurring_move_detail_apart(photo):
-    assert detail(look.sharpen(photo, 1.0)) > 1.3 * detail(photo)
-    assert detail(look.lower_resolution(photo, 0.25)) < detail(photo)
-    assert look.lower_resolution(photo, 0.25).shape == photo.shape
+    assert detail(photometric.sharpen(photo, 1.0)) > 1.3 * detail(photo)
+    assert detail(photometric.lower_resolution(photo, 0.25)) < detail(photo)
+    assert photometric.lower_resolution(photo, 0.25).shape == photo.shape
 
 
 def test_motion_smears_along_its_direction_alone():
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::4] = 255  # upright ones
-    assert np.array_equal(look.motion_blur(stripes, 9, 90), stripes)
-    assert look.motion_blur(stripes, 9, 0)[16, 8:24].std() < 0.5 * stripes[16].std()
+    assert np.array_equal(photometric.motion_blur(stripes, 9, 90), stripes)
+    assert photometric.motion_blur(stripes, 9, 0)[16, 8:24].std() < 0.5 * stripes[16].std()
 
 
 def test_white_balance_multiplies_each_channel(photo):
     dim = photo // 2
-    result = look.white_balance(dim, (1.2, 1.0, 0.5))
+    result = photometric.white_balance(dim, (1.2, 1.0, 0.5))
     assert np.abs(result - dim * np.array([1.2, 1.0, 0.5])).max() <= 0.5 + 1e-4
 
 
 def test_hue_turns_and_saturation_scales():
     red = np.full((2, 2, 3), (200, 100, 100), np.uint8)
-    assert look.shift_hue(red, 60, 1.0)[0, 0].tolist() == [100, 200, 100]  # 60 of 180: red is green
-    assert np.ptp(look.shift_hue(red, 0, 0.5)[0, 0].astype(int)) == pytest.approx(50, abs=1)
+    assert photometric.shift_hue(red, 60, 1.0)[0, 0].tolist() == [100, 200, 100]  # 60 of 180: red is green
+    assert np.ptp(photometric.shift_hue(red, 0, 0.5)[0, 0].astype(int)) == pytest.approx(50, abs=1)
 
 
 def test_grey_has_no_colour(photo):
-    result = look.grey(photo)
+    result = photometric.grey(photo)
     assert (np.ptp(result.astype(int), axis=2) == 0).all()
     assert result.mean() == pytest.approx((photo @ [0.299, 0.587, 0.114]).mean(), abs=1)
 
 
 def test_noise_has_its_deviation(photo):
     middle = np.full((64, 64, 3), 128, np.uint8)
-    grain = look.noise(middle, 8.0, np.random.default_rng(0)).astype(float) - 128
+    grain = photometric.noise(middle, 8.0, np.random.default_rng(0)).astype(float) - 128
     assert grain.std() == pytest.approx(8, rel=0.05)
     assert abs(grain.mean()) < 0.3
     assert abs(np.corrcoef(grain[..., 0].ravel(), grain[..., 1].ravel())[0, 1]) < 0.1
@@ -90,12 +94,12 @@ def test_noise_has_its_deviation(photo):
 
 def test_compression_loses_a_little_and_swaps_no_channel(photo):
     for quality, limit in ((20, 14), (90, 5)):
-        assert np.abs(look.compress(photo, quality).astype(int) - photo).mean() < limit
-    assert np.abs(look.compress(photo, 20).astype(int) - photo).mean() > 1
+        assert np.abs(photometric.compress(photo, quality).astype(int) - photo).mean() < limit
+    assert np.abs(photometric.compress(photo, 20).astype(int) - photo).mean() > 1
 
 
 def test_looks_cover_dark_and_bright_sharp_and_blurred_grey_and_coloured(photo):
-    results = [look.change_look(photo, np.random.default_rng(seed)) for seed in range(DRAWS)]
+    results = [photometric.vary_light(photo, np.random.default_rng(seed)) for seed in range(DRAWS)]
     assert all(result.shape == photo.shape and result.dtype == np.uint8 for result in results)
     light = np.array([result.mean() for result in results]) / photo.mean()
     assert 0.05 < (light < 0.5).mean() < 0.25
@@ -111,5 +115,5 @@ def test_looks_cover_dark_and_bright_sharp_and_blurred_grey_and_coloured(photo):
 
 
 def test_the_same_generator_gives_the_same_look(photo):
-    one, other = (look.change_look(photo, np.random.default_rng(3)) for _ in range(2))
+    one, other = (photometric.vary_light(photo, np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(one, other)

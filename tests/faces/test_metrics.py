@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.metrics import boundary_iou, score_mask, summarise
+from faces.metrics import boundary_iou, score_mask, summarise
 
 KEYS = ["images", "iou_mean", "iou_p10", "iou_all", "dice", "precision", "recall", "boundary_iou"]
 

@@ -1,6 +1,6 @@
 """The network in OpenVINO on a CPU: f32 or bf16 from the weights, INT8 from the form beside them.
 
-    from runtimes.openvino import open_openvino
+    from runtimes.openvino_runtime import open_openvino
     logits = open_openvino(Path("weights/linknet34.safetensors"), "auto")(batch)
 
 The INT8 form of NAME.safetensors is NAME-int8.xml and .bin, made by `python -m tools.export --int8`. The
@@ -64,7 +64,7 @@ def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
         raise UserError("this processor has no bf16 arithmetic: use the precision f32 or auto")
     choices = [precision] if precision != "auto" else ["f32", "bf16"] if has_bf16 else ["f32"]
 
-    from runtimes.onnx import build_onnx  # late: INT8 does without it
+    from runtimes.onnx_graph import build_onnx  # late: INT8 does without it
 
     model = read_onnx(build_onnx(read_weights(weights)))
     runtimes = [OpenVinoRuntime(model, choice) for choice in choices]

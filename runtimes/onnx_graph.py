@@ -1,6 +1,6 @@
 """LinkNet34 as an ONNX graph, made from its weights alone.
 
-    from runtimes.onnx import build_onnx
+    from runtimes.onnx_graph import build_onnx
     onnx.save(build_onnx(read_weights("weights/linknet34.safetensors")), "linknet34.onnx")
 
 The graph takes "image", (N, 3, H, W) float32 RGB normalised as `utils.preprocess` does, H and W multiples of
