@@ -12,7 +12,8 @@ Between two runs of the detector each face is followed by its own mask.
 from __future__ import annotations
 
 import time
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np

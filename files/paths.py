@@ -10,8 +10,8 @@ import re
 import secrets
 import shutil
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Iterable, Iterator
 
 from utils import UserError
 

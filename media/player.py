@@ -13,9 +13,9 @@ import contextlib
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
 
 import numpy as np
 

@@ -8,10 +8,10 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from http.client import HTTPException
 from pathlib import Path
-from typing import Callable, Iterator
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Iterator
 
 import av
 import cv2

@@ -9,8 +9,8 @@ BGR; `cutout` returns BGRA, `mask` HxW. Only the part of the frame where the mas
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Callable
 
 import cv2
 import numpy as np

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 

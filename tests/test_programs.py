@@ -147,8 +147,9 @@ def test_what_is_protected_or_has_no_text_as_name_is_not_written(tmp_path, monke
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for root nothing is protected
     with pytest.raises(OSError, match="it is write-protected"), paths.atomic_path(tmp_path / "kept"):
         pass
-    with pytest.raises(utils.UserError, match="the name is not UTF-8"), paths.atomic_path(
-        tmp_path / os.fsdecode(b"o\xff")
+    with (
+        pytest.raises(utils.UserError, match="the name is not UTF-8"),
+        paths.atomic_path(tmp_path / os.fsdecode(b"o\xff")),
     ):
         pass
 

@@ -178,15 +178,17 @@ def test_atomic_path_leaves_the_old_file_on_failure(tmp_path, failure):
 
 def test_atomic_path_names_what_cannot_be_written(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match=r"cannot write .*folder: it is a folder"), paths.atomic_path(
-        tmp_path / "folder"
+    with (
+        pytest.raises(OSError, match=r"cannot write .*folder: it is a folder"),
+        paths.atomic_path(tmp_path / "folder"),
     ):
         pass
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="cannot write"), paths.atomic_path(tmp_path / "file" / "a.bin"):
         pass
-    with pytest.raises(OSError, match=r"cannot write .*nothing.bin"), paths.atomic_path(
-        tmp_path / "nothing.bin"
+    with (
+        pytest.raises(OSError, match=r"cannot write .*nothing.bin"),
+        paths.atomic_path(tmp_path / "nothing.bin"),
     ):
         pass
 

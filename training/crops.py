@@ -10,7 +10,7 @@ uint8 RGB, masks HxW uint8 with 0 = background, 255 = face, 128 = not judged.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import cv2
 import numpy as np

@@ -7,8 +7,8 @@ left in order at any time. Closing the generator, as at a stop in the middle of 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, Iterator
 
 import numpy as np
 

@@ -7,9 +7,9 @@ import copy
 import math
 import time
 import zlib
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Iterator
 
 import cv2
 import numpy as np
@@ -122,14 +122,17 @@ class Training:
         first_step = state["step"] - (state["log"][-1]["step"] if state["log"] else 0)
         self.examples.epoch = len(state["log"])
         saved = time.monotonic()
-        with closing(self.load_epoch(first_step)) as batches, tqdm(
-            desc=f"epoch {self.examples.epoch + 1}",
-            initial=first_step,
-            total=self.epoch_steps,
-            unit=" images",
-            unit_scale=args.batch_size * self.world,
-            disable=self.rank > 0,
-        ) as shown:
+        with (
+            closing(self.load_epoch(first_step)) as batches,
+            tqdm(
+                desc=f"epoch {self.examples.epoch + 1}",
+                initial=first_step,
+                total=self.epoch_steps,
+                unit=" images",
+                unit_scale=args.batch_size * self.world,
+                disable=self.rank > 0,
+            ) as shown,
+        ):
             for image, mask in batches:
                 if args.minutes and self.progress() >= 1:
                     break

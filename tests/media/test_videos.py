@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_stride_gives_every_seventh_frame_for_the_time_of_all(tmp_path):
     assert [frame.index for frame in frames] == list(range(0, 60, 7)) and source.expected == 9
     assert source.rate == pytest.approx(25 / 7) and frames[-1].until == pytest.approx(2.4)
     np.testing.assert_allclose(levels(frames), 4 * np.arange(0, 60, 7), atol=5)
-    assert all(one.until == pytest.approx(two.at) for one, two in zip(frames, frames[1:]))
+    assert all(one.until == pytest.approx(two.at) for one, two in itertools.pairwise(frames))
 
 
 @pytest.mark.parametrize("matrix", [1, 5, 6, 9])
@@ -187,7 +188,7 @@ def test_a_damaged_stretch_repeats_the_last_good_frame(tmp_path):
     source = open_file(path)
     frames = read_all(source)
     assert len(frames) == 60 and 3 <= source.damaged <= 12
-    repeated = sum(np.array_equal(one.image, two.image) for one, two in zip(frames, frames[1:]))
+    repeated = sum(np.array_equal(one.image, two.image) for one, two in itertools.pairwise(frames))
     assert repeated >= source.damaged - 1
     np.testing.assert_allclose([frame.at for frame in frames], np.arange(60) / 25, atol=1e-3)
     assert np.abs(frames[-1].image.astype(int) - moving(60)[-1]).mean() < 6  # the rest is as it was

@@ -1,5 +1,6 @@
 """The optimisation step: eager and compiled do the same, the schedule is what it says."""
 
+import itertools
 import math
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_schedule_rises_once_and_falls_along_one_cosine_over_the_whole_run(compi
     assert rates[0] == pytest.approx(0.5 / 8)
     top = int(np.argmax(rates))
     assert top in (7, 8)
-    assert all(a < b for a, b in zip(rates[:top], rates[1:top]))
+    assert all(a < b for a, b in itertools.pairwise(rates[:top]))
     expected = [0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi * s / 100)) / 2) for s in range(8, 100)]
     assert rates[8:] == pytest.approx(expected)
     assert all(a > b for a, b in zip(rates[top:], rates[top + 1 :]))
