@@ -117,23 +117,45 @@ def open_dataset(
     them, and for a picture without mask or a mask without picture: with `skip_bad` only when that item is
     read. mask_threshold: the value (1 to 255) from which on a mask file shows face; no pixel is 128 then.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; `bash train.sh` downloads the published data")
-    if (folder / f"img_{split}.npy").exists():
+    parts = find_parts(folder)
+    if split in parts and parts[split] is None:
         return FaceSegData(folder, split)
-    place = folder / split if (folder / split / "images").is_dir() else folder
-    if not (place / "images").is_dir():
+    if not parts.keys() & {split, "all"}:
         raise UserError(
             f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; "
             f"{split}/images and {split}/masks; or images and masks"
         )
-    if place == folder and split == "test":
+    if split == "test" and "test" not in parts:
         raise UserError(
-            f"{folder} has no test part, only {folder / 'images'}; put pictures that are not trained on "
-            f"into {folder / 'test' / 'images'} and their masks into {folder / 'test' / 'masks'}"
+            f"{folder} has no test part, only {Path(folder, 'images')}; put pictures that are not trained on "
+            f"into {Path(folder, 'test', 'images')} and their masks into {Path(folder, 'test', 'masks')}"
         )
-    return PairFolder(place, skip_bad, mask_threshold)
+    return PairFolder(parts.get(split) or parts["all"], skip_bad, mask_threshold)
+
+
+def find_parts(folder: str | os.PathLike) -> dict:
+    """Return the parts of a data folder: {"train" or "test": folder of `images` and `masks`; None: arrays}.
+
+    Where `images` and `masks` lie in the folder itself, they are the part "all". Raises UserError where there
+    is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; `bash train.sh` downloads the published data")
+    parts = {}
+    for split in ("train", "test"):
+        if (folder / f"img_{split}.npy").exists():
+            parts[split] = None
+        elif (folder / split / "images").is_dir():
+            parts[split] = folder / split
+    if (folder / "images").is_dir():
+        parts["all"] = folder
+    return parts
+
+
+def group_of(name: str) -> str:
+    """Return what stands before the first _ of a picture's name; names without _ are one group, ""."""
+    return name.partition("_")[0] if "_" in name else ""
 
 
 def readable_indices(pairs, count: int | None = None) -> tuple:

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dataset import open_dataset
+from dataset import find_parts, group_of, open_dataset
 from faces.detector import Detector
 from faces.metrics import lightness, print_table, score_mask, summarise
 from faces.segmenter import segment_picture
@@ -36,7 +36,6 @@ from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, picture_files, read_image, write_image
 from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
 from runtimes.weights import runtime_files, trained_size
-from training.examples import group_of
 from utils import FACE, NOT_JUDGED, Parser, UserError, integer, real, resize, run
 
 # Written down with the figures.
@@ -144,17 +143,14 @@ def open_splits(args: argparse.Namespace) -> dict:
 
     A folder with just images/ and masks/ is one split, "all".
     """
-    folder = Path(args.data)
-    there = [
-        n for n in ("train", "test") if (folder / f"img_{n}.npy").exists() or (folder / n / "images").is_dir()
-    ]
-    names = [args.split] if args.split else there or ["all"]
+    parts = find_parts(args.data)
+    names = [args.split] if args.split else [name for name in parts if name != "all"] or ["all"]
     if names == ["all"]:
         print(
             "all: it is not said which of these pictures were trained on; train/ and test/ tell",
             file=sys.stderr,
         )
-    return {name: open_dataset(folder, name, args.skip_bad, args.mask_threshold) for name in names}
+    return {name: open_dataset(args.data, name, args.skip_bad, args.mask_threshold) for name in names}
 
 
 def open_detector(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from dataset import open_dataset, readable_indices
+from dataset import group_of, open_dataset, readable_indices
 from files.pictures import picture_files, read_image
 from training.augment import augment
 from training.crops import UPRIGHT, face_boxes, upright_crop, warp
@@ -100,11 +100,6 @@ def split_by_person(names: list, fraction: float) -> tuple:
     shuffled, counts = shuffled[few], counts[few]
     held_out = np.isin(persons, shuffled[np.cumsum(counts) - counts < wanted])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def group_of(name: str) -> str:
-    """Return what stands before the first _ of a picture's name; names without _ are one group, ""."""
-    return name.partition("_")[0] if "_" in name else ""
 
 
 def group_times(groups: np.ndarray) -> np.ndarray:
