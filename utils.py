@@ -201,8 +201,8 @@ def import_oneflow():
         import oneflow
     except (ImportError, OSError) as error:
         raise ImportError(
-            f"OneFlow 0.9.0 cannot be used here ({error}). It needs Linux on x86-64 and Python 3.8 to 3.10: "
-            "`bash tools/setup.sh train` finds one and installs it into .venv"
+            f"OneFlow 0.9.0 cannot be used here ({error}). It needs Linux on x86-64 and Python 3.10: "
+            "`bash tools/setup.sh train` finds it and installs it into .venv"
         ) from error
     # The import takes Ctrl-C away from Python, which does not see it: set again what it believes.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:

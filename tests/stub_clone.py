@@ -7,7 +7,6 @@ given.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "cat", "chmod", "cp", "dirname", "env", "flock", "grep", "mkdir", "mv", "rm", "sed", "uname")
 SCRIPTS = ("tools/setup.sh", "train.sh", "infer.sh", "test.sh")
-REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in ("infer", "torch", "test")))
+PARTS = ("infer", "detector", "torch", "test")
+REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in PARTS))
+    "requirements.txt",
+    *(f"requirements/{name}.txt" for name in ("infer", "detector", "torch", "test")),
+)
 
 # An interpreter: it answers what setup.sh asks, its pip notes what is installed, and programs run for real.
 PYTHON_STUB = """#!/usr/bin/env bash
@@ -28,9 +31,10 @@ case "$1 $2" in
     '-c '*) ;;
     '-m venv') mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     '-m pip')
-        [ "$3" = install ] || exit 0
+        case "$3" in install | uninstall) ;; *) exit 0 ;; esac
         if [ -f "$STUBS/pip-fails" ]; then echo 'ERROR: No space left on device'; exit 1; fi
-        echo "${{@: -1}}" >>"$venv/pip-installed" ;;
+        case "$*" in *-headless*) [ ! -f "$STUBS/no-libGL" ] || rm "$STUBS/no-cv2" ;; esac
+        echo "$3 ${{@: -1}}" >>"$venv/pip-ran" ;;
     *) exec '{python}' "$@" ;;
 esac
 """
@@ -106,10 +110,13 @@ class Clone:
         path = self.root / ".venv/bin/python"
         return re.search(r"echo '([\d.]+)'", path.read_text())[1] if path.is_file() else None
 
-    def installed(self) -> list:
-        """Return what pip has installed since the last call: files of requirements and packages."""
-        path = self.root / ".venv/pip-installed"
+    def pip_ran(self) -> list:
+        """Return what pip did since the last call: "install FILE-OR-PACKAGE", or "uninstall PACKAGE"."""
+        path = self.root / ".venv/pip-ran"
         lines = path.read_text().splitlines() if path.exists() else []
-        if lines:
-            path.unlink()
-        return [os.path.basename(line) for line in lines]
+        path.unlink(missing_ok=True)
+        return [re.sub(r"/.*/", "", line) for line in lines]
+
+    def installed(self) -> list:
+        """Return the sets of packages that pip has installed since the last call, without the detector's."""
+        return [line.split()[1] for line in self.pip_ran() if line != "install detector.txt"]

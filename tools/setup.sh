@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv, the virtual environment of this clone, and installs one of four sets of packages into it:
 #
-#   bash tools/setup.sh infer   # what infer.py needs on a CPU: 210 MB to download, Python 3.8 to 3.14
-#   bash tools/setup.sh train   # with OneFlow and its CUDA libraries: 2 GB, Linux on x86-64 and Python 3.8 to 3.10
+#   bash tools/setup.sh infer   # what infer.py needs on a CPU: 210 MB to download, Python 3.10 to 3.14
+#   bash tools/setup.sh train   # with OneFlow and its CUDA libraries: 2 GB, Linux on x86-64 and Python 3.10
 #   bash tools/setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
 #   bash tools/setup.sh test    # with the tests' tools
 #
@@ -27,10 +27,10 @@ if [ "$set" = help ]; then # for infer.sh, train.sh and test.sh: the comment tha
     exit 0
 fi
 
-# `infer` prefers the Pythons that `train` can use too, so that nothing has to be made again for it.
-versions='3.10 3.9 3.8' size='2 GB' file=requirements/$set.txt holds="infer train $set"
+# `infer` prefers the Python that `train` needs, so that nothing has to be made again for it.
+versions=3.10 size='2 GB' file=requirements/$set.txt holds="infer train $set"
 case $set in
-    infer) versions='3.10 3.9 3.11 3.12 3.13 3.14 3.8' size='210 MB' holds=infer ;;
+    infer) versions='3.10 3.11 3.12 3.13 3.14' size='210 MB' holds=infer ;;
     train) file=requirements.txt ;;
     torch) size='5 GB' ;;
     test) ;;
@@ -81,9 +81,9 @@ make_venv() {
 # What .venv/installed-SET holds if the set is installed.
 stamp() {
     (cd "$root" && case $1 in
-        infer) cat requirements/infer.txt ;;
-        train) cat requirements/infer.txt requirements.txt ;;
-        *) cat requirements/infer.txt requirements.txt "requirements/$1.txt" ;;
+        infer) cat requirements/{infer,detector}.txt ;;
+        train) cat requirements/{infer,detector}.txt requirements.txt ;;
+        *) cat requirements/{infer,detector}.txt requirements.txt "requirements/$1.txt" ;;
     esac)
 }
 
@@ -103,11 +103,20 @@ fi
 make_venv
 rm -f "$venv"/installed-*
 printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
-PIP_USER=0 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --only-binary :all: -r "$root/$file" >&2 ||
-    fail 'The packages could not be installed; pip says why above (without a network it finds "no matching distribution").' \
-        'The same command goes on where it stopped.'
-said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}" \
-    'It needs libraries of the system (on Debian or Ubuntu: apt install libgl1 libglib2.0-0 libsm6).'
+pip() {
+    PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: "$venv/bin/python" -m pip "$@" >&2 ||
+        fail 'The packages could not be installed; pip says why above (without a network it finds "no matching distribution").' \
+            'The same command goes on where it stopped.'
+}
+pip install -r "$root/$file"
+pip install --no-deps -r "$root/requirements/detector.txt"
+if ! said=$("$venv/bin/python" -c 'import cv2' 2>&1); then # servers have no libGL: OpenCV without windows does not need it
+    printf '%s\n' "${said##*$'\n'}" 'Installing OpenCV without windows instead. For the window: apt install libgl1 libglib2.0-0 libsm6, or what' \
+        'your system calls them; then remove .venv and run the same command again.' >&2
+    pip uninstall --yes opencv-python
+    pip install --force-reinstall --no-deps "$(sed -n 's/^opencv-python==/opencv-python-headless==/p' "$root/requirements/infer.txt")"
+    said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}"
+fi
 [ "$set" = infer ] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"
 for set in $holds; do
     stamp "$set" >"$venv/installed-$set"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -27,9 +28,10 @@ SETUP = "tools/setup.sh"
 @pytest.mark.parametrize(
     ("packages", "present", "chosen"),
     [
-        ("infer", ["3.8", "3.9", "3.10", "3.12"], "3.10"),
+        ("infer", ["3.9", "3.10", "3.12"], "3.10"),
         ("infer", ["3.12", "3.14"], "3.12"),
-        ("train", ["3.8", "3.9", "3.12"], "3.9"),
+        ("infer", ["3.8", "3.9"], None),
+        ("train", ["3.9", "3.10", "3.12"], "3.10"),
         ("train", ["3.12"], None),
         ("test", ["3.11"], None),
     ],
@@ -40,40 +42,40 @@ def test_the_best_version_is_chosen(clone: Clone, packages: str, present: list, 
     result = clone.run(SETUP, packages)
     assert clone.version() == chosen
     assert (result.returncode == 0) == (chosen is not None)
-    assert ("No Python of 3.10 3.9 3.8" in result.stderr) == (chosen is None)
+    assert ("No Python of 3.10" in result.stderr) == (chosen is None)
 
 
 @pytest.mark.parametrize("root", ["PYENV_ROOT", "HOME", None])
 def test_a_shim_that_does_not_run_is_passed_over(clone: Clone, root: str | None):
     """pyenv's shim fails, its versions are found; without HOME another Python is."""
     clone.add_program(clone.stubs / "python3.10", BROKEN_SHIM)
-    clone.add_python("3.9")
+    clone.add_python("3.11")
     pyenv = clone.home / ("py env" if root == "PYENV_ROOT" else ".pyenv")
     clone.add_python("3.10", pyenv / "versions/3.10.13/bin/python")
     more = {"PYENV_ROOT": str(pyenv)} if root == "PYENV_ROOT" else {} if root else {"HOME": None}
-    result = clone.run(SETUP, "train", **more)
+    result = clone.run(SETUP, "infer", **more)
     assert result.returncode == 0, result.stderr
-    assert clone.version() == ("3.10" if root else "3.9")
+    assert clone.version() == ("3.10" if root else "3.11")
 
 
-@pytest.mark.parametrize(("version", "chosen"), [("3.9", "3.9"), ("3.12", "3.10")])
+@pytest.mark.parametrize(("version", "chosen"), [("3.11", "3.11"), ("3.9", "3.10")])
 def test_an_active_environment_goes_first_if_it_is_fit(clone: Clone, version: str, chosen: str):
     clone.add_python("3.10")
     clone.add_python(version, clone.home / "active/bin/python")
-    assert clone.run(SETUP, "train", VIRTUAL_ENV=str(clone.home / "active")).returncode == 0
+    assert clone.run(SETUP, "infer", VIRTUAL_ENV=str(clone.home / "active")).returncode == 0
     assert clone.version() == chosen
 
 
 def test_an_active_venv_of_the_clone_that_has_no_pip_is_not_made_with_itself(clone: Clone):
-    clone.add_python("3.9")
+    clone.add_python("3.11")
     own = clone.add_python("3.10", clone.root / ".venv/bin/python")
-    own.write_text(own.read_text().replace('[ "$3" = install ] || exit 0', "exit 1"))
+    own.write_text(own.read_text().replace("exit 0 ;; esac", "exit 1 ;; esac"))
     for name in ("python3", "python3.10"):
         (own.parent / name).symlink_to(own)
     path = f"{own.parent}:{clone.stubs}"
-    result = clone.run(SETUP, "train", VIRTUAL_ENV=str(own.parent.parent), PATH=path)
+    result = clone.run(SETUP, "infer", VIRTUAL_ENV=str(own.parent.parent), PATH=path)
     assert result.returncode == 0, result.stderr
-    assert clone.version() == "3.9"
+    assert clone.version() == "3.11"
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -92,12 +94,12 @@ def test_without_the_venv_module(clone: Clone):
     assert "apt install python3-venv" in result.stderr
 
 
-@pytest.mark.parametrize(("asked", "fits"), [("3.8", True), ("3.12", False), ("nowhere", False)])
+@pytest.mark.parametrize(("asked", "fits"), [("3.11", True), ("3.9", False), ("nowhere", False)])
 def test_the_asked_for_interpreter(clone: Clone, asked: str, fits: bool):
     clone.add_python("3.10")
-    for version in ("3.8", "3.12"):
+    for version in ("3.11", "3.9"):
         clone.add_python(version, clone.home / version)
-    result = clone.run(SETUP, "train", PYTHON=str(clone.home / asked))
+    result = clone.run(SETUP, "infer", PYTHON=str(clone.home / asked))
     assert clone.version() == (asked if fits else None)
     assert fits or ("PYTHON=" in result.stderr and result.returncode == 1)
 
@@ -128,12 +130,14 @@ def test_nothing_is_done_twice_and_a_larger_set_serves_for_a_smaller(clone: Clon
             assert clone.installed() == []
 
 
-@pytest.mark.parametrize("changed", ["requirements.txt", "requirements/infer.txt", "requirements/torch.txt"])
+@pytest.mark.parametrize(
+    "changed", ["requirements.txt", *(f"requirements/{name}.txt" for name in ("infer", "detector", "torch"))]
+)
 def test_changed_requirements_are_installed(clone: Clone, changed: str):
     clone.add_python("3.10")
     clone.run(SETUP, "torch")
     clone.installed()
-    with open(clone.root / changed, "a") as file:
+    with open(clone.root / f"{changed}.txt", "a") as file:
         file.write("# changed\n")
     assert clone.run(SETUP, "torch").returncode == 0
     assert clone.installed() == ["torch.txt"]
@@ -168,12 +172,33 @@ def test_an_environment_that_does_not_serve_is_made_anew(clone: Clone, fault: st
     assert clone.version() == "3.10"
 
 
-def test_missing_system_libraries_are_named(clone: Clone):
+def test_the_detector_is_installed_without_what_it_would_import(clone: Clone):
+    clone.add_python("3.10")
+    for packages in ("infer", "train"):
+        clone.run(SETUP, packages)
+        assert clone.pip_ran()[1:] == ["install detector.txt"]
+
+
+def test_without_libraries_of_a_screen_opencv_has_no_windows(clone: Clone):
+    clone.add_python("3.10")
+    for name in ("no-cv2", "no-libGL"):
+        (clone.stubs / name).touch()
+    result = clone.run(SETUP, "infer")
+    assert result.returncode == 0
+    assert "libGL.so.1" in result.stderr and "apt install libgl1" in result.stderr
+    version = re.search(r"^opencv-python==(.*)$", (clone.root / "requirements/infer.txt").read_text(), re.M)[
+        1
+    ]
+    expected = ["uninstall opencv-python", f"install opencv-python-headless=={version}"]
+    assert clone.pip_ran()[2:] == expected
+    assert clone.run(SETUP, "infer").stderr == ""
+
+
+def test_an_opencv_that_does_not_load_at_all(clone: Clone):
     clone.add_python("3.10")
     (clone.stubs / "no-cv2").touch()
     result = clone.run(SETUP, "infer")
-    assert result.returncode == 1
-    assert "libGL.so.1" in result.stderr and "apt install libgl1" in result.stderr
+    assert result.returncode == 1 and "OpenCV does not load: ImportError: libGL.so.1" in result.stderr
     (clone.stubs / "no-cv2").unlink()
     assert clone.run(SETUP, "infer").returncode == 0
 
