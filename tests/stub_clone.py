@@ -18,9 +18,6 @@ TOOLS = ("bash", "cat", "chmod", "cp", "dirname", "env", "flock", "grep", "mkdir
 SCRIPTS = ("tools/setup.sh", "train.sh", "infer.sh", "test.sh")
 PARTS = ("infer", "detector", "torch", "test")
 REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in PARTS))
-    "requirements.txt",
-    *(f"requirements/{name}.txt" for name in ("infer", "detector", "torch", "test")),
-)
 
 # An interpreter: it answers what setup.sh asks, its pip notes what is installed, and programs run for real.
 PYTHON_STUB = """#!/usr/bin/env bash
