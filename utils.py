@@ -8,6 +8,7 @@ run(main)  # how every program ends
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -18,9 +19,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 STRIDE = 32  # the network halves the sides five times
 LARGEST_SIDE = 4096  # of its input, in pixels
+log = logging.getLogger("faceseg")  # what libraries have to say to the user: `run` prints it
 
 
 class UserError(argparse.ArgumentTypeError):
@@ -85,6 +88,25 @@ def side(value: object) -> int:
     return number
 
 
+class Lines(logging.Handler):
+    """Prints what is logged on stderr, between progress bars; a warning after the program's name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = f"{Path(sys.argv[0]).name}: " if record.levelno >= logging.WARNING else ""
+        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+        tqdm.write(name + record.getMessage() + trace, file=sys.stderr)
+
+
+def interrupted(number: int, frame: object) -> None:
+    """Handle a signal as Ctrl-C is handled, but for the exit status."""
+    raise KeyboardInterrupt(128 + number)
+
+
+def interrupted_status(error: KeyboardInterrupt) -> int:
+    """Return the exit status: 130 after Ctrl-C, 143 after a SIGTERM handled by `interrupted`."""
+    return error.args[0] if error.args else 130
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Run a program's `main` and end the process with the status that it returns, 0 for None.
 
@@ -93,13 +115,15 @@ def run(main: Callable[[], int | None]) -> None:
     """
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    log.handlers = [Lines()]
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # names of files may not be text
     try:
         status = main()
         print(end="", flush=True)
-    except KeyboardInterrupt:
-        status = 130
+    except KeyboardInterrupt as error:
+        status = interrupted_status(error)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -40,6 +40,7 @@ def raises(error: BaseException):
         (RecursionError("too\ndeep"), 1, "RecursionError in test_programs.py, line"),
         (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), 1, "this should not have happened; --debug"),
         (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(143), 143, ""),
     ],
 )
 def test_whatever_goes_wrong_ends_in_one_line(error, status, words, capsys):
@@ -56,6 +57,18 @@ def test_debug_shows_the_trace_and_is_not_seen_by_the_program(capsys):
     assert ended(main, "--size", 3, "--debug") == 1
     said = capsys.readouterr().err
     assert "Traceback" in said and said.endswith("odd\n")
+
+
+def test_what_is_logged_is_printed_in_lines_and_warnings_name_the_program(capsys):
+    def main() -> None:
+        utils.log.info("wrote %s", "a.png")
+        utils.log.warning("broken")
+        utils.log.debug("", exc_info=KeyError("inside"))
+
+    ended(main)
+    assert capsys.readouterr().err == "wrote a.png\ntest_programs.py: broken\n"
+    ended(main, "--debug")
+    assert "KeyError: 'inside'" in capsys.readouterr().err
 
 
 def test_the_status_is_what_the_program_returns():
