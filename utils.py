@@ -41,6 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description: str, **more):
         super().__init__(description=description, allow_abbrev=False, **more)
+        self.add_argument("--debug", action=ShowTraces, nargs=0, help="show the stack trace of an error")
 
     def parse_known_args(self, args=None, namespace=None) -> tuple:
         found, rest = super().parse_known_args(args, namespace)
@@ -48,6 +49,16 @@ class Parser(argparse.ArgumentParser):
             if value == "":
                 self.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
         return found, rest
+
+
+class ShowTraces(argparse.Action):
+    """Have `run` show the stack trace of an error. No option of the program's comes of it."""
+
+    def __init__(self, option_strings: list, dest: str, **more):
+        super().__init__(option_strings, argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
+
+    def __call__(self, *_) -> None:
+        log.setLevel(logging.DEBUG)
 
 
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
@@ -89,12 +100,11 @@ def side(value: object) -> int:
 
 
 class Lines(logging.Handler):
-    """Prints what is logged on stderr, between progress bars; a warning after the program's name."""
+    """Print what is logged on stderr, between progress bars; a warning after the program's name."""
 
     def emit(self, record: logging.LogRecord) -> None:
         name = f"{Path(sys.argv[0]).name}: " if record.levelno >= logging.WARNING else ""
-        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
-        tqdm.write(name + record.getMessage() + trace, file=sys.stderr)
+        tqdm.write(name + self.format(record), file=sys.stderr)
 
 
 def interrupted(number: int, frame: object) -> None:
@@ -110,13 +120,10 @@ def interrupted_status(error: KeyboardInterrupt) -> int:
 def run(main: Callable[[], int | None]) -> None:
     """Run a program's `main` and end the process with the status that it returns, 0 for None.
 
-    What goes wrong ends in one line and status 1, Ctrl-C in status 130. With --debug among the arguments,
-    which `main` does not see, the stack trace is shown too.
+    What goes wrong ends in one line and status 1, Ctrl-C in status 130.
     """
-    debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     log.handlers = [Lines()]
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    log.setLevel(logging.INFO)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # names of files may not be text
     try:
@@ -125,9 +132,8 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt as error:
         status = interrupted_status(error)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr, flush=True)
+        log.debug("this is where:", exc_info=error)
+        log.error("%s", explain(error))
         status = 1
     try:
         print(end="", flush=True)

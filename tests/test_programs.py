@@ -49,20 +49,24 @@ def test_whatever_goes_wrong_ends_in_one_line(error, status, words, capsys):
     assert words in said and said.count("\n") == (status == 1) and "Traceback" not in said
 
 
-def test_debug_shows_the_trace_and_is_not_seen_by_the_program(capsys):
+@pytest.mark.parametrize("debug", [True, False])
+def test_debug_is_an_option_of_every_program_and_shows_the_trace(debug, capsys):
     def main() -> int:
-        assert sys.argv[1:] == ["--size", "3"]
+        parser = utils.Parser("Try.")
+        parser.add_argument("--size")
+        assert vars(parser.parse_args()) == {"size": "3"} and "--debug" in parser.format_help()
         raise utils.UserError("odd")
 
-    assert ended(main, "--size", 3, "--debug") == 1
+    assert ended(main, "--size", 3, *["--debug"] * debug) == 1
     said = capsys.readouterr().err
-    assert "Traceback" in said and said.endswith("odd\n")
+    assert ("Traceback" in said) == debug and said.endswith("test_programs.py: odd\n")
 
 
 def test_what_is_logged_is_printed_in_lines_and_warnings_name_the_program(capsys):
     def main() -> None:
         utils.log.info("wrote %s", "a.png")
         utils.log.warning("broken")
+        utils.Parser("Try.").parse_args()
         utils.log.debug("", exc_info=KeyError("inside"))
 
     ended(main)

@@ -103,7 +103,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def main(passed_on: tuple = ()) -> int:
+def main() -> int:
     parser = make_parser()
     args = parser.parse_args()
     if args.node_rank >= args.nodes:
@@ -127,7 +127,7 @@ def main(passed_on: tuple = ()) -> int:
     for local_rank in range(args.processes):
         rank = args.node_rank * args.processes + local_rank
         worker = subprocess.Popen(
-            [sys.executable, "-u", args.script, *args.arguments, *passed_on],
+            [sys.executable, "-u", args.script, *args.arguments],
             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
@@ -141,5 +141,4 @@ def main(passed_on: tuple = ()) -> int:
 
 
 if __name__ == "__main__":
-    debug = ("--debug",) if "--debug" in sys.argv else ()  # which `run` takes away
-    run(lambda: main(debug))
+    run(main)
