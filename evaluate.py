@@ -34,7 +34,8 @@ from faces.metrics import lightness, print_table, score_mask, summarise
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, picture_files, read_image, write_image
-from runtimes.choose import add_network_options, find_logits, open_runtime, with_flip
+from runtimes.choose import add_network_options, open_runtime
+from runtimes.runtime import image_logits, with_flip
 from runtimes.weights import runtime_files, trained_size
 from utils import FACE, NOT_JUDGED, Parser, UserError, integer, real, resize, run
 
@@ -162,7 +163,7 @@ def open_detector(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.n
     find = with_flip(runtime) if args.flip or args.as_infer else runtime
     if not args.as_infer:
         level = math.log(args.threshold / (1 - args.threshold))
-        return lambda image: find_logits(find, image, args.size) > level, runtime.name
+        return lambda image: image_logits(find, image, args.size) > level, runtime.name
     detector = Detector(photo=True)
 
     def find_as_infer(image: np.ndarray) -> np.ndarray:

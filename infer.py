@@ -46,7 +46,8 @@ from media.videos import open_file
 from media.views import VIEWS, hides, parse_view, to_rgb, with_alpha
 from media.window import open_window
 from media.writers import AnimationWriter, PictureFolder, VideoWriter, VirtualCamera
-from runtimes.choose import open_runtime, video_size, with_flip
+from runtimes.choose import open_runtime, video_size
+from runtimes.runtime import with_flip
 from runtimes.timing import Timing
 from runtimes.weights import default_weights, runtime_files, trained_size
 from utils import UserError, explain, run

@@ -1,36 +1,56 @@
 """The network in OneFlow, on a CPU or a CUDA GPU.
 
-from runtimes.oneflow_runtime import OneFlowRuntime
-logits = OneFlowRuntime("weights/linknet34.safetensors", "cuda")(batch)
+    from runtimes.oneflow_runtime import open_network
+    logits = open_network("weights/linknet34.safetensors", "cuda")(batch)
+
+OneFlow is imported only where it is chosen: that takes seconds.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 
-from linknet import LinkNet34
+from runtimes.hardware import has_gpu_driver
 from runtimes.network import check_batch, check_linknet34
 from runtimes.weights import read_weights
-from utils import import_oneflow
+from utils import UserError, import_oneflow
 
-flow = import_oneflow()
+
+def check_available(device: str, precision: str) -> None:
+    """Raise UserError or ImportError unless OneFlow can run here so."""
+    if importlib.util.find_spec("oneflow") is None:
+        raise UserError("OneFlow is not installed: `bash tools/setup.sh train` does it")
+    if precision not in ("auto", "f32"):
+        raise UserError(f"OneFlow runs in f32 only: {precision} needs OpenVINO on the CPU")
+    # Without a GPU, moving a tensor to "cuda" would abort the process.
+    if device == "cuda" and not (has_gpu_driver() and import_oneflow().cuda.is_available()):
+        raise UserError("OneFlow finds no CUDA device that its CUDA 11 can use: use the device cpu or auto")
 
 
 class OneFlowRuntime:
-    """See choose.Runtime. Called from one thread at a time."""
+    """See runtime.Runtime."""
 
-    def __init__(self, weights: str | Path, device: str):
-        state = read_weights(weights)
-        check_linknet34(state)
-        self.device = device
-        self.network = LinkNet34()
-        self.network.load_state_dict({name: flow.tensor(array) for name, array in state.items()})
-        self.network.to(device).eval()
+    def __init__(self, flow, network, device: str):
+        self.flow, self.network, self.device = flow, network, device
         self.name = f"OneFlow f32 on {device.upper()}"
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         check_batch(batch)
-        with flow.no_grad():
-            return self.network(flow.from_numpy(np.ascontiguousarray(batch)).to(self.device)).numpy()
+        with self.flow.no_grad():
+            images = self.flow.from_numpy(np.ascontiguousarray(batch)).to(self.device)
+            return self.network(images).numpy()
+
+
+def open_network(weights: str | Path, device: str, precision: str = "auto") -> OneFlowRuntime:
+    """Return the network of these weights. Raises UserError for another network's."""
+    flow = import_oneflow()
+    from linknet import LinkNet34
+
+    state = read_weights(weights)
+    check_linknet34(state)
+    network = LinkNet34()
+    network.load_state_dict({name: flow.tensor(array) for name, array in state.items()})
+    return OneFlowRuntime(flow, network.to(device).eval(), device)

@@ -1,7 +1,7 @@
 """The network in OpenVINO on a CPU: f32 or bf16 from the weights, INT8 from the form beside them.
 
-    from runtimes.openvino_runtime import open_openvino
-    logits = open_openvino(Path("weights/linknet34.safetensors"), "auto")(batch)
+    from runtimes.openvino_runtime import open_network
+    logits = open_network(Path("weights/linknet34.safetensors"), "cpu", "auto")(batch)
 
 The INT8 form of NAME.safetensors is NAME-int8.xml and .bin, made by `python -m tools.export --int8`. The
 .xml holds two SHA-256 digests: that of the weights it was made from, and that of its own two parts.
@@ -11,23 +11,42 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from files.paths import atomic_path, regular_file
-from runtimes.hardware import seconds
 from runtimes.network import check_batch
+from runtimes.runtime import seconds
 from runtimes.weights import int8_path, read_weights, weights_files
 from utils import UserError
+
+if "openvino" not in sys.modules:
+    sys.modules["openvino_telemetry"] = None  # would report the import to a server
+    import openvino
+
+    del sys.modules["openvino_telemetry"]
+import openvino
 
 WEIGHTS_DIGEST, PARTS_DIGEST = ["linknet34", "weights_sha256"], ["linknet34", "parts_sha256"]
 NO_DIGEST = "0" * 64  # stands in the .xml while its digest is taken
 
 
+def check_available(device: str, precision: str) -> None:
+    """Raise UserError unless OpenVINO can run here so."""
+    if device != "cpu":
+        raise UserError(f"OpenVINO runs on the CPU here: the device {device} needs the runtime oneflow")
+    if precision == "bf16" and not computes_bf16():
+        raise UserError("this processor has no bf16 arithmetic: use the precision f32 or auto")
+
+
+def computes_bf16() -> bool:
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoRuntime:
-    """See choose.Runtime. Called from one thread at a time; others run on while it computes."""
+    """See runtime.Runtime."""
 
     def __init__(self, model: openvino.Model, precision: str):
         options = {
@@ -46,10 +65,10 @@ class OpenVinoRuntime:
         return self.request.get_output_tensor(0).data.copy()  # the request's own memory is used again
 
 
-def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
-    """Return the network with the given precision, or with the fastest one there is ("auto").
+def open_network(weights: Path, device: str, precision: str) -> OpenVinoRuntime:
+    """Return the network on the CPU with the given precision, or with the fastest one there is ("auto").
 
-    Raises UserError, for a precision that the processor lacks too.
+    Raises UserError for weights or an INT8 form that cannot be used.
     """
     remark = ""
     if precision in ("auto", "int8"):
@@ -59,19 +78,17 @@ def open_openvino(weights: Path, precision: str) -> OpenVinoRuntime:
             if precision == "int8":
                 raise
             remark = f" (INT8 not used: {error})" if int8_path(weights).exists() else ""
-    has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bf16" and not has_bf16:
-        raise UserError("this processor has no bf16 arithmetic: use the precision f32 or auto")
-    choices = [precision] if precision != "auto" else ["f32", "bf16"] if has_bf16 else ["f32"]
 
     from runtimes.onnx_graph import build_onnx  # late: INT8 does without it
 
     model = read_onnx(build_onnx(read_weights(weights)))
-    runtimes = [OpenVinoRuntime(model, choice) for choice in choices]
-    if len(runtimes) > 1:  # no processor's name tells which is faster: having AMX is not enough
-        runtimes.sort(key=lambda runtime: seconds(runtime, (160, 160)))
-    runtimes[0].name += remark
-    return runtimes[0]
+    if precision == "auto" and computes_bf16():  # no processor's name tells which of them is faster
+        both = [OpenVinoRuntime(model, each) for each in ("f32", "bf16")]
+        network = min(both, key=lambda runtime: seconds(runtime, (160, 160)))
+    else:
+        network = OpenVinoRuntime(model, "bf16" if precision == "bf16" else "f32")
+    network.name += remark
+    return network
 
 
 def read_onnx(model) -> openvino.Model:
@@ -84,7 +101,11 @@ def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
     model.set_rt_info(weights_digest(weights), WEIGHTS_DIGEST)
     model.set_rt_info(NO_DIGEST, PARTS_DIGEST)
     with atomic_path(path) as xml, atomic_path(path.with_suffix(".bin")) as binary:
-        openvino.save_model(model, str(xml), compress_to_fp16=False)
+        try:
+            openvino.save_model(model, str(xml), compress_to_fp16=False)
+        except RuntimeError as error:  # it does not say what the system said
+            xml.with_suffix(".bin").unlink(missing_ok=True)
+            raise OSError("OpenVINO failed: is the disk full?") from error
         xml.with_suffix(".bin").replace(binary)
         text = xml.read_bytes()
         digest = parts_digest(text, binary.read_bytes())

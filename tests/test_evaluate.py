@@ -13,7 +13,7 @@ from scenes import RedDetector, background, draw_face, left_quarter, red_runtime
 
 import evaluate
 from dataset import open_dataset
-from runtimes.choose import find_logits
+from runtimes.runtime import image_logits
 from runtimes.weights import write_weights
 from training.demo import DemoFaces
 
@@ -171,7 +171,7 @@ def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
 
     left = np.zeros((150, 300), bool)
     left[:, :150] = True
-    logits = find_logits(runtime, red_where(left), 128)
+    logits = image_logits(runtime, red_where(left), 128)
     assert seen == [(1, 3, 64, 128)]
     assert logits.shape == (150, 300)
     assert np.array_equal(logits > 0, left)

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from files.paths import refuse_inputs, write_json
-from runtimes.choose import Runtime, open_runtime
+from runtimes.choose import open_runtime
 from runtimes.network import linknet34
+from runtimes.runtime import Runtime
 from runtimes.weights import default_weights, existing_weights, read_weights, runtime_files, trained_size
 from utils import Parser, integer, run, side
 

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from dataset import open_dataset
 from faces.metrics import score_mask
 from files.paths import atomic_path, refuse_inputs
-from runtimes.choose import find_logits
 from runtimes.onnx_graph import build_onnx
 from runtimes.openvino_runtime import OpenVinoRuntime, int8_path, read_onnx, write_int8
+from runtimes.runtime import image_logits
 from runtimes.weights import default_weights, read_weights, trained_size, weights_files
 from utils import Parser, UserError, fit_size, integer, preprocess, run, side
 
@@ -102,7 +102,7 @@ def mean_iou(runtime: OpenVinoRuntime, pairs, size: int) -> float:
     """Return the mean IoU of face over the pictures, 0..1, at the mask's own size; 128 does not count."""
     each = (pairs[index] for index in tqdm(range(len(pairs)), desc=runtime.name, leave=False))
     return float(
-        np.mean([score_mask(find_logits(runtime, image, size) > 0, mask).iou for image, mask in each])
+        np.mean([score_mask(image_logits(runtime, image, size) > 0, mask).iou for image, mask in each])
     )
 
 

@@ -28,7 +28,8 @@ from faces.segmenter import Segmenter, Settings, segment_picture
 from files.paths import regular_file
 from files.pictures import read_image
 from media.sample import path
-from runtimes.choose import open_runtime, with_flip
+from runtimes.choose import open_runtime
+from runtimes.runtime import with_flip
 from runtimes.weights import default_weights, trained_size
 from utils import FACE, NOT_JUDGED, Parser, UserError, integer, run
 

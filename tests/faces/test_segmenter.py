@@ -237,7 +237,7 @@ def test_settings_hold_from_the_next_frame_on():
 
 
 def test_the_mirror_image_is_of_each_crop():
-    from runtimes.choose import with_flip
+    from runtimes.runtime import with_flip
 
     mask = segment_picture(with_flip(left_quarter), None, np.zeros((64, 64, 3), np.uint8), size=64)
     assert (mask.probability[32, [8, 56]] > 127).all() and mask.probability[32, 32] < 127

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +17,14 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from runtimes import choose, hardware
+from runtimes import choose, oneflow_runtime, runtime
 from runtimes import openvino_runtime as ours
-from runtimes.choose import Runtime, choose_runtime, open_runtime, video_size, with_flip
+from runtimes.choose import choose_runtime, open_runtime, video_size
 from runtimes.onnx_graph import build_onnx
 from runtimes.openvino_runtime import int8_path, read_onnx, weights_digest, write_int8
+from runtimes.runtime import Runtime, with_flip
 from runtimes.weights import write_weights
-from utils import UserError
+from utils import Parser, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,12 +63,12 @@ def int8_form(weights: Path, whole_form: Path) -> Path:
 
 
 def test_with_flip_is_the_mean_of_the_odds_with_the_mirrored_image():
-    def runtime(batch):  # sees its place beside what is there
+    def left_to_right(batch):  # its logits grow with the column
         return batch[:, :1] + np.arange(64, dtype=np.float32)
 
     batch = batch_of(2, 3, 32, 64)
     odds = np.exp(np.arange(64.0)) + np.exp(63 - np.arange(64.0))
-    logits = with_flip(runtime)(batch)
+    logits = with_flip(left_to_right)(batch)
     assert np.allclose(logits, batch[:, :1] + np.log(odds / 2), atol=1e-4) and logits.dtype == np.float32
 
 
@@ -82,14 +85,14 @@ def test_with_flip_is_the_mean_of_the_odds_with_the_mirrored_image():
 def test_a_live_size_is_what_the_processor_can_do(milliseconds, size, usual, wanted, monkeypatch):
     now = [0.0, 5.0]  # the time, and what the first call takes
 
-    def runtime(batch):
+    def slow(batch):
         assert batch.shape[:2] == (1, 3) and max(batch.shape[2:]) == usual
         now[0] += milliseconds / 1000 + now[1]
         now[1] = 0.0
 
-    monkeypatch.setattr(hardware.time, "perf_counter", lambda: now[0])
-    assert video_size(runtime, size, live=True) == wanted
-    assert video_size(runtime, size, live=False) == usual
+    monkeypatch.setattr(runtime.time, "perf_counter", lambda: now[0])
+    assert video_size(slow, size, live=True) == wanted
+    assert video_size(slow, size, live=False) == usual
 
 
 def test_oneflow_and_openvino_agree(oneflow_runtime: Runtime, openvino_f32: Runtime) -> None:
@@ -268,18 +271,31 @@ CHOICES = [
     ("both", False, ("oneflow", "auto", "auto"), ("oneflow", "cpu")),
     ("both", False, ("auto", "cuda", "auto"), "finds no CUDA device"),
     ("both", False, ("openvino", "cuda", "auto"), "needs the runtime oneflow"),
+    ("both", False, ("oneflow", "auto", "bf16"), "OneFlow runs in f32 only"),
     ("openvino", False, ("auto", "auto", "auto"), ("openvino", "cpu")),
     ("openvino", False, ("oneflow", "auto", "auto"), "OneFlow is not installed"),
+    ("oneflow", False, ("auto", "auto", "auto"), ("oneflow", "cpu")),
+    ("none", False, ("auto", "auto", "auto"), "no module.*OneFlow is not installed"),
 ]
 
 
+class Flow:
+    """Stands in for OneFlow where it is asked for a GPU."""
+
+    def __init__(self, gpu: bool):
+        self.cuda = argparse.Namespace(is_available=lambda: gpu)
+
+
 @pytest.mark.parametrize(("installed", "gpu", "asked", "chosen"), CHOICES)
-def test_choice(
-    monkeypatch: pytest.MonkeyPatch, installed: str, gpu: bool, asked: tuple, chosen: tuple | str
-) -> None:
-    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: installed in (name, "both") or None)
-    monkeypatch.setattr(choose, "has_gpu_driver", lambda: gpu)
-    monkeypatch.setattr(choose, "sees_gpu", lambda: gpu)
+def test_choice(monkeypatch, installed: str, gpu: bool, asked: tuple, chosen: tuple | str) -> None:
+    monkeypatch.setattr(
+        oneflow_runtime.importlib.util, "find_spec", lambda name: installed in (name, "both") or None
+    )
+    monkeypatch.setattr(oneflow_runtime, "import_oneflow", lambda: Flow(gpu))
+    for module in (choose, oneflow_runtime):
+        monkeypatch.setattr(module, "has_gpu_driver", lambda: gpu)
+    if installed in ("oneflow", "none"):
+        monkeypatch.setattr(ours, "check_available", raises(ImportError("no module of OpenVINO")))
     if isinstance(chosen, str):
         with pytest.raises(UserError, match=chosen):
             choose_runtime(*asked)
@@ -287,21 +303,19 @@ def test_choice(
         assert choose_runtime(*asked)[:2] == chosen
 
 
-def test_oneflow_has_one_precision(random_weights: Path) -> None:
-    pytest.importorskip("linknet", exc_type=ImportError)
-    with pytest.raises(UserError, match="OneFlow runs in f32 only"):
-        open_runtime(random_weights, "oneflow", precision="bf16")
+def raises(error: Exception):
+    def function(*arguments: object) -> None:
+        raise error
+
+    return function
 
 
-def test_a_oneflow_that_does_not_load_is_explained(
-    monkeypatch: pytest.MonkeyPatch, random_weights: Path
-) -> None:
-    def broken() -> bool:
-        raise ImportError("OneFlow 0.9.0 cannot be used here (libcudnn.so.8)")
-
-    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: True)
-    monkeypatch.setattr(choose, "has_gpu_driver", lambda: True)
-    monkeypatch.setattr(choose, "sees_gpu", broken)
+def test_a_oneflow_that_does_not_load_is_explained(monkeypatch, random_weights: Path) -> None:
+    broken = raises(ImportError("OneFlow 0.9.0 cannot be used here (libcudnn.so.8)"))
+    monkeypatch.setattr(oneflow_runtime.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(oneflow_runtime, "import_oneflow", broken)
+    for module in (choose, oneflow_runtime):
+        monkeypatch.setattr(module, "has_gpu_driver", lambda: True)
     runtime, device, remark = choose_runtime("auto", "auto", "auto")  # on the CPU it works all the same
     assert (runtime, device) == ("openvino", "cpu")
     assert "the GPU is not used" in remark and "libcudnn" in remark
@@ -310,14 +324,40 @@ def test_a_oneflow_that_does_not_load_is_explained(
             open_runtime(random_weights, **asked)
 
 
+def test_a_runtime_is_a_file_and_a_name(monkeypatch, random_weights: Path) -> None:
+    """One that is named first and can use the CPU takes OpenVINO's place, also in the options."""
+    module = types.ModuleType("runtimes.zeros_runtime")
+    module.check_available = lambda device, precision: None
+    module.open_network = lambda *how: argparse.Namespace(name=f"zeros on {how[1]}")
+    monkeypatch.setitem(sys.modules, "runtimes.zeros_runtime", module)
+    monkeypatch.setattr(choose, "RUNTIMES", ("zeros", *choose.RUNTIMES))
+    assert open_runtime(random_weights, device="cpu").name == "zeros on cpu"
+    parser = Parser("Try.")
+    choose.add_network_options(parser)
+    assert parser.parse_args(["--runtime", "zeros"]).runtime == "zeros"
+
+
+def test_an_int8_form_on_a_full_disk_is_not_written(
+    tmp_path, random_weights, session_state, monkeypatch
+) -> None:
+    def save_model(model, path: str, **how) -> None:
+        Path(path).with_suffix(".bin").write_bytes(b"half of it")
+        raise RuntimeError("Check 'bin_file' failed")
+
+    monkeypatch.setattr(ours.openvino, "save_model", save_model)
+    with pytest.raises(OSError, match=r"cannot write .*w-int8\.xml.*is the disk full"):
+        write_int8(read_onnx(build_onnx(session_state)), tmp_path / "w-int8.xml", random_weights)
+    assert not list(tmp_path.iterdir())
+
+
 def test_unusable_weights_and_choices(tmp_path: Path, random_weights: Path, random_state: dict) -> None:
     with pytest.raises(UserError, match="no weights at"):
         open_runtime(tmp_path / "missing.safetensors")
     del random_state["firstbn.bias"]
     write_weights(tmp_path / "other.safetensors", random_state)
-    for runtime in ("openvino", "oneflow"):
+    for name in ("openvino", "oneflow"):
         with pytest.raises(UserError, match=r"firstbn\.bias"):
-            open_runtime(tmp_path / "other.safetensors", runtime)
+            open_runtime(tmp_path / "other.safetensors", name)
     with pytest.raises(ValueError, match="unknown choice 'tpu'"):
         open_runtime(random_weights, device="tpu")
 
