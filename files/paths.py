@@ -72,6 +72,47 @@ def identity(path: str | os.PathLike) -> tuple | str:
     return status.st_dev, status.st_ino
 
 
+def target_of(path: str | os.PathLike) -> Path:
+    """Return the file behind a name that is to be written: of a link, what it leads to.
+
+    Raises OSError where that is no file, or write-protected, which moving a new file there would not heed.
+    """
+    target = checked_name(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(21, "it is a folder")
+    if target.exists() and not target.is_file():
+        raise OSError(22, "it is a device or a pipe, not a file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(13, "it is write-protected")
+    return target
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those around it, also where they are nested deeper than Python's own way goes."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+
+
+def create_made_up(path: Path) -> None:
+    """Create an empty file under a name that nobody chose, in place of what an earlier run left there.
+
+    Raises OSError where a link, a folder, a pipe or a device has that name; BlockingIOError where another
+    program is writing it.
+    """
+    if os.path.lexists(path):
+        if path.is_symlink() or not path.is_file():
+            raise FileExistsError(17, f"{path.name} is in the way, and no file of ours: rename it")
+        descriptor = lock(path)
+        path.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+    path.open("x").close()
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]:
     """Yield an empty file, or folder, beside `path`: moved onto `path` at the end, removed on failure.
@@ -83,15 +124,9 @@ def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
     it. What killed processes left in that folder is removed. An OSError raised inside is raised again with a
     message that names `path`.
     """
-    target = checked_name(os.path.realpath(path))
     try:
-        if target.is_dir() and not folder:
-            raise IsADirectoryError(21, "it is a folder")
-        if target.exists() and not (target.is_file() or folder):  # moving onto it would replace it
-            raise OSError(22, "it is a device or a pipe, not a file")
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(13, "it is write-protected")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = checked_name(os.path.realpath(path)) if folder else target_of(path)
+        make_folder(target.parent)
         remove_litter(target.parent)
         temporary = target.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:20]}"
         temporary.mkdir() if folder else temporary.touch(exist_ok=False)

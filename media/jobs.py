@@ -1,7 +1,9 @@
 """Which files are to be done, and where the result of each goes.
 
-jobs, left_out = find_jobs("photos/", recursive=True)
-jobs = name_outputs(jobs, "photos/", "masked/", view="overlay")
+    jobs, left_out = find_jobs("photos/", recursive=True)
+    jobs = name_outputs(jobs, "photos/", "masked/", parse_view("overlay"))
+
+plan.py makes of it what a run needs.
 """
 
 from __future__ import annotations
@@ -13,35 +15,48 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from files.paths import identity, refuse_inputs, regular_file
+from files.paths import identity, regular_file
 from files.pictures import ALPHA_SUFFIXES, ANIMATED, ANIMATED_SUFFIXES, IMAGE_SUFFIXES, WRITTEN, open_picture
 from media.sources import camera_index, is_stream
 from media.videos import open_file
+from media.views import View
 from media.writers import FORMATS, TRANSPARENT
 from utils import UserError
 
 OTHERS = (".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv", ".mxf", ".vob")
 VIDEO_SUFFIXES = (*FORMATS, *OTHERS)
-PICTURE, ANIMATION, VIDEO = "picture", "animation", "video"
-EXACT = ("cutout", "mask")  # views with transparency, or with two values alone
+PICTURE, ANIMATION, VIDEO, LIVE = "picture", "animation", "video", "live"
+STANDARD = ("-", "pipe:0", "pipe:1")  # standard input or output
+UNREADABLE = "folder that you may not read"
 
 
 class Job(NamedTuple):
-    source: Path
-    kind: str  # PICTURE, ANIMATION or VIDEO
-    output: Path | None = None
+    """One source, and where its result goes."""
+
+    source: Path | str | None  # for LIVE as it was given: a camera, an address, the sample, None
+    kind: str  # PICTURE, ANIMATION, VIDEO or LIVE
+    output: Path | str | None = None  # an address, or standard output, as it was given
+
+    def is_numbered(self, view: View) -> bool:
+        """Return whether the result is a folder of numbered pictures."""
+        is_file = self.output is None or (Path(self.output).suffix and not Path(self.output).is_dir())
+        return view.transparent and self.kind != PICTURE and not is_file
 
 
 def is_files(spec: str | None) -> bool:
-    """Whether a source means files: one, a folder, or a pattern with *, ? or []."""
-    return not (spec is None or spec == "sample" or is_stream(spec) or camera_index(spec) is not None)
+    """Return whether a source means files: one, a folder, or a pattern with *, ? or []."""
+    return not (spec is None or spec == "sample" or is_address(spec) or camera_index(spec) is not None)
+
+
+def is_address(spec: str) -> bool:
+    """Return whether a source or an output is an address, or standard input or output: no name of a file."""
+    return spec in STANDARD or is_stream(spec)
 
 
 def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> tuple[list[Job], Counter]:
     """Return what is to be done, sorted by name, and how many files of which kinds are left out.
 
-    recursive: folders in folders too. leave: a folder that is not looked at. Hidden files are not meant. What
-    an earlier run left unfinished is last: the result of another has that name until it is finished.
+    recursive: folders in folders too. leave: a folder that is skipped. Hidden files are not meant.
     Raises UserError if there is nothing, or a single file is neither a picture nor a video.
     """
     path = Path(spec)
@@ -49,22 +64,25 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
     if not is_folder and (path.exists() or not glob.has_magic(spec)):
         regular_file(path)
         return [Job(path, kind_of(path) or VIDEO)], Counter()  # opening it says what is wrong
-    found = list(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True)))
+    try:
+        paths = list(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True)))
+    except RecursionError:
+        raise UserError(f"{spec}: the folders are nested too deep for a pattern: use --recursive") from None
     leave = leave and Path(os.path.realpath(leave))
     inside = leave and Path(os.path.realpath(_fixed_part(spec))) in leave.parents
     jobs, left_out = [], Counter()
-    while found:
-        path = found.pop()
-        real = Path(os.path.realpath(path))
+    while paths:
+        path = paths.pop()
+        real = Path(os.path.realpath(path)) if inside or path.is_symlink() else path
         if path.name.startswith(".") or (inside and leave in (real, *real.parents)):
             continue
         if path.is_dir():
             if path.is_symlink() and real in (Path(os.path.realpath(parent)) for parent in path.parents):
                 continue  # round and round
             if recursive and os.access(path, os.R_OK | os.X_OK):
-                found += path.iterdir()
+                paths += path.iterdir()
             elif recursive:
-                left_out["folder that you may not read"] += 1
+                left_out[UNREADABLE] += 1
             elif is_folder:
                 left_out["folder"] += 1
         elif kind := kind_of(path):
@@ -74,7 +92,7 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
     if not jobs:
         more = f" ({list_counts(left_out)})" if left_out else ""
         raise UserError(f"{spec}: there is no picture and no video in it{more}")
-    return sorted(jobs, key=lambda job: (job.source.name.count(".unfinished"), job)), left_out
+    return sorted(jobs), left_out
 
 
 def kind_of(path: Path) -> str | None:
@@ -99,43 +117,46 @@ def list_counts(counts: Counter) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def name_outputs(jobs: list[Job], spec: str, output: str, view: str) -> list[Job]:
+def name_outputs(jobs: list[Job], spec: str, output: str, view: View) -> list[Job]:
     """Return the jobs with the place for the result of each.
 
     A single file may have a file for `output`; otherwise it is a folder, in which names (below the pattern's
-    fixed part) are kept. Raises UserError if a result would take the place of a source, or of a file beside
-    it that `output` does not name, or its format cannot hold the view.
+    fixed part) are kept. Raises UserError if a result would take the place of a file beside its source that
+    `output` does not name, or its format cannot hold the view.
     """
     target = Path(output)
     alone = len(jobs) == 1 and jobs[0].source == Path(spec)
     if alone and target.suffix and not target.is_dir():
-        held, suffix = ALPHA_SUFFIXES if view in EXACT else WRITTEN, target.suffix.lower()
+        held, suffix = ALPHA_SUFFIXES if view.exact else WRITTEN, target.suffix.lower()
         if jobs[0].kind == PICTURE and suffix not in held:
             raise UserError(f"{target}: '{suffix}' cannot hold a picture in this view: use {', '.join(held)}")
         results = [target]
-    elif alone and jobs[0].kind != PICTURE and view == "cutout":
-        results = [target]  # numbered pictures, of which one could have the name of an animated PNG
-        refuse_inputs([target / jobs[0].source.with_suffix(".png").name], [jobs[0].source])
+    elif alone and jobs[0].kind != PICTURE and view.transparent:
+        results = [target]  # numbered pictures
     else:
         results = _named_alike(jobs, _fixed_part(spec), target, view)
-    refuse_inputs(results, [job.source for job in jobs])
+    named = [job._replace(output=result) for job, result in zip(jobs, results, strict=True)]
+    sources = {identity(job.source) for job in jobs}
     folders = {identity(job.source.parent) for job in jobs}
     for result in results:
-        if result.is_file() and result != target and identity(result.parent) in folders:
+        beside = result != target and result.is_file() and identity(result.parent) in folders
+        if beside and identity(result) not in sources:
             raise UserError(f"{result} is there already, beside the source: choose another --output")
-    return [job._replace(output=result) for job, result in zip(jobs, results)]
+    return named
 
 
-def _named_alike(jobs: list[Job], base: Path, folder: Path, view: str) -> list[Path]:
+def _named_alike(jobs: list[Job], base: Path, folder: Path, view: View) -> list[Path]:
     """Return for each job its name below `base` in the folder: another suffix takes the place of its own, or,
-    where that would make two results one, comes after it.
+    where that would make two results one, comes after it, as after the name of a file that is unfinished:
+    another result has that name while it is written.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: for several files the output is a folder, and this is a file")
     ways = []
     for job in jobs:
         plain, suffix = folder / os.path.relpath(job.source, base), _suffix(job, view)
-        ways.append((plain, plain.with_suffix(suffix), plain.with_name(plain.name + suffix)))
+        long = plain.with_name(plain.name + suffix)
+        ways.append((plain, long if ".unfinished" in plain.stem else plain.with_suffix(suffix), long))
     counts = Counter(str(short).lower() for _, short, _ in ways)  # to some file systems a.png is a.PNG
     results = [
         long if short != plain and counts[str(short).lower()] > 1 else short for plain, short, long in ways
@@ -143,14 +164,14 @@ def _named_alike(jobs: list[Job], base: Path, folder: Path, view: str) -> list[P
     return results if len(set(results)) == len(results) else [long for *_, long in ways]
 
 
-def _suffix(job: Job, view: str) -> str:
+def _suffix(job: Job, view: View) -> str:
     """Return the suffix of a result in a folder: the source's own where that can hold it."""
     if job.kind == PICTURE:
-        holds, other = ALPHA_SUFFIXES[:1] if view in EXACT else WRITTEN, ".png"
+        holds, other = ALPHA_SUFFIXES[:1] if view.exact else WRITTEN, ".png"
     elif job.kind == ANIMATION and job.source.suffix.lower() in ANIMATED_SUFFIXES:
         return job.source.suffix
     else:
-        holds, other = (TRANSPARENT, ".webm") if view == "cutout" else (FORMATS, ".mp4")
+        holds, other = (TRANSPARENT, ".webm") if view.transparent else (FORMATS, ".mp4")
     return job.source.suffix if job.source.suffix.lower() in holds else other
 
 

@@ -1,18 +1,79 @@
 """The options of infer.py: `python infer.py --help` prints them.
 
-args = parse_arguments(["--source", "clip.mp4", "--output", "out.mp4"])
+options = parse_arguments(["--source", "clip.mp4", "--output", "out.mp4"])
+options = Options(source="clip.mp4", output="out.mp4")  # the same from Python
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
+from dataclasses import dataclass, field
 
+from faces.mask import Region
 from faces.segmenter import DETECT_EVERY
-from media.views import STRENGTH, VIEWS, parse_color
+from media.shapes import Length, Selection, Style, parse_length, parse_rectangle, parse_tracks
+from media.views import VIEWS, parse_color
 from media.writers import PRESETS
 from runtimes.choose import add_network_options
-from runtimes.weights import trained_size
+from runtimes.weights import default_weights, trained_size
 from utils import Parser, UserError, integer, real
+
+
+@dataclass
+class Options:
+    """All that a user can ask of infer.py, by the names of the options."""
+
+    source: str | None = None  # None is the first camera, else the sample
+    recursive: bool = False
+    output: str | None = None
+    skip_existing: bool = False
+    shard: tuple[int, int] = (1, 1)
+    table: str | None = None
+    keep_metadata: bool = False
+    view: str = "overlay"
+    strength: int = Style.strength
+    color: tuple[int, int, int] = Style.color
+    alpha: float = Style.alpha
+    threshold: float = Style.threshold
+    grow: Length | None = None
+    feather: Length = Style.feather
+    except_track: tuple[int, ...] = ()
+    only_in: Region | None = None
+    not_in: Region | None = None
+    weights: str = field(default_factory=default_weights)
+    size: int | None = None  # None is that of the weights, in videos a little less
+    runtime: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    detect: bool = True
+    detect_every: int = DETECT_EVERY
+    small_faces: bool = False
+    flip: bool = True
+    smooth: float = 0.7
+    window: bool = True
+    mirror: bool = False
+    virtual_camera: bool = False
+    folder: str = "output"
+    crf: int = 18
+    preset: str = "superfast"
+    sound: bool = True
+    reconnect: float = 30.0
+    max_frames: int | None = None
+    stride: int = 1
+    timing: bool = False
+
+    @property
+    def full_size(self) -> int:
+        """The longest side of the network's input for photos."""
+        return self.size or (256 if self.weights == "published" else trained_size(self.weights))
+
+    @property
+    def style(self) -> Style:
+        return Style(self.threshold, self.color, self.alpha, self.strength, self.grow, self.feather)
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(self.except_track, self.only_in, self.not_in)
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -34,47 +95,56 @@ def make_parser() -> Parser:
     add("--recursive", action="store_true", help="folders in the folder too; their structure is kept")
     add("--output", help="video, or picture of a picture; folder for several, or for a cutout's frames")
     add("--skip-existing", action="store_true", help="leave out the files whose result is there already")
-    add("--shard", type=shard, default=(1, 1), help="2/8: take the second of eight parts of the files")
+    add("--shard", type=shard, metavar="K/N", help="2/8: take the second of eight parts of the files")
     add("--table", metavar="FACES.CSV", help="write a row for each face and frame: time, track, box, colours")
-    add("--keep-metadata", action="store_true", help="keep date, place and camera, which are left out else")
-    views = f"{', '.join(VIEWS)}, fill-face:COLOUR, background:PICTURE or :COLOUR"
-    add("--view", default="overlay", help=views)
-    add("--strength", type=integer(1, 10), default=STRENGTH, help="of blur-face and mosaic-face (default: 5)")
-    color = "of the overlay: name, #RRGGBB or R,G,B (default: %(default)s)"
-    add("--color", type=parse_color, default="0,200,120", help=color)
-    add("--alpha", type=real(0, 1), default=0.5, help="opacity of the overlay, 0 to 1 (default: %(default)s)")
-    add("--threshold", type=real(0.05, 0.95), default=0.5, help="probability at a face's edge (default: 0.5)")
+    add("--keep-metadata", action="store_true", help="keep date, place and camera, removed by default")
+    views = f"{', '.join(VIEWS)}; fill-face:COLOUR, background:PICTURE or :COLOUR (default: %(default)s)"
+    add("--view", help=views)
+    add("--strength", type=integer(1, 10), help="of blur-face and mosaic-face (default: %(default)s)")
+    add("--color", type=parse_color, help="of the overlay: name, #RRGGBB or R,G,B (default: 0,200,120)")
+    add("--alpha", type=real(0, 1), help="opacity of the overlay, 0 to 1 (default: %(default)s)")
+    add("--threshold", type=real(0.05, 0.95), help="probability at a face's edge (default: %(default)s)")
+    grow = "grow faces by pixels, or by 10%% of their size; negative shrinks (default: 10%% to hide, else 0)"
+    add("--grow", type=parse_length, metavar="LENGTH", help=grow)
+    add("--feather", type=parse_length, metavar="LENGTH", help="let the edges fade over so much (default: 0)")
+    tracks = "leave alone the faces with these numbers, which --view numbers shows and --table lists"
+    add("--except-track", type=parse_tracks, metavar="N,N", help=tracks)
+    add(
+        "--only-in",
+        type=parse_rectangle,
+        metavar="X,Y,W,H",
+        help="only faces whose centre is in here (pixels)",
+    )
+    add("--not-in", type=parse_rectangle, metavar="X,Y,W,H", help="leave alone faces whose centre is in here")
     add_network_options(parser)
-    add(
-        "--no-detector",
-        "--no-find",
-        dest="detect",
-        action="store_false",
-        help="give the network the whole frame, as one face",
-    )
-    finding = f"look for new faces in every so-many-th frame of a file (default: {DETECT_EVERY})"
-    add("--find-every", dest="detect_every", metavar="N", type=integer(1), default=DETECT_EVERY, help=finding)
+    whole = "give the network the whole frame, as one face"
+    add("--no-detector", "--no-find", dest="detect", action="store_false", help=whole)
+    every = "look for new faces in every nth frame of a file (default: %(default)s)"
+    add("--find-every", dest="detect_every", metavar="N", type=integer(1), help=every)
     add("--small-faces", action="store_true", help="look for faces in all parts of large pictures; slower")
-    add("--no-flip", dest="flip", action="store_false", help="do not look at pictures in the mirror as well")
-    add("--smooth", type=real(0, 0.99), default=0.7, help="smoothing over time, 0 is off (default: 0.7)")
-    add("--no-window", dest="window", action="store_false", help="show nothing, only write")
-    add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
-    add("--folder", default="output", help="for what the keys s and r write (default: %(default)s)")
-    add("--crf", type=integer(0, 51), default=18, help="quality of videos, lower is better (default: 18)")
-    add("--preset", choices=PRESETS, default="superfast", help="of H.264: slower ones make smaller files")
-    add("--no-audio", dest="sound", action="store_false", help="leave out the video's sound")
-    add("--reconnect", type=real(0, 86400), default=30, help="seconds to retry a broken stream (default: 30)")
-    add("--max-frames", type=integer(1), help="end after so many frames or pictures")
     add(
-        "--stride", type=integer(1), default=1, help="take every so-many-th frame only (default: %(default)s)"
+        "--no-flip",
+        dest="flip",
+        action="store_false",
+        help="do not segment photos in the mirror as well",
     )
+    add("--smooth", type=real(0, 0.99), help="smoothing over time, 0 is off (default: %(default)s)")
+    add("--no-window", dest="window", action="store_false", help="show nothing, only write")
+    add("--mirror", action="store_true", help="show the window as a mirror; what is written is not changed")
+    add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
+    add("--folder", help="for what the keys s and r write (default: %(default)s)")
+    add("--crf", type=integer(0, 51), help="quality of videos, lower is better (default: %(default)s)")
+    add("--preset", choices=PRESETS, help="of H.264: slower ones make smaller files (default: %(default)s)")
+    add("--no-audio", dest="sound", action="store_false", help="leave out the video's sound")
+    seconds = "seconds to reconnect a broken stream (default: %(default)g)"
+    add("--reconnect", type=real(0, 86400), help=seconds)
+    add("--max-frames", type=integer(1), help="end after so many frames or pictures")
+    add("--stride", type=integer(1), help="take every nth frame only (default: %(default)s)")
     add("--timing", action="store_true", help="at the end, print how long each stage took")
+    parser.set_defaults(**dataclasses.asdict(Options()))
     return parser
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """All options, given or by default. Ends the process with a message if one cannot be."""
-    args = make_parser().parse_args(argv)
-    args.size_chosen = args.size is not None
-    args.size = args.size or (256 if args.weights == "published" else trained_size(args.weights))
-    return args
+def parse_arguments(argv: list[str] | None = None) -> Options:
+    """Return the options, given or by default. Ends the process with a message if one cannot be."""
+    return Options(**vars(make_parser().parse_args(argv)))

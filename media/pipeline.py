@@ -1,6 +1,6 @@
 """Reading, the network and showing at the same time, each in a thread of its own.
 
-    status = play_all(Pipeline(source, segmenter), player, max_frames=None)  # draws, shows, writes
+    status = play_all(Pipeline(source, segmenter), playback, max_frames=None)  # draws, shows, writes
 
 The frame rate is that of the slowest stage, not of the sum. Of a live source only the newest frame counts:
 what the next stage had no time for is dropped. Of a file every frame comes, in order. What goes wrong in a
@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -23,9 +22,9 @@ from tqdm import tqdm
 
 from faces.mask import Mask
 from media.frames import Frame, Result, Source
-from media.player import Player
+from media.playback import Playback
 from runtimes.timing import Timing
-from utils import UserError
+from utils import UserError, interrupted_status, log
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
 IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
@@ -131,40 +130,55 @@ class Pipeline:
             yield Result(frame, self.segment(frame.image))
 
 
-def play_all(pipeline: Pipeline, player: Player, max_frames: int | None) -> int:
+def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> int:
     """Play what comes out of the pipeline. Return the exit status. Raises OSError if writing fails."""
-    source, status = pipeline.source, 0
+    source, player, status = pipeline.source, playback.player, 0
     whole = False  # whether all that was asked for has come
-    before, changed, warning = None, 0.0, ""  # a few pixels of a live source, and since when they are so
-    total = max_frames or source.expected
+    still = Still()
     hidden = True if player.window is not None else None  # None: shown in a terminal
-    with tqdm(total=total, unit=" frames", disable=hidden, leave=False) as bar, pipeline:
+    with (
+        tqdm(total=max_frames or source.expected, unit=" frames", disable=hidden, leave=False) as bar,
+        pipeline,
+    ):
         try:
             for result in iter(functools.partial(pipeline.take, player.idle), None):
-                if source.live:
-                    sample, now = result.frame.image[::16, ::16].copy(), time.perf_counter()
-                    if not np.array_equal(sample, before):
-                        before, changed, warning = sample, now, ""
-                    elif now - changed > FROZEN_SECONDS and not warning:
-                        warning = f"{source.name} {FROZEN}"
-                        player.say(warning)
+                if source.live and still(result.frame.image):
+                    player.say(f"{source.name} {FROZEN}")
                 bar.update()
-                if not player.play(result, warning) or player.count == max_frames:
+                warning = f"{source.name} {FROZEN}" if still.warned else ""
+                if not playback.play(result, warning) or playback.count == max_frames:
                     break
             else:
                 if source.sound is not None:
                     source.sound.ended = not player.ended
             whole = source.live or not player.ended
         except UserError as error:
-            print(f"infer.py: {error}", file=sys.stderr)
+            log.warning("%s", error)
             status = 1
-        except KeyboardInterrupt:
-            print("infer.py: interrupted; what was written so far is kept", file=sys.stderr)
-            status, whole = 130, source.live
+        except KeyboardInterrupt as error:
+            log.warning("interrupted; what was written so far is kept")
+            status, whole = interrupted_status(error), source.live
         finally:
             with undisturbed():
-                player.close(whole)
-    return status or int(bool(warning) or player.failed)
+                playback.close(whole)
+    return status or int(still.warned or playback.failed)
+
+
+class Still:
+    """Notices a live source that gives the same picture again and again."""
+
+    def __init__(self):
+        self.before, self.since = None, 0.0  # a few pixels, and since when they are so
+        self.warned = False
+
+    def __call__(self, image: np.ndarray) -> bool:
+        """Return whether to warn of it: once, until the picture changes. image: HWC uint8 BGR."""
+        sample, now = image[::16, ::16].copy(), time.perf_counter()
+        if not np.array_equal(sample, self.before):
+            self.before, self.since, self.warned = sample, now, False
+        first = now - self.since > FROZEN_SECONDS and not self.warned
+        self.warned = self.warned or first
+        return first
 
 
 @contextlib.contextmanager

@@ -5,24 +5,23 @@
 
 Columns: file, frame (its number), time (seconds), track (the same number for the same face), left,
 top, right and bottom of its box (pixels, right and bottom outside), confidence (0..1), area (pixels of its
-mask), and the mean red, green and blue inside the mask (sRGB as decoded, 0..255).
+mask), and the mean red, green and blue inside the mask (sRGB as decoded, 0..255), empty where none is seen.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from faces.mask import Mask
-from files.paths import lock
+from files.paths import create_made_up, lock, make_folder, target_of
 from media.frames import Frame
 from media.mux import unfinished_path
-from utils import UserError
+from utils import UserError, log
 
 COLUMNS = "file frame time track left top right bottom confidence area red green blue"
 
@@ -32,16 +31,16 @@ class FaceTable:
 
     def __init__(self, path: str | Path):
         """Raises UserError or OSError if it cannot be written."""
-        self.path = Path(os.path.realpath(path))
-        if self.path.exists() and not self.path.is_file():
-            raise UserError(f"cannot write {path}: it is a folder or a device, not a file")
-        self.unfinished, self.whole = unfinished_path(self.path), True  # whole: whether no source was cut off
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.unfinished.touch()
         try:
+            self.path = target_of(path)
+            self.unfinished, self.whole = unfinished_path(self.path), True  # whole: no source was cut off
+            make_folder(self.path.parent)
+            create_made_up(self.unfinished)
             self.lock = lock(self.unfinished)
         except BlockingIOError:
             raise UserError(f"another program is writing {path}: give each its own --table") from None
+        except OSError as error:
+            raise OSError(f"cannot write {path}: {error.strerror}") from error
         self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self.rows = csv.writer(self.file)
         self.rows.writerow(COLUMNS.split())
@@ -50,12 +49,12 @@ class FaceTable:
         return self
 
     def __exit__(self, error: type | None, *more) -> None:
-        """Give it its name; where it is not whole, never an earlier file's."""
+        """Give it its name, if it is whole."""
         self.file.close()
-        if (self.whole and error is None) or not self.path.exists():
+        if self.whole and error is None:
             self.unfinished.replace(self.path)
         else:
-            print(f"{self.path} stays as it was; what was found is in {self.unfinished}", file=sys.stderr)
+            log.info("%s is not finished: what there is of it is in %s", self.path, self.unfinished)
         if self.lock is not None:
             os.close(self.lock)  # not before the file has its name
 
@@ -64,7 +63,7 @@ class FaceTable:
         for face in mask.faces:
             inside = (face.mask > threshold * 255).astype(np.uint8)
             pixels = frame.image[face.region.rows, face.region.columns]
-            blue, green, red, _ = cv2.mean(pixels, inside) if inside.any() else (0, 0, 0, 0)
+            bgr = cv2.mean(pixels, inside)[:3] if inside.any() else ()  # black would be a measurement
             row = [name, frame.index, f"{frame.at:.6f}", face.track, *face.box, f"{face.confidence:.4f}"]
-            colors = (f"{value:.4f}" for value in (red, green, blue))
+            colors = [f"{value:.4f}" for value in reversed(bgr)] or [""] * 3
             self.rows.writerow([*row, face.area(threshold), *colors])

@@ -1,68 +1,62 @@
-"""What is shown of a frame and its mask.
+"""What is shown of a frame and its mask. A view is one entry in the list at the end.
 
-    view = parse_view("overlay", color=(0, 255, 0))
-    picture = view(frame, mask, threshold=0.5)
+    view = parse_view("overlay")
+    picture = view.draw(frame, mask, Style(threshold=0.5))
 
-Every view takes a frame (HWC uint8 BGR, which it may change and return) and its mask, and returns HWC uint8
-BGR; `cutout` returns BGRA, `mask` HxW. Only the part of the frame where the mask is gets touched.
+Every view takes a frame (HWC uint8 BGR, which it may change and return), its mask and a style, and returns
+HWC uint8 BGR; `cutout` returns BGRA, the masks HxW. Only that part of the frame where the mask is changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from faces.mask import Mask, Region
+from faces.mask import Mask
 from files.pictures import read_image
+from media.shapes import Style, coverage, part, reshape
 from utils import UserError
 
-View = Callable[[np.ndarray, Mask, float], np.ndarray]
-EDGE = 0.1  # of probability, to either side of the threshold: the width of the soft edge
-SEEN = 0.25  # of a found face's box, that the mask must cover to be trusted to hide it
-HIDING = ("blur-face", "mosaic-face", "fill-face")  # who a face belongs to cannot be seen
-VIEWS = ("overlay", "cutout", "mask", *HIDING, "blur-background", "side-by-side")  # v steps through these
 BLOCKS = 30  # what is left of a hidden face at a strength of 1: so many blocks across
-STRENGTH = 5
 
 
-def hides(view: str) -> bool:
-    """Whether a view is there to hide who a face belongs to."""
-    return view.partition(":")[0] in HIDING
+class View(NamedTuple):
+    """One way to show a frame."""
+
+    name: str
+    picture: Callable[..., np.ndarray]  # of a frame, a mask and a style
+    hides: bool = False  # who a face belongs to cannot be seen
+    every_frame: bool = False  # the detector runs on every frame
+    transparent: bool = False  # its pictures have an alpha channel
+    exact: bool = False  # its pictures must not be changed by a lossy format
+    takes: Callable[[str], object] | None = None  # makes the last argument of what follows a colon
+
+    def draw(self, frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+        return self.picture(frame, reshape(mask, style, self.hides), style)
 
 
-def parse_view(
-    name: str, color: tuple[int, int, int] = (0, 200, 120), alpha: float = 0.5, strength: int = STRENGTH
-) -> View:
-    """Return the view of that name. color: RGB, alpha: 0..1, both of the overlay. strength: of hiding, 1..10.
+def parse_view(text: str) -> View:
+    """Return the view of that name.
 
     `fill-face:COLOUR` takes a colour, `background:WHAT` a picture file or a colour. Raises UserError for an
     unknown name or a broken background picture.
     """
-    kind, colon, what = name.partition(":")
-    blocks = max(1, round(BLOCKS / strength))
-    if kind == "background" and what:
-        return background(what)
-    if kind == "fill-face":
-        return partial(hide_faces, cover=partial(fill, color=parse_color(what if colon else "black")))
-    views = {
-        "overlay": partial(overlay, color=color, alpha=alpha),
-        "cutout": cutout,
-        "mask": mask_only,
-        "blur-face": partial(hide_faces, cover=partial(coarsen, blocks=blocks, edges=cv2.INTER_LINEAR)),
-        "mosaic-face": partial(hide_faces, cover=partial(coarsen, blocks=blocks, edges=cv2.INTER_NEAREST)),
-        "blur-background": blur_background,
-        "side-by-side": partial(side_by_side, color=color, alpha=alpha),
-    }
-    if name not in views:
-        raise UserError(
-            f"there is no view '{name}'; choose from {', '.join(VIEWS)}, fill-face:COLOUR, "
-            "background:PICTURE-or-COLOUR"
-        )
-    return views[name]
+    view, what = find_view(text), text.partition(":")[2]
+    return view._replace(picture=partial(view.picture, what=view.takes(what))) if ":" in text else view
+
+
+def find_view(text: str) -> View:
+    """Return the view of that name, without what follows a colon in it. Raises UserError if there is none."""
+    name, colon, _ = text.partition(":")
+    view = VIEWS.get(name)
+    if view is None or (colon and view.takes is None):
+        raise UserError(f"there is no view '{text}'; choose from {', '.join(VIEWS)}")
+    return view._replace(name=text)
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -76,14 +70,6 @@ def parse_color(text: str) -> tuple[int, int, int]:
     return color
 
 
-def coverage(mask: Mask, threshold: float) -> np.ndarray:
-    """Return how much of each pixel of the mask's region is face, hxw uint8: 0 or 255 but for a soft edge."""
-    levels = np.arange(256, dtype=np.float32) / 255
-    edge = min(EDGE, threshold, 1 - threshold)  # what is certain stays so
-    table = np.clip((levels - threshold) / (2 * edge) + 0.5, 0, 1)
-    return cv2.LUT(part(mask.probability, mask.region), (table * 255 + 0.5).astype(np.uint8))
-
-
 def blend(below: np.ndarray, above: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return below + (above - below) * weight / 255, for HWC uint8 images and an HxW uint8 weight."""
     weight = cv2.cvtColor(weight, cv2.COLOR_GRAY2BGR)
@@ -92,38 +78,51 @@ def blend(below: np.ndarray, above: np.ndarray, weight: np.ndarray) -> np.ndarra
     return cv2.add(below, above)
 
 
-def part(image: np.ndarray, region: Region) -> np.ndarray:
-    """Return the part of an image in a region within it, as a view of it."""
-    return image[region.rows, region.columns]
-
-
-def overlay(frame: np.ndarray, mask: Mask, threshold: float, color: tuple, alpha: float) -> np.ndarray:
-    """Return the frame with the mask in a colour, RGB, over the face."""
+def overlay(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return the frame with the mask in a colour over the faces."""
     if mask.region.width:
         face = part(frame, mask.region)
-        weight = cv2.convertScaleAbs(coverage(mask, threshold), alpha=alpha)
-        face[:] = blend(face, fill(face, color), weight)
+        weight = cv2.convertScaleAbs(coverage(mask, style), alpha=style.alpha)
+        face[:] = blend(face, fill(face, style.color), weight)
     return frame
 
 
-def side_by_side(frame: np.ndarray, mask: Mask, threshold: float, **how) -> np.ndarray:
-    return np.hstack([frame, overlay(frame.copy(), mask, threshold, **how)])
+def side_by_side(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return the frame, and right of it its overlay."""
+    return np.hstack([frame, overlay(frame.copy(), mask, style)])
 
 
-def cutout(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-    """Return BGRA: the face alone, transparent elsewhere."""
+def numbers(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return the overlay with each face's box, track number and confidence."""
+    frame = overlay(frame, mask, style)
+    scale = max(0.4, max(frame.shape[:2]) / 1600)
+    for face in mask.faces:
+        cv2.rectangle(frame, face.box[:2], (face.box.right - 1, face.box.bottom - 1), style.color[::-1], 2)
+        text, place = f"{face.track}  {face.confidence:.2f}", (face.box.left, max(face.box.top - 5, 15))
+        for color, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+            cv2.putText(frame, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
+    return frame
+
+
+def cutout(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return BGRA: the faces alone, transparent elsewhere."""
     picture = np.zeros((*frame.shape[:2], 4), np.uint8)
     if mask.region.width:
-        alpha = coverage(mask, threshold)
+        alpha = coverage(mask, style)
         face = cv2.merge([part(frame, mask.region), alpha])
         face[alpha == 0] = 0  # what is transparent must not be recoverable
         part(picture, mask.region)[:] = face
     return picture
 
 
-def mask_only(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
+def hard_mask(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
     """Return HxW: 255 is face, 0 is not."""
-    return cv2.threshold(mask.probability, int(threshold * 255), 255, cv2.THRESH_BINARY)[1]
+    return cv2.threshold(mask.probability, int(style.threshold * 255), 255, cv2.THRESH_BINARY)[1]
+
+
+def soft_mask(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return the probability of face, HxW uint16, 0 to 65,535 in 256 steps."""
+    return mask.probability.astype(np.uint16) * 257
 
 
 def fill(face: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
@@ -131,48 +130,43 @@ def fill(face: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return np.full_like(face, color[::-1])
 
 
-def coarsen(face: np.ndarray, blocks: int, edges: int) -> np.ndarray:
-    """Return the image in so many blocks on its longer side. edges: between them, of cv2.resize."""
+def coarsen(face: np.ndarray, style: Style, edges: int) -> np.ndarray:
+    """Return the image in the fewer blocks on its longer side the stronger. edges: of cv2.resize."""
     height, width = face.shape[:2]
-    scale = blocks / max(height, width)
+    scale = max(1, round(BLOCKS / style.strength)) / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=edges)
 
 
-def hide_faces(frame: np.ndarray, mask: Mask, threshold: float, cover: Callable) -> np.ndarray:
-    """Return the frame with every face made unrecognisable. cover: what makes that of a face's pixels.
-
-    The mask is widened, to be on the safe side, and where the network sees less than a quarter of a face that
-    the detector found, all of its box is hidden, as an ellipse.
-    """
-    probability, regions = mask.probability.copy(), [face.region for face in mask.faces] or [mask.region]
-    for index, face in enumerate(mask.faces):
-        width, height = face.box.width, face.box.height
-        if face.area(threshold) < SEEN * width * height:  # found, but the network sees too little of it
-            centre = tuple(round(place) for place in face.box.centre)
-            cv2.ellipse(probability, centre, (width // 2, height // 2), 0, 0, 360, 255, -1)
-            regions[index] = face.region.union(face.box)
-    for left, top, right, bottom in (region for region in regions if region.width):
-        reach = max(2, max(right - left, bottom - top) // 16)
-        wider = Region(left - reach, top - reach, right + reach, bottom + reach).inside(*frame.shape[:2])
-        weight = coverage(Mask(probability, wider), threshold)
-        # Widened at a quarter of the size, where a reach of 4 pixels is one of 1: sixteen times as fast.
-        quarter = (-(-wider.width // 4), -(-wider.height // 4))
-        small = cv2.resize(weight, quarter, interpolation=cv2.INTER_AREA)
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (-(-reach // 4)) + 1,) * 2)
-        weight = cv2.max(weight, cv2.resize(cv2.dilate(small, kernel), (wider.width, wider.height)))
-        face = part(frame, wider)
-        face[:] = blend(face, cover(face), weight)
+def hide_faces(frame: np.ndarray, mask: Mask, style: Style, cover: Callable) -> np.ndarray:
+    """Return the frame with every face made unrecognisable. cover: what makes that of a face's pixels."""
+    for face in mask.faces:
+        if face.region.width:
+            pixels = part(frame, face.region)
+            pixels[:] = blend(pixels, cover(pixels), coverage(face, style))
     return frame
 
 
-def blur_background(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-    """Return everything but the face out of focus. The face does not bleed into what is blurred."""
+def blur_face(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    return hide_faces(frame, mask, style, partial(coarsen, style=style, edges=cv2.INTER_LINEAR))
+
+
+def mosaic_face(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    return hide_faces(frame, mask, style, partial(coarsen, style=style, edges=cv2.INTER_NEAREST))
+
+
+def fill_face(frame: np.ndarray, mask: Mask, style: Style, what: tuple = (0, 0, 0)) -> np.ndarray:
+    """Return the frame with the faces in one colour, RGB."""
+    return hide_faces(frame, mask, style, partial(fill, color=what))
+
+
+def blur_background(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return everything but the faces out of focus. No face bleeds into what is blurred."""
     height, width = frame.shape[:2]
     face = np.zeros((height, width), np.uint8)
     if mask.region.width:
-        part(face, mask.region)[:] = coverage(mask, threshold)
+        part(face, mask.region)[:] = coverage(mask, style)
     shrink = max(1, max(height, width) // 160)  # the blur is as cheap on a large frame as on a small one
     small = (max(1, width // shrink), max(1, height // shrink))
     image = cv2.resize(frame, small, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -183,35 +177,38 @@ def blur_background(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarr
     image /= cv2.GaussianBlur(outside, (0, 0), sigma)[..., None]
     image = np.clip(image, 0, 255).astype(np.uint8)
     blurred = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    return with_face(blurred, frame, mask, threshold)
+    return with_faces(blurred, frame, mask, style)
 
 
-def background(what: str) -> View:
-    """Return the view of the face in front of a picture file, or of a colour as `parse_color` takes it."""
+def background(frame: np.ndarray, mask: Mask, style: Style, what: Callable | None = None) -> np.ndarray:
+    """Return the faces in front of a picture or a colour. what: see `read_background`; default: green."""
+    height, width = frame.shape[:2]
+    behind = np.full_like(frame, (64, 177, 0)) if what is None else what(width, height).copy()
+    return with_faces(behind, frame, mask, style)
+
+
+def read_background(what: str) -> Callable[[int, int], np.ndarray]:
+    """Return what makes HWC uint8 BGR of (width, height), of a picture file or a colour."""
     try:
         picture = np.array([[parse_color(what)]], np.uint8)
     except UserError:
         picture = read_image(what)
     picture = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    fitted = lru_cache(maxsize=1)(lambda *size: np.array(ImageOps.fit(picture, size)))
-
-    def view(frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-        height, width = frame.shape[:2]
-        return with_face(fitted(width, height).copy(), frame, mask, threshold)
-
-    return view
+    return lru_cache(maxsize=1)(lambda *size: np.array(ImageOps.fit(picture, size)))
 
 
-def with_face(image: np.ndarray, frame: np.ndarray, mask: Mask, threshold: float) -> np.ndarray:
-    """Return the image with the frame's face laid over it, in place."""
+def with_faces(image: np.ndarray, frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
+    """Return the image with the frame's faces laid over it, in place."""
     if mask.region.width:
         below = part(image, mask.region)
-        below[:] = blend(below, part(frame, mask.region), coverage(mask, threshold))
+        below[:] = blend(below, part(frame, mask.region), coverage(mask, style))
     return image
 
 
 def to_bgr(picture: np.ndarray) -> np.ndarray:
-    """Return any view's picture as HWC BGR, for videos and windows; what is transparent becomes black."""
+    """Return any view's picture as HWC uint8 BGR, for videos and windows; transparent becomes black."""
+    if picture.dtype == np.uint16:
+        picture = (picture >> 8).astype(np.uint8)
     if picture.ndim == 2:
         return cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     if picture.shape[2] == 4:
@@ -220,8 +217,13 @@ def to_bgr(picture: np.ndarray) -> np.ndarray:
     return picture
 
 
-def to_rgb(picture: np.ndarray) -> np.ndarray:
-    """Return any view's picture, HWC BGR or BGRA or HW, as picture files have it: HWC RGB or RGBA or HW."""
+def to_rgb(picture: np.ndarray, suffix: str = ".png") -> np.ndarray:
+    """Return any view's picture, HWC BGR or BGRA or HW, as picture files have it: HWC RGB or RGBA or HW.
+
+    suffix: of a file that will hold it; of most the levels have 8 bits.
+    """
+    if picture.dtype == np.uint16 and suffix.lower() not in (".png", ".tif", ".tiff"):
+        picture = (picture >> 8).astype(np.uint8)
     if picture.ndim == 2:
         return picture
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
@@ -233,3 +235,19 @@ def with_alpha(picture: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     colors = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2BGR)
     colors[alpha == 0] = 0  # what is transparent must not be recoverable
     return np.dstack([colors, alpha])
+
+
+LIST = (  # in the order of the key v
+    View("overlay", overlay),
+    View("cutout", cutout, transparent=True, exact=True),
+    View("mask", hard_mask, exact=True),
+    View("mask-soft", soft_mask, exact=True),
+    View("blur-face", blur_face, hides=True, every_frame=True),
+    View("mosaic-face", mosaic_face, hides=True, every_frame=True),
+    View("fill-face", fill_face, hides=True, every_frame=True, takes=parse_color),
+    View("blur-background", blur_background),
+    View("background", background, takes=read_background),
+    View("side-by-side", side_by_side),
+    View("numbers", numbers, every_frame=True),  # the same numbers as where faces are hidden
+)
+VIEWS = {view.name: view for view in LIST}

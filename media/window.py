@@ -14,6 +14,8 @@ import sys
 import cv2
 import numpy as np
 
+from utils import log
+
 HELP = (
     "q, Esc  quit",
     "v  next view",
@@ -21,6 +23,7 @@ HELP = (
     "r  record, stop recording",
     "space  pause",
     "+ -  threshold",
+    "m  mirror",
     "h  hide this help",
 )
 
@@ -50,7 +53,7 @@ def open_window(title: str) -> Window | None:
     """
     if has_display():
         return Window(title)
-    print("infer.py: there is no display, so no window opens", file=sys.stderr)
+    log.warning("there is no display, so no window opens")
     return None
 
 

@@ -86,7 +86,7 @@ def choose_runtime(runtime: str, device: str, precision: str) -> tuple[str, str,
 
 def runtime_module(name: str):
     """Return the module of a runtime, imported only now: on a CPU OneFlow need not be installed."""
-    return importlib.import_module(f"runtimes.{name}_runtime")
+    return importlib.import_module(f"{__package__}.{name}_runtime")
 
 
 def video_size(runtime: Runtime, size: int, live: bool) -> int:

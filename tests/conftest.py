@@ -5,13 +5,16 @@ The names and shapes are spelled out here, not taken from `linknet.py` or `weigh
 
 from __future__ import annotations
 
+import http.server
 import os
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import Server
 from programs import ended
 from safetensors.numpy import save_file
 from stub_clone import Clone
@@ -125,3 +128,14 @@ def run_here(capsys: pytest.CaptureFixture) -> Callable:
 def clone(tmp_path: Path) -> Clone:
     """A clone for the tests of the shell scripts."""
     return Clone(tmp_path)
+
+
+@pytest.fixture
+def server():
+    """A server of a loopback camera; its address is `server.url`."""
+    handler = type("Handler", (Server,), {"files": {}})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield server
+        server.shutdown()

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 READ = {"source", "weights", "data", "mix", "backbone", "resume", "no_face", "script", "scenes"}
 WRITTEN = {"output", "json", "worst_picture", "folder", "table"}
 WORDS = {"view", "color", "sizes", "address", "shard", "more"}
+WORDS |= {"grow", "feather", "except_track", "only_in", "not_in"}
 
 
 def find_programs() -> list[str]:

@@ -11,7 +11,9 @@ from clips import make_clip
 from scenes import background
 
 from files.pictures import write_image
-from media.jobs import find_jobs, is_files, list_counts, name_outputs
+from media.jobs import find_jobs, is_files, list_counts
+from media.options import Options
+from media.plan import make_plan
 from utils import UserError
 
 
@@ -106,7 +108,8 @@ def test_nothing_found_is_told(folder, spec):
 
 
 def outputs(spec: str, output: str, view: str = "overlay") -> list[str]:
-    return names([job.output for job in name_outputs(find_jobs(spec)[0], spec, output, view)])
+    plan = make_plan(Options(source=spec, output=output, view=view))
+    return names([job.output for job in plan.jobs])
 
 
 def test_a_name_with_brackets_is_a_file_if_there_is_one(folder):
@@ -157,7 +160,7 @@ def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):
 def test_a_folder_for_cutouts_is_not_that_of_an_animated_png(folder):
     still = [np.full((8, 8, 3), shade, np.uint8) for shade in (0, 9)]
     write_image(folder / "000001.png", *still, seconds=[0.1, 0.1])
-    with pytest.raises(UserError, match="one of the inputs"):
+    with pytest.raises(UserError, match="is there already"):
         outputs("photos/000001.png", "photos", "cutout")
     assert outputs("photos/000001.png", "out", "cutout") == ["out"]
 

@@ -14,7 +14,9 @@ from faces.mask import Mask, Region
 from media import pipeline
 from media.frames import Frame, LiveSource
 from media.pipeline import Pipeline, Stage, play_all
+from media.playback import Playback
 from media.player import Player
+from media.shapes import Selection, Style
 from media.views import parse_view
 from utils import UserError
 
@@ -208,8 +210,8 @@ def test_a_frozen_camera_is_noticed_and_thawed(still, monkeypatch, capsys):
                 yield np.full((32, 32, 3), shade, np.uint8), number / 20, (number + 1) / 20
 
     monkeypatch.setattr(pipeline, "FROZEN_SECONDS", 0.1)
-    source, player = Camera("camera 0", 20), Player([("mask", parse_view("mask"))], 0.5)
-    player.begin(source)
+    source = Camera("camera 0", 20)
+    playback = Playback(Player([parse_view("mask")], Style(), Selection()), source)
     mask = Mask(np.zeros((32, 32), np.uint8), Region(0, 0, 0, 0))
-    assert play_all(Pipeline(source, lambda image: mask), player, 20) == (still > 8)
+    assert play_all(Pipeline(source, lambda image: mask), playback, 20) == (still > 8)
     assert capsys.readouterr().err.count("the same picture again and again") == 1

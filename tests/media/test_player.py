@@ -7,6 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from fakes import FakeWindow
 from PIL import Image
 from scenes import RedDetector, background, draw_face, red_runtime
 
@@ -15,30 +16,13 @@ from faces.segmenter import Segmenter
 from media import player as player_module
 from media.colors import Colors
 from media.frames import Frame, LiveSource, Result, Source
+from media.playback import Playback
 from media.player import Player
+from media.shapes import Selection, Style
 from media.views import VIEWS, parse_view
 from media.writers import VideoWriter
 
 FILE, CAMERA = Source("clip.mp4", 25.0), LiveSource("camera 0", 25.0)
-
-
-class FakeWindow:
-    """Types the given keys, one a picture."""
-
-    def __init__(self, keys: str = ""):
-        self.keys, self.shown, self.waited = list(keys), [], []
-
-    def show(self, picture: np.ndarray, wait: float = 0.0) -> str:
-        self.shown.append(picture.copy())
-        self.waited.append(wait)
-        return self.key(wait)
-
-    def key(self, wait: float) -> str:
-        key = self.keys.pop(0) if self.keys else ""
-        return "" if key == "." else key
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 @pytest.fixture
@@ -51,12 +35,11 @@ def result() -> Result:
 
 
 def make(
-    window: FakeWindow | None, folder, sinks=(), stream: Source = CAMERA, view: str = "overlay"
-) -> Player:
+    window: FakeWindow | None, folder, sinks=(), stream: Source = CAMERA, view: str = "overlay", **more
+) -> Playback:
     names = [view, *(name for name in VIEWS if name != view)]
-    player = Player([(n, parse_view(n)) for n in names], 0.5, window, folder)
-    player.begin(stream, sinks)
-    return player
+    player = Player([parse_view(n) for n in names], Style(), Selection(), window, folder)
+    return Playback(player, stream, sinks, **more)
 
 
 def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, result):
@@ -69,7 +52,7 @@ def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, 
         def close(self, whole):
             written.append(whole)
 
-    wanted = parse_view("overlay")(result.frame.image.copy(), result.mask, 0.5)
+    wanted = parse_view("overlay").draw(result.frame.image.copy(), result.mask, Style())
     player = make(None, tmp_path, [Sink()], CAMERA)
     assert player.play(result) and player.count == 1
     player.close(whole=False)
@@ -86,9 +69,9 @@ def test_q_ends_it(tmp_path, result, key, goes_on):
 def test_faces_not_faint_pixels_are_what_was_found(tmp_path, result, faces):
     faint = Mask(np.full((120, 160), 20, np.uint8), Region(0, 0, 160, 120))
     unseen = result.mask._replace(region=Region(0, 0, 0, 0))  # by the network; the detector knows of it
-    player = make(None, tmp_path)
-    player.note(result._replace(mask=unseen if faces else faint))
-    assert player.found == faces
+    playback = make(None, tmp_path)
+    playback.note(result._replace(mask=unseen if faces else faint))
+    assert playback.faces == faces
 
 
 def test_v_steps_through_all_views_and_back(tmp_path, result):
@@ -96,18 +79,17 @@ def test_v_steps_through_all_views_and_back(tmp_path, result):
     names = []
     for _ in VIEWS:
         player.play(result)
-        names.append(player.views[0][0])
+        names.append(player.player.view.name)
     assert sorted(names) == sorted(VIEWS) and names[-1] == "overlay"
 
 
 def test_the_view_is_told_at_once_and_at_each_change(tmp_path, result):
-    told, views = [], [(name, parse_view(name)) for name in ("mask", "blur-face")]
-    player = Player(views, 0.5, FakeWindow(".v.v"), tmp_path)
-    player.begin(CAMERA, on_view=told.append)
+    told = []
+    playback = make(FakeWindow(".v.v"), tmp_path, view="mask", on_view=lambda view: told.append(view.name))
     assert told == ["mask"]
     for _ in range(4):
-        player.play(result)
-    assert told == ["mask", "blur-face", "mask"]
+        playback.play(result)
+    assert told == ["mask", "overlay", "cutout"]
 
 
 def test_status_tells_rate_latency_share_and_view(tmp_path, result):
@@ -128,11 +110,11 @@ def test_threshold_keys_stay_within_reason(tmp_path, result):
     player = make(FakeWindow("+" * 20), tmp_path)
     for _ in range(20):
         player.play(result)
-    assert player.threshold == 0.95
+    assert player.player.style.threshold == 0.95
     player = make(FakeWindow("-=_-"), tmp_path)
     for _ in range(4):
         player.play(result)
-    assert player.threshold == 0.4
+    assert player.player.style.threshold == 0.4
 
 
 def test_help_is_shown_on_request(tmp_path, result):
@@ -147,7 +129,7 @@ def test_help_is_shown_on_request(tmp_path, result):
 @pytest.mark.parametrize(("view", "mode"), [("overlay", "RGB"), ("cutout", "RGBA"), ("mask", "L")])
 def test_snapshot_is_the_view_without_letters(tmp_path, result, view, mode, capsys):
     player = make(FakeWindow("ss"), tmp_path / "new", view=view)
-    wanted = player.draw(result)
+    wanted = player.player.draw(result)
     player.play(result)
     player.play(result)
     paths = sorted((tmp_path / "new").iterdir())
@@ -192,7 +174,7 @@ def test_space_pauses_and_keys_work_meanwhile(tmp_path, result):
     player = make(window, tmp_path)
     assert player.play(result)
     assert len(window.shown) == 5 and player.count == 1
-    assert player.views[0][0] == "cutout" and player.threshold == 0.55
+    assert player.player.view.name == "cutout" and player.player.style.threshold == 0.55
     assert not make(FakeWindow(" q"), tmp_path).play(result)
 
 
@@ -200,7 +182,7 @@ def test_pictures_are_held_until_a_key(tmp_path, result):
     for keys, ended in (("..v ", False), (".q", True)):
         player = make(FakeWindow(keys), tmp_path)
         player.hold(result, "next?")
-        assert player.ended == ended
+        assert player.player.ended == ended
 
 
 def test_a_held_picture_is_not_recorded(tmp_path, result, capsys):
@@ -233,17 +215,17 @@ def test_a_file_that_is_watched_plays_at_its_own_speed(tmp_path, result):
         make(window, tmp_path, [VideoWriter(tmp_path / "a.mp4", 25)], FILE),
         make(None, tmp_path, stream=FILE),
     ):
-        assert faster._time_to_wait(result) == 0
+        assert faster.time_to_wait(result) == 0
 
 
 def test_idle_looks_at_the_keys(tmp_path, result):
     window = FakeWindow()
-    player = make(window, tmp_path)
-    assert player.idle()
-    player.play(result)
+    playback = make(window, tmp_path)
+    assert playback.player.idle()
+    playback.play(result)
     window.keys = ["x", "q"]
-    assert player.idle() and not player.idle()
-    assert make(None, tmp_path).idle()
+    assert playback.player.idle() and not playback.player.idle()
+    assert make(None, tmp_path).player.idle()
 
 
 def test_a_key_between_two_slow_results_is_not_lost(tmp_path, result):
@@ -251,13 +233,14 @@ def test_a_key_between_two_slow_results_is_not_lost(tmp_path, result):
     player = make(window, tmp_path)
     player.play(result)
     window.keys = ["v", ".", "+", "h"]
-    first = player.views[0][0]
-    assert all(player.idle() for _ in range(3))
+    first = player.player.view
+    assert all(player.player.idle() for _ in range(3))
     assert player.play(result)
-    assert player.views[0][0] != first and player.help  # h came with the second result
-    assert player.threshold == 0.55
+    second = player.player.view
+    assert second != first and player.player.help  # h came with the second result
+    assert player.player.style.threshold == 0.55
     assert player.play(result)
-    assert player.views[1][0] != first  # once
+    assert player.player.view == second  # once
 
 
 def test_all_is_closed_even_if_one_thing_fails(tmp_path):
@@ -281,7 +264,7 @@ def test_all_is_closed_even_if_one_thing_fails(tmp_path):
 def test_notices_go_away(tmp_path, result, monkeypatch, capsys):
     monkeypatch.setattr(player_module, "NOTICE_SECONDS", 0.0)
     player = make(FakeWindow(), tmp_path)
-    player.say("look here")
+    player.player.say("look here")
     assert "look here" in capsys.readouterr().err
     player.play(result)
-    assert player.notice[0] == ""
+    assert player.player.notice[0] == ""

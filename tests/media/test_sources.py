@@ -7,40 +7,12 @@ import time
 import cv2
 import numpy as np
 import pytest
+from fakes import FakeCapture
 from PIL import Image
 
 from media import sources
 from media.sources import Animation, Camera, camera_index, is_stream, open_camera
 from utils import UserError
-
-
-class FakeCapture:
-    """In the way of cv2.VideoCapture: frames from a list, None for one that fails."""
-
-    def __init__(self, frames: list, is_open: bool = True, rate: float = 25):
-        self.frames, self.is_open = list(frames), is_open
-        self.properties = {cv2.CAP_PROP_FPS: rate}
-        self.released = False
-
-    def isOpened(self) -> bool:
-        return self.is_open
-
-    def get(self, name: int) -> float:
-        return self.properties.get(name, 0)
-
-    def set(self, name: int, value: float) -> bool:
-        self.properties[name] = value
-        return True
-
-    def grab(self) -> bool:
-        self.image = self.frames.pop(0) if self.frames else None
-        return self.image is not None
-
-    def read(self) -> tuple:
-        return self.grab(), self.image
-
-    def release(self) -> None:
-        self.released = True
 
 
 def numbered(count: int) -> list:

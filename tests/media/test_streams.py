@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import http.server
 import socket
-import threading
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from clips import make_clip
@@ -21,54 +17,6 @@ from media.sources import open_video
 from media.streams import Stream, hide_password, open_address
 from media.videos import VideoFile
 from utils import UserError
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    """/stream: Motion JPEG as network cameras serve it, `count` frames; another path: that of `files`."""
-
-    count = 40
-    connections = 0
-    files: dict = {}  # noqa: RUF012, each test sets its own
-
-    def do_GET(self) -> None:
-        type(self).connections += 1
-        with contextlib.suppress(ConnectionError):  # who watches may go at any time
-            if self.path != "/stream":
-                return self.send_file()
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            self.send_frames()
-        return None
-
-    def send_file(self) -> None:
-        data = self.files.get(self.path)
-        self.send_response(404 if data is None else 200)
-        if not self.path.endswith(".ts"):  # which goes on, as far as the client knows
-            self.send_header("Content-Length", str(len(data or b"")))
-        self.end_headers()
-        self.wfile.write(data or b"")
-
-    def send_frames(self) -> None:
-        for number in range(self.count):
-            jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * number, np.uint8))[1].tobytes()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            self.wfile.write(head.encode() + jpeg + b"\r\n")
-            time.sleep(0.01)
-
-    def log_message(self, *args) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def server():
-    """A server of a loopback camera; its address is `server.url`."""
-    handler = type("Handler", (Server,), {"files": {}})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        server.url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield server
-        server.shutdown()
 
 
 def test_a_stream_is_live_and_its_end_is_told(server):

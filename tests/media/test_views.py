@@ -9,7 +9,8 @@ from scenes import background, draw_face
 
 from faces.mask import Face, Mask, Region
 from files.pictures import write_image
-from media.views import VIEWS, coverage, parse_color, parse_view, to_bgr
+from media.shapes import Style, coverage
+from media.views import VIEWS, parse_color, parse_view, to_bgr
 from utils import UserError
 
 
@@ -21,12 +22,12 @@ def scene() -> tuple[np.ndarray, Mask, np.ndarray]:
     probability = cv2.GaussianBlur(truth.astype(np.uint8) * 255, (0, 0), 3)
     left, top, width, height = cv2.boundingRect((probability > 12).astype(np.uint8))
     mask = Mask(probability, Region(left, top, left + width, top + height))
-    covered = np.clip((probability / 255.0 - 0.5) / 0.2 + 0.5, 0, 1)
+    covered = np.clip((probability / 255.0 - 0.5) / 0.7 + 0.5, 0, 1)
     return frame, mask, covered
 
 
 def show(name: str, scene: tuple, threshold: float = 0.5, **options) -> np.ndarray:
-    return parse_view(name, **options)(scene[0].copy(), scene[1], threshold)
+    return parse_view(name).draw(scene[0].copy(), scene[1], Style(threshold, **options))
 
 
 def assert_close(picture: np.ndarray, wanted: np.ndarray, tolerance: float = 2.5) -> None:
@@ -46,7 +47,7 @@ def test_overlay_is_a_blend_in_the_colour_and_leaves_the_rest_alone(scene):
 
 def test_overlay_draws_into_the_frame_it_is_given(scene):
     frame, mask, _ = scene
-    assert parse_view("overlay")(frame, mask, 0.5) is frame
+    assert parse_view("overlay").draw(frame, mask, Style()) is frame
 
 
 def test_the_threshold_moves_the_edge(scene):
@@ -99,7 +100,9 @@ def test_a_blurred_background_keeps_the_face_and_takes_none_of_its_colour(scene)
     assert np.abs(shown[covered == 0].astype(int) - 90).max() < 40
     sharp = background(120, 160)
     sharp[::2] = 0
-    soft = parse_view("blur-background")(sharp.copy(), Mask(mask.probability * 0, Region(0, 0, 0, 0)), 0.5)
+    soft = parse_view("blur-background").draw(
+        sharp.copy(), Mask(mask.probability * 0, Region(0, 0, 0, 0)), Style()
+    )
     assert (
         np.abs(np.diff(soft.astype(int), axis=0)).mean()
         < 0.1 * np.abs(np.diff(sharp.astype(int), axis=0)).mean()
@@ -120,7 +123,7 @@ def test_no_mask_and_tiny_ones(name, region):
     frame = background(17, 31)
     probability = np.zeros((17, 31), np.uint8)
     probability[region[1] : region[3], region[0] : region[2]] = 255
-    shown = parse_view(name)(frame.copy(), Mask(probability, Region(*region)), 0.5)
+    shown = parse_view(name).draw(frame.copy(), Mask(probability, Region(*region)), Style())
     assert shown.shape[0] == 17 and to_bgr(shown).shape[2] == 3
 
 
@@ -128,13 +131,13 @@ def test_no_mask_and_tiny_ones(name, region):
 def test_a_long_thin_mask_is_blurred_too(shape):
     frame = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
     mask = Mask(np.full(shape, 255, np.uint8), Region(0, 0, shape[1], shape[0]))
-    assert parse_view("blur-face")(frame.copy(), mask, 0.5).std() < 0.3 * frame.std()
+    assert parse_view("blur-face").draw(frame.copy(), mask, Style()).std() < 0.3 * frame.std()
 
 
 def test_coverage_is_soft_only_at_the_edge(scene):
     _, mask, covered = scene
     left, top, right, bottom = mask.region
-    levels = coverage(mask, 0.5)
+    levels = coverage(mask, Style())
     assert np.abs(levels - covered[top:bottom, left:right] * 255).max() <= 1.01
     assert 0.05 < np.mean((levels > 0) & (levels < 255)) < 0.3
 
@@ -142,7 +145,7 @@ def test_coverage_is_soft_only_at_the_edge(scene):
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.95])
 def test_what_is_certain_is_so_at_every_threshold(threshold):
     probability = np.array([[0, 255]], np.uint8)
-    assert coverage(Mask(probability, Region(0, 0, 2, 1)), threshold).tolist() == [[0, 255]]
+    assert coverage(Mask(probability, Region(0, 0, 2, 1)), Style(threshold)).tolist() == [[0, 255]]
 
 
 def test_colours():
@@ -159,7 +162,7 @@ def test_unknown_views_and_backgrounds_are_refused(tmp_path):
         parse_view("overlay2")
     with pytest.raises(UserError, match="nothing"):
         parse_view(f"background:{tmp_path / 'nothing.png'}")
-    with pytest.raises(UserError, match="no view 'background:'"):
+    with pytest.raises(UserError, match="folder"):
         parse_view("background:")
     with pytest.raises(UserError, match="'' is no colour"):
         parse_view("fill-face:")
@@ -175,7 +178,7 @@ def test_a_found_face_that_the_network_hardly_sees_is_hidden_all_the_same(view, 
         region = Region(70, 50, 80, 60)
         probability[50:60, 70:80] = 255
     face = Face(1, box, 0.9, region, probability[region.rows, region.columns])
-    shown = parse_view(view)(frame.copy(), Mask(probability.copy(), region, (face,)), 0.5)
+    shown = parse_view(view).draw(frame.copy(), Mask(probability.copy(), region, (face,)), Style())
     changed = (shown != frame).any(axis=2)
     assert changed[40:90, 65:95].mean() > 0.95
     assert not changed[:20].any() and not changed[:, :35].any()

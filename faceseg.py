@@ -1,0 +1,154 @@
+"""Face segmentation for other Python programs.
+
+    import sys; sys.path.append("/path/to/this/folder")
+    from faceseg import FaceSegmenter
+
+    segmenter = FaceSegmenter()
+    probability = segmenter.segment(image)          # HxWx3 uint8 RGB -> HxW float32, 0..1
+    for face in segmenter.faces(image):
+        print(face.box, face.confidence, face.mask.shape)
+    for frame in segmenter.video("clip.mp4"):
+        print(frame.time, [(face.track, face.box) for face in frame.faces])
+
+Our modules have common names, such as `utils`, and the program that imports this may have its own of these
+names. So ours are loaded here as parts of a package `_faceseg` that is in no folder.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.abc
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+OURS = ("utils", "files", "resnet", "linknet", "dataset", "runtimes", "faces", "media")
+
+
+class Loader(SourceFileLoader):
+    """Loads one of our modules so that its imports of others of ours lead into the package."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__builtins__ = {**vars(builtins), "__import__": import_for_ours}
+        super().exec_module(module)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    @staticmethod
+    def find_spec(name: str, path: list | None, target: object = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name.startswith("_faceseg.") else None
+        if spec is not None:
+            spec.loader = Loader(spec.name, spec.origin)
+        return spec
+
+
+def import_for_ours(name: str, globals=None, locals=None, fromlist=(), level: int = 0) -> ModuleType:
+    """Do what an import statement in one of our modules asks for."""
+    ours = name.partition(".")[0] in OURS
+    return builtins.__import__(f"_faceseg.{name}" if ours else name, globals, locals, fromlist, level)
+
+
+def load(name: str) -> ModuleType:
+    """Return one of our modules."""
+    return importlib.import_module(f"_faceseg.{name}")
+
+
+package = sys.modules["_faceseg"] = ModuleType("_faceseg")
+package.__path__ = [str(Path(__file__).resolve().parent)]
+sys.meta_path.insert(0, Finder)
+
+Detector = load("faces.detector").Detector
+Face = load("faces.mask").Face
+UserError = load("utils").UserError
+Options = load("media.options").Options
+open_runtime = load("runtimes.choose").open_runtime
+with_flip = load("runtimes.runtime").with_flip
+segment_picture = load("faces.segmenter").segment_picture
+make_segmenter = load("media.run").make_segmenter
+open_video = load("media.sources").open_video
+find_view = load("media.views").find_view
+
+
+class VideoFrame(NamedTuple):
+    """One frame of a video, and what is on it."""
+
+    image: np.ndarray  # HxWx3 uint8 RGB
+    time: float  # seconds of the video
+    faces: tuple[Face, ...]  # of the same face the `track` is the same in all frames
+    probability: np.ndarray  # of face, HxW float32, 0..1
+
+
+class FaceSegmenter:
+    """Segments faces. The network is loaded once. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        size: int | None = None,
+        runtime: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        detect: bool = True,
+        small_faces: bool = False,
+        flip: bool = True,
+        smooth: float = 0.7,
+    ):
+        """weights: a safetensors file; default: the repository's. size: the longest side of the network's
+        input, a multiple of 32; default: as it was trained. runtime, device, precision: see `open_runtime`.
+        detect: with False the network is given the whole image, as one face. small_faces: look for faces in
+        all parts of an image of more than 1,280 pixels. flip: segment the mirror image of an image as well,
+        and take the mean: a little better, in twice the time. smooth: of videos over time, 0 is off.
+
+        Raises UserError for weights and choices that cannot be used.
+        """
+        named = {} if weights is None else {"weights": str(weights)}
+        self.options = Options(detect=detect, small_faces=small_faces, smooth=smooth, size=size, **named)
+        self.network = open_runtime(self.options.weights, runtime, device, precision)
+        self.photo_network = with_flip(self.network) if flip else self.network
+        self.detector = Detector(photo=True, small_faces=small_faces) if detect else None
+
+    def segment(self, image: np.ndarray) -> np.ndarray:
+        """Return the probability of face for each pixel, HxW float32, 0..1, in steps of 1/255.
+
+        image: HxWx3 uint8 RGB; ValueError for another array.
+        """
+        return self._mask(image).probability / np.float32(255)
+
+    def faces(self, image: np.ndarray) -> list[Face]:
+        """Return the faces of an image, HxWx3 uint8 RGB, the surest first; ValueError for another array.
+
+        Each has its `track`, its place in this order from 1 on; its `box` and the `region` of its mask,
+        (left, top, right, bottom) in pixels of the image, right and bottom outside; its `confidence`, 0..1,
+        0 where only the network sees it; and its `mask`, the probability, hxw uint8 of the region, 0..255,
+        empty where the detector sees a face and the network none.
+        """
+        return list(self._mask(image).faces)
+
+    def video(self, path: str | Path) -> Iterator[VideoFrame]:
+        """Yield every frame of a video file, in order; of a camera's number or an address, what comes.
+
+        Raises UserError where there is no video, or it ends early.
+        """
+        source = open_video(str(path))
+        try:
+            segmenter, _ = make_segmenter(source, self.network, self.options, find_view("overlay"))
+            while (frame := source.read()) is not None:
+                image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB)
+                mask = segmenter(frame.image)
+                yield VideoFrame(image, frame.at, mask.faces, mask.probability / np.float32(255))
+        finally:
+            source.close()
+
+    def _mask(self, image: np.ndarray):
+        if getattr(image, "ndim", 0) != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {what}")
+        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        return segment_picture(self.photo_network, self.detector, picture, self.options.full_size)

@@ -1,0 +1,177 @@
+"""Doing one job: a picture, a video, a camera.
+
+worker = Worker(options, open_runtime(options.weights), make_player(options))
+outcome = run_job(job, worker)  # of plan.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+
+from faces.detector import Detector
+from faces.segmenter import Segmenter, Settings, segment_picture
+from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
+from media.frames import Frame, Result, Source
+from media.jobs import ANIMATION, LIVE, PICTURE, Job
+from media.options import Options
+from media.pipeline import Pipeline, play_all
+from media.playback import Playback
+from media.player import Player
+from media.sample import Sample
+from media.sources import Animation, open_video
+from media.videos import open_file
+from media.views import VIEWS, View, parse_view, to_rgb, with_alpha
+from media.writers import AnimationWriter, PictureFolder, VideoWriter, VirtualCamera
+from runtimes.choose import video_size
+from runtimes.runtime import Runtime, with_flip
+from runtimes.timing import Timing
+from utils import UserError, explain, log
+
+
+@dataclass
+class Worker:
+    """What jobs are done with, one after another."""
+
+    options: Options
+    network: Runtime
+    player: Player
+
+    @cached_property
+    def photo_detector(self) -> Detector:
+        return Detector(photo=True, small_faces=self.options.small_faces)
+
+
+class Outcome(NamedTuple):
+    """What came of a job."""
+
+    job: Job
+    status: int  # 0 if all of it was done, 1 if something went wrong, 130 or 143 if it was interrupted
+    count: int = 0  # pictures or frames
+    faces: bool = False  # whether there was a face in any of them
+    seconds: float = 0.0
+    error: str = ""
+
+
+def make_player(options: Options) -> Player:
+    """Return a player without a window and a table. Raises UserError for an unknown view."""
+    names = [options.view, *(name for name in VIEWS if name != options.view)]
+    views = [parse_view(name) for name in names]
+    return Player(views, options.style, options.selection, folder=Path(options.folder), mirror=options.mirror)
+
+
+def run_job(job: Job, worker: Worker) -> Outcome:
+    """Do one job. What goes wrong is logged and in the outcome, so that it does not hold up the others."""
+    start = time.perf_counter()
+    try:
+        outcome = (run_picture if job.kind == PICTURE else run_video)(job, worker)
+    except Exception as error:  # of any kind: one file never ends a folder
+        log.warning("%s", explain(error))
+        log.debug("", exc_info=error)
+        outcome = Outcome(job, 1, error=explain(error))
+        if worker.player.table is not None:
+            worker.player.table.whole = False
+    return outcome._replace(seconds=time.perf_counter() - start)
+
+
+def run_picture(job: Job, worker: Worker) -> Outcome:
+    """Segment a picture, and write or show what comes out."""
+    options, player = worker.options, worker.player
+    playback = Playback(player, Source(str(job.source), rate=1.0))
+    with player.timing("read"):
+        pixels = read_pixels(job.source)
+        image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
+    network = with_flip(worker.network) if options.flip else worker.network
+    detector = worker.photo_detector if options.detect else None
+    mask = segment_picture(network, detector, image, options.full_size, player.timing)
+    result = Result(Frame(image, 0, time.perf_counter(), 0.0, 1.0), mask)
+    playback.note(result)
+    if job.output is not None:
+        drawn = player.draw(result)
+        if player.view.transparent and pixels.shape[2] == 4:
+            drawn = with_alpha(drawn, pixels)
+        with player.timing("write"):
+            exif = metadata_of(job.source) if options.keep_metadata else b""
+            write_image(job.output, to_rgb(drawn, job.output.suffix), exif=exif)
+    elif player.window is not None:
+        playback.hold(result, f"{job.source.name}: space for the next, q to end")
+    return Outcome(job, int(playback.failed), 1, playback.faces)
+
+
+def run_video(job: Job, worker: Worker) -> Outcome:
+    """Play everything that a source gives."""
+    options, player = worker.options, worker.player
+    source = open_source(job, options, endless=bool(player.window or options.virtual_camera))
+    sinks = [open_writer(job, source, options, player.view)] if job.output else []
+    sinks += [VirtualCamera(source.rate)] if options.virtual_camera else []
+    segmenter, set_view = make_segmenter(source, worker.network, options, player.view, player.timing)
+    log.info("%s, %.4g frames/s; %s", source.name, source.rate, worker.network.name)
+    for remark in source.remarks if job.output else ():
+        log.info("%s: %s", source.name, remark)
+    playback = Playback(player, source, sinks, set_view)
+    status = play_all(Pipeline(source, segmenter, player.timing), playback, options.max_frames)
+    if source.damaged:
+        log.info("%s: for %d damaged frames the last good one stands", source.name, source.damaged)
+    if job.output and playback.count:
+        log.info("wrote %s", sinks[0].result)
+    return Outcome(job, status, playback.count, playback.faces)
+
+
+def make_segmenter(
+    source: Source, network: Runtime, options: Options, view: View, timing: Timing | None = None
+) -> tuple[Segmenter, Callable[[View], None]]:
+    """Return what segments the frames of a source, and what has to be called when the view changes."""
+    full = options.full_size
+    size = full if options.size or view.hides else video_size(network, full, source.live)
+    settings = Settings(size, options.detect_every)
+    detector = Detector(small_faces=options.small_faces) if options.detect else None
+    rate = None if source.live else source.rate
+    segmenter = Segmenter(network, detector, settings, options.smooth, rate, timing)
+
+    def set_view(view: View) -> None:
+        # To hide faces, the detector looks for new ones in each frame, and at full size: fewer are missed.
+        segmenter.settings = Settings(full, detect_every=1) if view.every_frame else settings
+
+    return segmenter, set_view
+
+
+def open_source(job: Job, options: Options, endless: bool) -> Source:
+    """Return the frames of a job. endless: the sample goes on until the user ends it."""
+    if job.kind == ANIMATION:
+        return Animation(job.source, options.stride)
+    if job.kind != LIVE:
+        return open_file(job.source, options.stride)
+    if job.source != "sample":
+        try:
+            return open_video(job.source or "0", options.stride, options.reconnect)
+        except UserError as error:
+            if job.source is not None:
+                raise
+            log.warning("%s: taking the sample instead (--source chooses another)", error)
+    return Sample((endless and not job.output) or options.max_frames is not None, options.stride)
+
+
+def open_writer(job: Job, source: Source, options: Options, view: View):
+    """Return what writes the pictures of a source: a video, an animation, or numbered files in a folder."""
+    if job.kind == ANIMATION and Path(job.output).suffix.lower() in ANIMATED_SUFFIXES:
+        return AnimationWriter(job.output)
+    if job.is_numbered(view):
+        return PictureFolder(job.output)
+    sound = source.sound if options.sound else None
+    metadata = source.metadata if options.keep_metadata else {}
+    return VideoWriter(
+        job.output,
+        source.rate,
+        source.colors,
+        sound,
+        view.transparent,
+        options.crf,
+        options.preset,
+        metadata,
+    )

@@ -1,0 +1,179 @@
+"""The shape of what a view draws: which faces, how far they reach, and how soft their edges are.
+
+mask = Selection(except_track=(1, 3))(mask)      # the faces that are meant
+mask = reshape(mask, style, hides=True)          # grown, with feathered edges
+weight = coverage(mask, style)                   # of the mask's region, hxw uint8
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from faces.mask import Face, Mask, Region
+from utils import UserError, integer, real
+
+EDGE = 0.35  # of probability, to either side of the threshold: the soft edge is two to three pixels wide
+SEEN = 0.25  # of a detected face's box, that the mask must cover to be trusted to hide it
+COARSE = 4  # pixels: further than this a mask is grown at a smaller size, which is many times as fast
+
+
+class Length(NamedTuple):
+    """A length in pixels, or as a share of a face's longer side."""
+
+    value: float
+    is_share: bool = False
+
+    def pixels(self, box: Region) -> int:
+        return round(self.value * max(box.width, box.height)) if self.is_share else round(self.value)
+
+
+def parse_length(text: str) -> Length:
+    """Return '10%' or '12' (pixels) as a Length. Raises UserError for anything else."""
+    if text.endswith("%"):
+        return Length(real(-100, 100)(text[:-1]) / 100, True)
+    return Length(real(-1000, 1000)(text))
+
+
+NO_LENGTH = Length(0)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a view draws. color: RGB. grow: None is the view's own."""
+
+    threshold: float = 0.5  # probability at a face's edge
+    color: tuple[int, int, int] = (0, 200, 120)
+    alpha: float = 0.5  # opacity of the overlay
+    strength: int = 5  # 1..10, of blur-face and mosaic-face
+    grow: Length | None = None
+    feather: Length = NO_LENGTH
+
+
+class Selection(NamedTuple):
+    """Which faces are meant. The default is all; the others are drawn as if they were no faces."""
+
+    except_track: tuple[int, ...] = ()
+    only_in: Region | None = None  # where the centre of a face's box lies
+    not_in: Region | None = None
+
+    def __call__(self, mask: Mask) -> Mask:
+        faces = [face for face in mask.faces if self.has(face)]
+        return mask if len(faces) == len(mask.faces) else joined(faces, mask.probability.shape)
+
+    def has(self, face: Face) -> bool:
+        return (
+            face.track not in self.except_track
+            and (self.only_in is None or contains(self.only_in, face.box.centre))
+            and (self.not_in is None or not contains(self.not_in, face.box.centre))
+        )
+
+
+def parse_tracks(text: str) -> tuple[int, ...]:
+    """Return '1,3' as numbers of tracks."""
+    return tuple(integer(0)(number) for number in text.split(","))
+
+
+def parse_rectangle(text: str) -> Region:
+    """Return 'X,Y,W,H', in pixels of the frame, as a region. Raises UserError for anything else."""
+    numbers = [integer(0)(number) for number in text.split(",")]
+    if len(numbers) != 4 or not (numbers[2] and numbers[3]):
+        raise UserError(f"{text!r} is no rectangle: write left,top,width,height in pixels")
+    left, top, width, height = numbers
+    return Region(left, top, left + width, top + height)
+
+
+def contains(region: Region, point: tuple[float, float]) -> bool:
+    return region.left <= point[0] < region.right and region.top <= point[1] < region.bottom
+
+
+def part(image: np.ndarray, region: Region) -> np.ndarray:
+    """Return the part of an image in a region within it, as a view of it."""
+    return image[region.rows, region.columns]
+
+
+def joined(faces: list[Face], shape: tuple) -> Mask:
+    """Return the mask of these faces alone, in a frame of this (height, width)."""
+    probability, region = np.zeros(shape, np.uint8), Region(0, 0, 0, 0)
+    for face in faces:
+        place = part(probability, face.region)
+        np.maximum(place, face.mask, out=place)
+        region = region.union(face.region)
+    return Mask(probability, region, tuple(faces))
+
+
+def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
+    """Return the mask with its faces grown and feathered as the style says.
+
+    hides: where the network sees less than a quarter of a face, all of its box is meant, as an ellipse; and
+    faces grow by a tenth where the style does not say: the outline tells something too.
+    """
+    grow = style.grow or Length(0.1 if hides else 0, True)
+    if not (hides or grow.value or style.feather.value):
+        return mask
+    alone = Face(0, mask.region, 0.0, mask.region, part(mask.probability, mask.region))
+    faces = []
+    for face in mask.faces or [alone]:
+        if hides and face.area(style.threshold) < SEEN * face.box.width * face.box.height:
+            face = as_ellipse(face)
+        reach, feather = grow.pixels(face.box), abs(style.feather.pixels(face.box))
+        face = grown(face, reach + (feather if hides else 0), mask.probability.shape)
+        faces.append(feathered(face, feather, style.threshold, mask.probability.shape))
+    return joined(faces, mask.probability.shape)
+
+
+def as_ellipse(face: Face) -> Face:
+    """Return the face with the whole of its box in its mask, as an ellipse."""
+    region = face.region.union(face.box)
+    levels = np.zeros((region.height, region.width), np.uint8)
+    part(levels, face.region.moved(-region.left, -region.top))[:] = face.mask
+    box = face.box.moved(-region.left, -region.top)
+    centre = tuple(round(place) for place in box.centre)
+    cv2.ellipse(levels, centre, (box.width // 2, box.height // 2), 0, 0, 360, 255, -1)
+    return face._replace(region=region, mask=levels)
+
+
+def widened(face: Face, reach: int, shape: tuple) -> Face:
+    """Return the face with so many more pixels of nothing around its mask, within a frame of this shape."""
+    left, top, right, bottom = face.region
+    region = Region(left - reach, top - reach, right + reach, bottom + reach).inside(*shape)
+    borders = (top - region.top, region.bottom - bottom, left - region.left, region.right - right)
+    return face._replace(
+        region=region, mask=cv2.copyMakeBorder(face.mask, *borders, cv2.BORDER_CONSTANT, value=0)
+    )
+
+
+def grown(face: Face, reach: int, shape: tuple) -> Face:
+    """Return the face grown by so many pixels, or shrunk where they are negative."""
+    if not (reach and face.region.width):
+        return face
+    face = widened(face, max(0, reach), shape)
+    scale = max(1, abs(reach) // COARSE)
+    size = -(-face.region.width // scale), -(-face.region.height // scale)
+    small = cv2.resize(face.mask, size, interpolation=cv2.INTER_AREA)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * -(-abs(reach) // scale) + 1,) * 2)
+    change, join = (cv2.dilate, cv2.max) if reach > 0 else (cv2.erode, cv2.min)
+    levels = cv2.resize(change(small, kernel), (face.region.width, face.region.height))
+    return face._replace(mask=join(face.mask, levels))
+
+
+def feathered(face: Face, reach: int, threshold: float, shape: tuple) -> Face:
+    """Return the face with an edge that fades over so many pixels."""
+    if not (reach and face.region.width):
+        return face
+    face = widened(face, reach, shape)
+    levels = cv2.threshold(face.mask, int(threshold * 255), 255, cv2.THRESH_BINARY)[1]
+    return face._replace(mask=cv2.GaussianBlur(levels, (0, 0), reach / 2.5))
+
+
+def coverage(mask: Mask | Face, style: Style) -> np.ndarray:
+    """Return how much of each pixel of the region is face, hxw uint8: 0 or 255 but for a soft edge."""
+    levels = mask.mask if isinstance(mask, Face) else part(mask.probability, mask.region)
+    if style.feather.value:
+        return levels  # `feathered` has made it so
+    edge = min(EDGE, style.threshold, 1 - style.threshold)  # what is certain stays so
+    ramp = (np.arange(256, dtype=np.float32) / 255 - style.threshold) / (2 * edge) + 0.5
+    return cv2.LUT(levels, (np.clip(ramp, 0, 1) * 255 + 0.5).astype(np.uint8))
