@@ -79,7 +79,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     for _ in range(4):
         video.write(background(64, 64))
     video.close()
-    for name in ("weights", "mix", "backbone", "resume"):
+    for name in ("weights", "backbone", "resume"):
         save_file({"a": np.zeros(3, np.float32)}, tmp_path / f"{name}.safetensors", {"size": "64"})
     (tmp_path / "script.py").write_text("print('ran')\n")
     monkeypatch.chdir(tmp_path)
@@ -94,7 +94,6 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr("tools.bench.bench", lambda *settings: ({}, {}))
     monkeypatch.setattr("training.loop.Training", Reader)
     monkeypatch.setattr("train.lock", lambda folder: None)  # it would last as long as the process
-    monkeypatch.setattr("tools.measure.print_smoothing", lambda runtime, size, pairs, *more: [*pairs])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
     for number, handler in handlers.items():
@@ -210,7 +209,7 @@ def attack(program: str, output: str, name: str, place: Path, capsys) -> None:
     suffix = Path(good(program, output)).suffix
     if place.suffix != suffix and name not in ("source", *FOLDERS):
         place = Path(shutil.copy(place, place.with_suffix(suffix)))  # the name that the output must have
-    source = {name: place if name in ("weights", "mix", "source", "script") else good(program, name)}
+    source = {name: place if name in ("weights", "source", "script") else good(program, name)}
     before = digests()
     link, hard = Path(f"link{suffix}"), Path(f"hard{suffix}")
     link.symlink_to(place)
@@ -313,4 +312,4 @@ def test_a_photo_of_2000x4_works_everywhere(here, capsys):
                 assert status == 0, (program, name, said)
     for rng in map(np.random.default_rng, range(8)):
         assert augment(picture, mask, 64, rng, other=picture)[0].shape == (64, 64, 3)
-    assert measure.make_clip(picture, mask, 2, np.random.default_rng(0))[0][0].shape == (480, 640, 3)
+    assert measure.rotate(picture, mask, 90)[0].shape == (2000, 4, 3)

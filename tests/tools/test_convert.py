@@ -1,4 +1,4 @@
-"""Converting and mixing weights: what comes out, what is refused, and that no pickle is read unasked."""
+"""Converting weights: what comes out, what is refused, and that no pickle is read unasked."""
 
 from __future__ import annotations
 
@@ -56,44 +56,11 @@ def test_script_does_not_write_over_its_input(tmp_path: Path, random_weights: Pa
     shutil.copy(random_weights, weights)
     (tmp_path / "link.safetensors").symlink_to(weights)
     before = weights.read_bytes()
-    for source, output in (
-        ("--weights", weights),
-        ("--weights", tmp_path / "link.safetensors"),
-        ("--mix", weights),
-    ):
-        arguments = ("--weights", random_weights) if source == "--mix" else ()
-        result = run(*arguments, source, weights, "--output", output, "--half")
+    for output in (weights, tmp_path / "link.safetensors"):
+        result = run("--weights", weights, "--output", output, "--half")
         assert result.returncode == 1
         assert f"{output} is one of the inputs" in result.stderr
     assert weights.read_bytes() == before
-
-
-def test_weights_are_mixed(tmp_path: Path, random_state: dict, random_weights: Path, run: Callable) -> None:
-    other = {
-        name: value + 1 if value.dtype.kind == "f" else value + 5 for name, value in random_state.items()
-    }
-    write_weights(tmp_path / "other.safetensors", other)
-    result = run(
-        *("--weights", random_weights, "--mix", tmp_path / "other.safetensors", "--share", 0.25),
-        *("--output", tmp_path / "both.safetensors"),
-    )
-    assert result.returncode == 0, result.stderr
-    both = read_weights(tmp_path / "both.safetensors")
-    for name, value in random_state.items():
-        wanted = value + 0.25 if value.dtype.kind == "f" else value  # the counters stay
-        np.testing.assert_allclose(both[name], wanted, rtol=1e-6, atol=1e-6)
-
-
-def test_other_networks_weights_are_not_mixed(tmp_path: Path, random_weights: Path, run: Callable) -> None:
-    write_weights(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)})
-    arguments = ("--weights", random_weights, "--mix", tmp_path / "other.safetensors")
-    result = run(*arguments, "--output", tmp_path / "both.safetensors")
-    assert result.returncode == 1 and "different networks" in result.stderr
-    result = run(*arguments, "--share", 2, "--output", tmp_path / "both.safetensors")
-    assert result.returncode == 2 and "--share" in result.stderr and "from 0 to 1" in result.stderr
-    result = run("--weights", random_weights, "--share", 0, "--output", tmp_path / "both.safetensors")
-    assert result.returncode == 2 and "--share goes with --mix" in result.stderr
-    assert not (tmp_path / "both.safetensors").exists()
 
 
 @pytest.mark.parametrize("output, words", [("", "--output is empty"), ("w.pth", "must end in .safetensors")])

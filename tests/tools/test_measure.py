@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 from programs import ended
@@ -12,73 +11,44 @@ from scenes import RedDetector, background, draw_face, red_runtime
 
 from files.pictures import write_image
 from tools import measure
-from tools.measure import flicker, iou, lag, make_clip, smoothing
 
 
 @pytest.fixture(autouse=True)
-def red_faces_in_short_clips(monkeypatch):
+def faces_are_red(monkeypatch):
     monkeypatch.setattr(measure, "Detector", RedDetector)
     monkeypatch.setattr(measure, "open_runtime", lambda weights: red_runtime)
-    monkeypatch.setattr(measure, "LENGTH", 20)
 
 
 @pytest.fixture
 def photo() -> tuple[np.ndarray, np.ndarray]:
-    """A red face and its mask, with a ring around it that is not judged."""
-    image = background(250, 250)
-    truth = draw_face(image, (125, 120), 70)
-    ring = cv2.dilate(truth.astype(np.uint8), np.ones((7, 7))).astype(bool) & ~truth
-    return image, np.where(truth, 255, np.where(ring, 128, 0)).astype(np.uint8)
+    """A red face, HWC uint8 BGR, and its mask."""
+    image = background(200, 300)
+    truth = draw_face(image, (80, 90), 60)
+    return image, np.where(truth, 255, 0).astype(np.uint8)
 
 
-def test_iou_counts_no_pixel_that_is_not_judged():
-    truth = np.array([[255, 255, 128, 0]], np.uint8)
-    assert iou(np.array([[255, 0, 255, 0]], np.uint8), truth) == 0.5
-    assert iou(np.array([[200, 200, 200, 200]], np.uint8), truth) == pytest.approx(2 / 3)
+@pytest.mark.parametrize("angle", [0, 30, 90, 180])
+def test_a_picture_and_its_mask_turn_together_and_all_of_them_stays(photo, angle):
+    image, mask = photo
+    turned, truth = measure.rotate(image, mask, angle)
+    assert np.count_nonzero(truth == 255) == pytest.approx(np.count_nonzero(mask == 255), rel=0.02)
+    redness = turned[..., 2].astype(int) - turned[..., 1]
+    assert np.count_nonzero((redness > 60) != (truth == 255)) < 0.02 * mask.size
+    judged = np.count_nonzero(truth != 128)
+    assert judged == pytest.approx(mask.size, rel=0.02) and truth.shape == turned.shape[:2]
+    if angle == 90:
+        assert np.array_equal(truth, np.rot90(mask)) and np.array_equal(turned, np.rot90(image))
 
 
-def test_flicker_of_a_perfect_mask_is_none_and_of_one_wrong_pixel_is_known():
-    truths = [np.zeros((10, 10), np.uint8) for _ in range(3)]
-    for step, truth in enumerate(truths):
-        truth[3:6, 2 + step : 6 + step] = 255
-    assert flicker(truths, truths) == 0
-    blinking = [truth.copy() for truth in truths]
-    blinking[1][9, 9] = 255
-    assert flicker(blinking, truths) == pytest.approx(100 * np.sqrt(1 / 100))
-    truths[1][9, 9] = 128
-    assert flicker(blinking, truths) == 0
-
-
-@pytest.mark.parametrize("delay", [-1, 0, 1, 2])
-def test_lag_of_masks_that_come_late_is_their_delay(delay):
-    def disc(step: int) -> np.ndarray:
-        mask = np.zeros((100, 300), np.uint8)
-        return cv2.circle(mask, (50 + 5 * step, 50), 30, 255, -1)
-
-    truths = [disc(step) for step in range(30)]
-    masks = [disc(step - delay) for step in range(30)]
-    assert lag(masks, truths) == pytest.approx(delay, abs=0.1)
-
-
-def test_a_clip_moves_or_stands_still(photo):
-    for speed in (0, 2):
-        frames, truths = make_clip(*photo, speed, np.random.default_rng(0))
-        assert len(frames) == len(truths) == measure.LENGTH and frames[0].shape == (480, 640, 3)
-        assert (truths[0] != truths[-1]).any() == (speed > 0)
-        redness = frames[9][..., 2].astype(int) - frames[9][..., 0]
-        assert iou(np.where(redness > 100, 255, 0), truths[9]) > 0.95
-
-
-def test_smoothing_is_seen_to_help(photo):
-    rng = np.random.default_rng(0)
-
-    def unsteady(batch: np.ndarray) -> np.ndarray:
-        noise = rng.normal(0, 4, batch[:, :1].shape)
-        return (red_runtime(batch) + noise).astype(np.float32)
-
-    rough = smoothing(unsteady, 256, [photo], 0.0)
-    smooth = smoothing(unsteady, 256, [photo], 0.7)
-    assert smooth[3] < 0.8 * rough[3] and abs(smooth[2] - rough[2]) < 0.2 and smooth[0] > rough[0] - 0.01
+@pytest.mark.parametrize(("options", "angles"), [((), [0]), (("--rotated",), [0, 30, 60, 90, 120, 150, 180])])
+def test_the_table_of_rotated_pictures(tmp_path, photo, capsys, options, angles):
+    for name in "ab":
+        write_image(tmp_path / f"test/images/{name}.png", photo[0][..., ::-1])
+        write_image(tmp_path / f"test/masks/{name}.png", photo[1])
+    assert ended(measure.main, "--data", tmp_path, *options, "--limit", 1) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [(int(row[0]), row[1]) for row in rows] == [(angle, "1") for angle in angles]
+    assert all(float(row[2]) > 93 for row in rows)
 
 
 def test_a_scene_is_scored_by_faces_found_and_by_what_is_stray():
@@ -109,24 +79,29 @@ def test_the_table_of_scenes(tmp_path, capsys):
     assert lines[-2].split() == ["all", "3", "2", "66.7"] and "stray: 0.0000 %" in lines[-1]
 
 
-def test_the_table_of_smoothing(tmp_path, photo, monkeypatch, capsys):
-    monkeypatch.setattr(measure, "LENGTH", 10)
-    monkeypatch.setattr(measure, "STRENGTHS", (0.0, 0.7))
-    write_image(tmp_path / "test/images/a.png", photo[0][..., ::-1])
-    write_image(tmp_path / "test/masks/a.png", photo[1])
-    assert ended(measure.main, "--data", tmp_path, "--clips", 1) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
-    assert [line[0] for line in lines[2:]] == ["0.0", "0.7"]
-    assert all(float(line[1]) > 90 for line in lines[2:])  # IoU in percent
+@pytest.mark.parametrize(
+    "scenes",
+    [
+        "{}",
+        '{"a.png": {"size": [64, 64], "faces": [], "maybe": []}}',
+        '{"a.png": {"size": [64, -64], "faces": [[1, 1, 9, 9]], "maybe": []}}',
+        '{"a.png": {"size": [64, 64], "faces": [[1, 1, 9, 0]], "maybe": []}}',
+        '{"a.png": {"size": [64, 64], "faces": [[1, 1, 9]], "maybe": []}}',
+        '{"a.png": {"size": [64, 64], "faces": [[1, 1, 9, "9"]], "maybe": []}}',
+        '{"a.png": {"size": [1000000, 64], "faces": [[1, 1, 9, 9]], "maybe": []}}',
+    ],
+)
+def test_boxes_that_make_no_sense_are_explained(tmp_path, scenes, capsys):
+    (tmp_path / "faces.json").write_text(scenes)
+    assert ended(measure.main, "--scenes", tmp_path) == 1
+    assert "faces.json does not list the boxes of faces" in capsys.readouterr().err
 
 
-def test_bad_input_is_explained(tmp_path, photo, capsys):
-    write_image(tmp_path / "test/images/a.png", photo[0][..., ::-1])
-    write_image(tmp_path / "test/masks/a.png", np.zeros_like(photo[1]))
+def test_bad_input_is_explained(tmp_path, capsys):
     for arguments, status, words in (
-        ([tmp_path / "no"], 1, "no such folder"),
-        ([tmp_path], 1, "no face"),
-        ([tmp_path, "--clips", "0"], 2, "--clips"),
+        (["--data", tmp_path / "no"], 1, "no such folder"),
+        (["--data", tmp_path, "--limit", "0"], 2, "--limit"),
+        (["--scenes", tmp_path, "--rotated"], 2, "--rotated goes with --data"),
     ):
-        assert ended(measure.main, "--data", *arguments) == status
+        assert ended(measure.main, *arguments) == status
         assert words in capsys.readouterr().err
