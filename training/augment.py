@@ -1,17 +1,22 @@
 """Training augmentation: one picture and its mask become one random training example.
 
-It crops (crops.py), puts things before the face (covers.py) and changes the light (photometric.py).
-Every picture here is HWC uint8 RGB, every mask HxW uint8 with 0 = background, 255 = face and 128 = not
-judged. All randomness comes from the generator that is passed in, so an example depends on its seed alone.
+It crops (crops.py), turns the head (pose.py), puts things on and before the face (covers.py, hands.py,
+things.py), changes the light (photometric.py) and brightens what is dark, as inference does. Every picture
+here is HWC uint8 RGB, every mask HxW uint8 with 0 = background, 255 = face and 128 = not judged. All
+randomness comes from the generator that is passed in, so an example depends on its seed alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from training.covers import Place, draw_cloth_mask, draw_glasses, draw_hair, draw_hand, put_before
-from training.crops import random_crop, random_face, warp
+from faces.crops import brighten
+from training.covers import Place, draw_cloth_mask, draw_glasses
+from training.crops import random_crop, random_face, skin_crop, warp
+from training.hands import Hand, lay_hand
 from training.photometric import shift_hue, vary_light
+from training.pose import turn_head
+from training.things import draw_hair, draw_thing, put_before
 from utils import FACE
 
 
@@ -21,28 +26,37 @@ def augment(
     size: int,
     rng: np.random.Generator,
     other: np.ndarray | None = None,
+    hand: Hand | None = None,
     gentle: bool = False,
 ) -> tuple:
     """Return a random (size, size, 3) picture and its (size, size) mask.
 
-    other: a picture without a face, from which things before the face are cut. gentle: of four examples
-    three are only cropped.
+    other: a picture without a face, from which things before the face are cut. hand: one that may be laid
+    before it. gentle: of four examples three are only cropped.
     """
     box = random_face(mask, rng)
-    matrix = random_crop(mask, box, size, rng)
+    if not mask.any() and rng.random() < 0.7:  # what a detector takes for a face has the colour of one
+        matrix = skin_crop(image, size, rng)
+    else:
+        matrix = random_crop(mask, box, size, rng)
     image, mask = warp(image, mask, matrix, size, rng)
     if gentle and rng.random() < 0.75:
         return image, mask
-    if not mask.any():
-        if rng.random() < 0.5:
+    if box is None or not (mask == FACE).any():
+        if not mask.any() and rng.random() < 0.3:
             # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
             image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
-    elif box is not None and (mask == FACE).any():
-        image, mask = cover(image, mask, Place(matrix, box), other, rng)
-    return vary_light(image, rng), mask
+        return brighten(vary_light(image, rng)), mask
+    place = Place(matrix, box)
+    if rng.random() < 0.2:
+        image, mask = turn_head(image, mask, place, rng)
+    image, mask = cover(image, mask, place, other, hand, rng)
+    return brighten(vary_light(image, rng, place.height)), mask
 
 
-def cover(image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng) -> tuple:
+def cover(
+    image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, hand: Hand | None, rng
+) -> tuple:
     """Put nothing, one thing or, seldom, several things on or before a face."""
     if rng.random() < 0.06:
         image, mask = draw_hair(image, mask, place, rng)
@@ -51,7 +65,9 @@ def cover(image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray |
     if rng.random() < 0.06:
         image, mask = draw_cloth_mask(image, mask, place, other, rng)
     if rng.random() < 0.05:
-        image, mask = draw_hand(image, mask, place, rng)
-    if rng.random() < 0.12:
+        image, mask = draw_thing(image, mask, place, other, rng)
+    if rng.random() < 0.07:
         image, mask = put_before(image, mask, place, other, rng)
+    if hand is not None and rng.random() < 0.1:
+        image, mask = lay_hand(image, mask, place, hand, rng)
     return image, mask

@@ -1,4 +1,4 @@
-"""Things on and before a face: glasses, cloth masks, hands and objects, strands of hair.
+"""What a face wears: glasses and cloth masks; and the place of a face, for all that is laid before one.
 
     place = Place(matrix, box)  # from the face's own coordinates to the example's pixels
     image, mask = draw_glasses(image, mask, place, rng)
@@ -13,8 +13,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from utils import FACE, NOT_JUDGED
-
 
 class Place:
     """Where a face lies in an example: its box's left top is (0, 0), the right bottom (1, 1)."""
@@ -24,6 +22,8 @@ class Place:
         self.linear = matrix[:, :2] @ np.diag([width, height])
         self.origin = matrix[:, :2] @ (x, y) + matrix[:, 2]
         self.width, self.height = map(float, np.hypot(*self.linear))  # of the face, in pixels
+        right, down = self.linear.T / np.hypot(*self.linear)[:, None]
+        self.upright = np.stack([right if np.linalg.det(self.linear) > 0 else -right, down], 1)
 
     def __call__(self, points) -> np.ndarray:
         """Turn (N, 2) points of the face into (N, 2) pixels."""
@@ -117,94 +117,6 @@ def along(shape: tuple, angle: float) -> np.ndarray:
     """Return (H, W) float32: how far each pixel lies in a direction."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     return x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
-
-
-def draw_hand(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
-    """Draw fingers of the face's own colour across it, from one side: background."""
-    face = cv2.erode((mask == FACE).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    if not face.any():
-        return image, mask
-    skin = np.median(image[face], axis=0) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
-    thick, angle = rng.uniform(0.1, 0.17), rng.uniform(0, 2 * np.pi)
-    down = np.array([np.cos(angle), np.sin(angle)])
-    across = np.array([-down[1], down[0]])
-    tip = rng.uniform(0.15, 0.85, 2)
-    radius = max(thick * place.width / 2, 1.0)
-    for finger in range(rng.integers(1, 5)):
-        end = tip + across * finger * thick * rng.uniform(0.95, 1.15) + down * rng.uniform(-0.12, 0.12)
-        root = end + down * rng.uniform(0.5, 1.3) + across * rng.normal(0, 0.05)
-        cover = place.draw([[end, root]], int(2 * radius), mask)
-        # Round: darker to its edges, as a cylinder in soft light.
-        depth = cv2.distanceTransform((cover > 127).astype(np.uint8), cv2.DIST_L2, 3) / radius
-        light = 0.55 + 0.5 * np.sqrt(np.clip(depth, 0, 1))
-        grain = cv2.blur(rng.standard_normal(mask.shape, np.float32), (3, 3)) * 0.04
-        image = blend(image, skin.astype(np.float32) * (light + grain)[..., None], cover)
-        mask = covered(mask, cover)
-    return image, mask
-
-
-def put_before(
-    image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng: np.random.Generator
-) -> tuple:
-    """Lay a piece of another picture, or of a plain colour, on or beside the face: background.
-
-    The piece is what has the colour of skin in it, a hand most often, where there is enough of it, or else a
-    round or an angular shape.
-    """
-    cover, piece = None, rng.integers(0, 256, 3)
-    if other is not None and rng.random() < 0.85:
-        piece = fit(other, mask.shape, rng)
-        if rng.random() < 0.7:
-            cover = skin_like(piece)
-    if cover is None:
-        corners = rng.integers(4, 9)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
-        radii = rng.uniform(0.08, 0.4) * rng.uniform(0.6, 1.4, corners)
-        outline = np.stack([np.cos(angles), np.sin(angles) * rng.uniform(0.4, 1.6)], 1) * radii[:, None]
-        outline += rng.uniform(0.0, 1.0, 2)
-        cover = place.fill([smooth(outline) if rng.random() < 0.6 else outline], mask)
-    elif np.count_nonzero(cover[mask == FACE]) > 0.6 * np.count_nonzero(mask == FACE):
-        return image, mask  # it would hardly be a face any more
-    cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.2))
-    return blend(image, piece, cover), covered(mask, cover)
-
-
-def skin_like(image: np.ndarray) -> np.ndarray | None:
-    """Return 255 where the colour is that of skin, in one piece; None where that is under 4% or over 60%."""
-    _, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
-    skin = cv2.inRange(red, 135, 180) & cv2.inRange(blue, 77, 127)  # after Chai and Ngan, 1999
-    skin = cv2.morphologyEx(skin, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(skin)
-    areas = stats[1:, cv2.CC_STAT_AREA]  # the first is what is no skin
-    if not 0.04 < areas.max(initial=0) / skin.size < 0.6:
-        return None
-    piece = (labels == 1 + areas.argmax()).astype(np.uint8) * 255
-    return cv2.morphologyEx(piece, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-
-
-def draw_hair(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
-    """Draw strands from above over the forehead: background where they are dense, face where they are few.
-
-    In between is not judged.
-    """
-    colour = rng.uniform(0.1, 0.9) * rng.uniform((120, 90, 60), (230, 200, 190))
-    if rng.random() < 0.25:
-        colour = np.full(3, rng.uniform(20, 230))
-    centre, spread, lean = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.5), rng.normal(0, 0.25)
-    length, thick = rng.uniform(0.12, 0.4), max(round(place.width * rng.uniform(0.006, 0.014)), 1)
-    cover = np.zeros_like(mask)
-    for _ in range(3):  # three tones
-        strokes = []
-        for _ in range(rng.integers(3, 18)):
-            x, bend = centre + rng.normal(0, spread), rng.normal(0, 0.06)
-            fall = length * rng.uniform(0.5, 1.2)
-            strokes.append([(x, -0.12), (x + lean * 0.3 + bend, fall * 0.5), (x + lean, fall)])
-        layer = place.draw(strokes, thick, mask)
-        image = blend(image, colour * rng.uniform(0.6, 1.4), layer)
-        cover = np.maximum(cover, layer)
-    dense = cv2.blur(cover, (2 * thick + 3, 2 * thick + 3))
-    mask = np.where((dense > 80) & (mask == FACE), NOT_JUDGED, mask)
-    return image, np.where(dense > 150, 0, mask).astype(np.uint8)
 
 
 def fit(other: np.ndarray, shape: tuple, rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,12 @@ LARGER_SHARE = 0.12  # of the squares about a face
 UPRIGHT = 1.8  # the same, for validation
 WHOLE_SHARE = 0.2  # of the examples that show the picture as it is framed
 FRAMED_SHARE = 0.6  # of the squares about a face: moved into the picture, as the detector's are
-BACKGROUND_SHARE = 0.03  # of the examples of a picture with a face that look at a place without one
+BACKGROUND_SHARE = 0.01  # of the examples of a picture with a face that look at a place without one
+LEAN = 15  # degrees: the standard deviation of a head's angle
+FAR_LEAN = (60, 0.1)  # up to these degrees, in this share of the examples
+ANY_ANGLE_SHARE = 0.02
+# Outside a picture: its reflection, as in the crops at inference, or its edge repeated, or else a colour.
+REFLECT_SHARE, REPLICATE_SHARE = 0.6, 0.25
 
 
 def face_boxes(mask: np.ndarray) -> list:
@@ -88,11 +93,13 @@ def into_picture(centre: np.ndarray, side: float, shape: tuple) -> tuple:
 
 
 def random_angle(rng: np.random.Generator) -> float:
-    """Draw an angle in degrees: most heads are nearly upright, few lean far, very few hang upside down."""
+    """Draw an angle in degrees: most heads are nearly upright, few lean far, very few lie or hang."""
     kind = rng.random()
-    if kind < 0.1:
-        return rng.uniform(-60, 60)
-    return rng.normal(180 if kind < 0.12 else 0, 12)
+    if kind < ANY_ANGLE_SHARE:
+        return rng.uniform(-180, 180)
+    if kind < ANY_ANGLE_SHARE + FAR_LEAN[1]:
+        return rng.uniform(-FAR_LEAN[0], FAR_LEAN[0])
+    return rng.normal(0, LEAN)
 
 
 def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -> np.ndarray:
@@ -136,14 +143,29 @@ def background_window(mask: np.ndarray, rng: np.random.Generator) -> tuple | Non
     return columns[place] - reach + 1, rows[place] - reach + 1, 2 * reach - 1
 
 
+def skin_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the matrix to a square about a place of the colour of skin in a picture without a face.
+
+    Anywhere, where nothing has that colour.
+    """
+    _, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
+    skin = cv2.inRange(red, 135, 180) & cv2.inRange(blue, 77, 127)  # after Chai and Ngan, 1999
+    rows, columns = np.nonzero(cv2.erode(skin, np.ones((5, 5), np.uint8)))
+    if not len(rows):
+        rows, columns = np.array([image.shape[0] // 2]), np.array([image.shape[1] // 2])
+    place, side = rng.integers(len(rows)), min(image.shape[:2]) * rng.uniform(0.25, 0.9)
+    centre, side = into_picture(np.array([columns[place], rows[place]]), side, image.shape[:2])
+    return matrix_to(centre, side, size, random_angle(rng), rng, inside=False)
+
+
 def warp(
     image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: int, rng: np.random.Generator | None = None
 ) -> tuple:
     """Apply a 2x3 matrix to both: (size, size, 3) and (size, size).
 
-    Outside the picture its edge is repeated most often, as in the detector's crops, and without `rng` always;
-    else it is black, a plain colour or the picture's reflection. What is repeated of a face is not judged:
-    nobody sees it.
+    Outside the picture is its reflection most often, as in the crops at inference, and without `rng` always;
+    else its edge is repeated, or it is black or a plain colour. What is reflected or repeated of a face is
+    not judged.
     """
     matrix = matrix.copy()
     while np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < 0.6 and min(mask.shape) >= 32:
@@ -154,19 +176,18 @@ def warp(
         matrix[:, :2] = matrix[:, :2] * ratio
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
         mask = resize_mask(mask, half)
-    border, colour = cv2.BORDER_REPLICATE, (0, 0, 0)
-    kind = rng.random() if rng else 1.0
-    if kind < 0.15:
-        border = cv2.BORDER_REFLECT_101
-    elif kind < 0.4:
+    border, colour, kind = cv2.BORDER_REFLECT_101, (0, 0, 0), rng.random() if rng else 0.0
+    if kind >= REFLECT_SHARE + REPLICATE_SHARE:
         border = cv2.BORDER_CONSTANT
-        colour = rng.integers(0, 256, 3).tolist() if kind < 0.25 else colour
+        colour = rng.integers(0, 256, 3).tolist() if rng.random() < 0.4 else colour
+    elif kind >= REFLECT_SHARE:
+        border = cv2.BORDER_REPLICATE
 
     def warp_mask(border: int) -> np.ndarray:
         return change_mask(mask, lambda plane: cv2.warpAffine(plane, matrix, (size, size), borderMode=border))
 
     warped = warp_mask(border)
-    if border == cv2.BORDER_REPLICATE:
+    if border != cv2.BORDER_CONSTANT:
         warped[warped != warp_mask(cv2.BORDER_CONSTANT)] = NOT_JUDGED
     return cv2.warpAffine(image, matrix, (size, size), borderMode=border, borderValue=colour), warped
 

@@ -17,7 +17,11 @@ from files.pictures import picture_files, read_image
 from training.augment import augment
 from training.crops import UPRIGHT, face_boxes, upright_crop, warp
 from training.demo import DemoFaces
+from training.hands import find_hand
+from training.options import split_more
 from utils import UserError, preprocess
+
+NO_FACE_SHARE = 0.02  # of the examples: those of pictures without a face
 
 
 def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
@@ -50,10 +54,10 @@ def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
     times = np.ones(len(groups), int)
     if args.balance:
         times[train_indices] = group_times(groups[train_indices])
-    if args.more:
-        if args.more not in groups[train_indices]:
-            raise UserError(f"--more {args.more}: no training picture's name starts with {args.more}_")
-        times[groups == args.more] *= 2
+    for group, factor in split_more(args.more).items() if args.more else ():
+        if group not in groups[train_indices]:
+            raise UserError(f"--more {args.more}: no training picture's name starts with {group}_")
+        times[groups == group] *= factor
     return pairs, np.repeat(train_indices, times[train_indices]), without_face, val_indices
 
 
@@ -117,13 +121,16 @@ class TrainExamples:
 
     An example is a function of (seed, epoch, item, size) alone: whatever the number of threads, and after a
     resumed training, the same numbers come out. An index that stands in `indices` twice makes two different
-    examples. `without_face` are the indices of pictures without a face, also to be trained on; things before
-    faces are cut from them. Set `epoch` before each epoch.
+    examples. `without_face` are the indices of pictures without a face: NO_FACE_SHARE of the examples show a
+    part of one, and hands and things before faces are cut from them. Set `epoch` before each epoch.
     """
 
     def __init__(self, pairs, indices: np.ndarray, without_face: np.ndarray, seed: int):
-        self.pairs, self.without_face, self.seed = pairs, without_face, seed
-        self.indices = np.append(indices, without_face).astype(int)
+        self.pairs, self.indices, self.without_face, self.seed = pairs, indices, without_face, seed
+        found = (find_hand(pairs[int(index)][0]) for index in without_face)
+        self.hands = [hand for hand in found if hand is not None]
+        more = len(indices) * NO_FACE_SHARE / (1 - NO_FACE_SHARE)
+        self.count = len(indices) + (max(round(more), 1) if len(without_face) else 0)
         self.epoch = 0
 
     def order(self) -> np.ndarray:
@@ -131,7 +138,7 @@ class TrainExamples:
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return self.count
 
     def read(self, item: int, size: int, gentle: bool = False) -> tuple:
         """Return (image, mask): (3, S, S) float32 as the network takes it, (1, S, S) uint8 of 0, 128, 255.
@@ -139,10 +146,13 @@ class TrainExamples:
         gentle: see augment.
         """
         rng = np.random.default_rng((self.seed, self.epoch, item))
-        other = None
+        other, hand = None, None
         if len(self.without_face) and rng.random() < 0.25:  # few examples need one
             other, _ = self.pairs[int(rng.choice(self.without_face))]
-        image, mask = augment(*self.pairs[int(self.indices[item])], size, rng, other, gentle)
+        if self.hands:
+            hand = self.hands[rng.integers(len(self.hands))]
+        index = self.indices[item] if item < len(self.indices) else rng.choice(self.without_face)
+        image, mask = augment(*self.pairs[int(index)], size, rng, other, hand, gentle)
         return preprocess(image), mask[None]
 
 

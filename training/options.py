@@ -37,7 +37,8 @@ def make_parser() -> Parser:
     add("--clip", type=real(1e-6, 1e6), default=2.0, help="largest gradient norm, of weights and of biases")
     add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
     add("--balance", action="store_true", help="show small groups (names' starts) up to four times an epoch")
-    add("--more", metavar="GROUP", help="show the pictures of this group (their names' start) twice as often")
+    more = "show the pictures of these groups (their names' starts) this many times as often (2 if not said)"
+    add("--more", type=checked_more, metavar="GROUP[:TIMES],...", help=more)
     add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
     add("--val", type=real(0, 0.99), default=0.05, help="share of the pictures, by person, for validation")
     add("--seed", type=integer(0, 2**63 - 1), default=0)
@@ -64,6 +65,17 @@ def split_sizes(text: str) -> list:
 
 def checked_sizes(text: object) -> str:
     split_sizes(str(text))
+    return str(text)
+
+
+def split_more(text: str) -> dict:
+    """Read --more: "lfw,celeb:3" is {"lfw": 2, "celeb": 3}. Raises UserError for anything else."""
+    parts = [part.partition(":") for part in text.split(",")]
+    return {group: integer(1, 100)(times) if colon else 2 for group, colon, times in parts}
+
+
+def checked_more(text: object) -> str:
+    split_more(str(text))
     return str(text)
 
 

@@ -9,6 +9,7 @@ import pytest
 from training import augment as module
 from training.augment import augment
 from training.demo import DemoFaces
+from training.hands import Hand
 
 DRAWS = 300
 
@@ -26,8 +27,9 @@ def pair():
 
 def examples(pair, draws=DRAWS, size=64):
     other = np.full((80, 80, 3), (20, 40, 200), np.uint8)
+    arm = Hand(other[:60, :20], np.full((60, 20), 255, np.uint8), np.array([10.0, 59]), np.array([10.0, 0]))
     for seed in range(draws):
-        yield augment(*pair, size, np.random.default_rng(seed), other)
+        yield augment(*pair, size, np.random.default_rng(seed), other, arm)
 
 
 def test_labels_stay_labels_and_unjudged_pixels_survive(pair):
@@ -56,13 +58,14 @@ def test_result_follows_from_the_generator():
 
 def test_faces_fill_a_part_of_the_example_and_none_is_tiny(pair):
     sizes = np.array([max(cv2.boundingRect((m == 255).astype(np.uint8))[2:]) / 64 for _, m in examples(pair)])
-    assert 0.01 < (sizes == 0).mean() < 0.08
+    assert (sizes == 0).mean() < 0.04
     assert (sizes[sizes > 0] > 0.25).mean() > 0.95
     assert 0.4 < np.median(sizes) < 0.7
 
 
 def test_covers_are_seldom_and_all_come(pair, monkeypatch):
-    counts = dict.fromkeys(("draw_hair", "draw_glasses", "draw_cloth_mask", "draw_hand", "put_before"), 0)
+    names = ("draw_hair", "draw_glasses", "draw_cloth_mask", "draw_thing", "put_before", "lay_hand")
+    counts = dict.fromkeys(names, 0)
 
     def counting(name):
         def cover(image, mask, *more):
@@ -88,6 +91,23 @@ def test_without_a_face_the_colours_change_freely():
     assert 0.15 < np.mean([look.argmax() != 0 for look in looks]) < 0.6
 
 
+def test_dark_examples_are_brightened_as_at_inference(pair):
+    brightest = [np.percentile(image, 99) for image, _ in examples((pair[0] // 6, pair[1]), 60)]
+    assert np.mean(np.array(brightest) > 95) > 0.8  # a few are black
+
+
+def test_what_has_the_colour_of_skin_is_seen_most_where_nobody_is():
+    image = np.full((100, 100, 3), (60, 90, 120), np.uint8)
+    image[70:90, 10:30] = (210, 160, 130)
+    mask = np.zeros((100, 100), np.uint8)
+    seen = 0
+    for seed in range(100):
+        result, result_mask = augment(image, mask, 32, np.random.default_rng(seed), gentle=True)
+        assert not result_mask.any()
+        seen += (result[..., 0] > result[..., 2] + 40).mean() > 0.03
+    assert seen > 50
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (300, 2), (33, 33)])
 @pytest.mark.parametrize("label", [0, 128, 255])
 def test_odd_shapes_and_masks_of_one_label(shape, label):
@@ -98,7 +118,7 @@ def test_odd_shapes_and_masks_of_one_label(shape, label):
         assert set(np.unique(result_mask)) <= {0, 128, 255}
 
 
-def test_an_example_takes_well_below_ten_milliseconds():
+def test_an_example_takes_about_ten_milliseconds():
     rng = np.random.default_rng(0)
     image = cv2.resize(rng.integers(0, 256, (40, 40, 3)).astype(np.uint8), (320, 320))
     mask = cv2.ellipse(np.zeros((320, 320), np.uint8), (160, 150), (60, 84), 0, 0, 360, 255, -1)
@@ -109,7 +129,7 @@ def test_an_example_takes_well_below_ten_milliseconds():
         augment(image, mask, 192, np.random.default_rng(seed), image)
     spent = (time.process_time() - started) / 50
     cv2.setNumThreads(threads)
-    assert spent < 0.02  # 5 ms alone; a machine may be slow or shared
+    assert spent < 0.02  # 7 ms alone; a machine may be slow or shared
 
 
 def test_gentle_examples_are_cropped_and_most_keep_their_look():

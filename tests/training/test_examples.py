@@ -112,6 +112,8 @@ def test_balance_and_more_say_how_often_a_picture_is_shown(tmp_path):
     assert shown(data, "--balance") == {"a_0": 1, "a_1": 1, "a_2": 1, "a_3": 1, "b_0": 2}
     assert shown(data, "--more", "b") == {"a_0": 1, "a_1": 1, "a_2": 1, "a_3": 1, "b_0": 2}
     assert shown(data, "--balance", "--more", "b")["b_0"] == 4
+    assert shown(data, "--more", "b:5,a:3") == {"a_0": 3, "a_1": 3, "a_2": 3, "a_3": 3, "b_0": 5}
+    assert shown(data, "--more", "a,b:3") == {"a_0": 2, "a_1": 2, "a_2": 2, "a_3": 2, "b_0": 3}
     assert shown(data, "--balance", "--more", "a") == {"a_0": 2, "a_1": 2, "a_2": 2, "a_3": 2, "b_0": 2}
 
 
@@ -160,15 +162,16 @@ def test_repeated_picture_makes_different_examples():
 def test_pictures_without_a_face_are_trained_on_and_cut_from(monkeypatch):
     seen = []
 
-    def watch(image, mask, size, rng, other, gentle):
+    def watch(image, mask, size, rng, other, hand, gentle):
         seen.append((image, other))
         return image[:size, :size], mask[:size, :size]
 
     monkeypatch.setattr("training.examples.augment", watch)
-    examples = make_examples(indices=range(12), without_face=[15, 18])
-    assert len(examples) == 14
-    examples.read(13, 32)
-    assert np.array_equal(seen[0][0], DemoFaces(20, 48)[18][0])
+    examples = make_examples(indices=[*range(12)] * 10, without_face=[15, 18])
+    assert len(examples) == 122  # a fiftieth shows no face
+    for item in range(120, 122):
+        examples.read(item, 32)
+    assert all(any(np.array_equal(seen[k][0], DemoFaces(20, 48)[i][0]) for i in (15, 18)) for k in range(2))
     for item in range(12):
         examples.read(item, 32)
     pieces = [other for _, other in seen if other is not None]
