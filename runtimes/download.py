@@ -4,45 +4,54 @@
     python -m runtimes.download backbone    # ResNet34 -> downloads/pretrained_resnet_oneflow_model
     python -m runtimes.download data        # faces and their masks  -> faceseg_data
 
-A download that breaks off goes on where it stopped, also in a later run. What is there already is not
-fetched again. Without a network, put the zip file where the error message says and run the command again.
+curl downloads; what breaks off goes on where it stopped, also in a later run. What is there already is not
+fetched again. Without curl or a network, put the zip file where the error message says and run the command
+again.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
-import shutil
+import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from pathlib import Path
 
-from tqdm import tqdm
-
 from files.paths import atomic_path
-from utils import Parser, UserError, run
+from utils import Parser, UserError, log, run
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 30  # seconds without a byte
-ATTEMPTS = 5  # in a row without a byte of progress
 MODELS = "https://oneflow-public.oss-cn-beijing.aliyuncs.com/model_zoo/cv/seg/"
 PUBLISHED = {
     "linknet": MODELS + "linknet_oneflow_model.zip",
     "backbone": MODELS + "pretrained_resnet_oneflow_model.zip",
     "data": "https://oneflow-static.oss-cn-beijing.aliyuncs.com/train_data_zjlab/faceseg_data.zip",
 }
+ARRAYS = {f"{kind}_{split}.npy" for kind in ("img", "mask") for split in ("train", "test")}
+ATTEMPTS = 5
+CURL = (  # its exit status is 0 only for a whole file; the HTTP status goes to stdout
+    *("curl", "--fail", "--location", "--show-error", "--write-out", "%{http_code}", "--continue-at", "-"),
+    *("--connect-timeout", "30", "--speed-time", "30", "--speed-limit", "100"),  # seconds; bytes a second
+)
 
 
 def fetch_published(name: str, folder: Path = ROOT) -> Path:
-    """Download and unpack one of PUBLISHED below `folder`, if it is not there yet; return its folder."""
+    """Download and unpack one of PUBLISHED below `folder`, if it is not there yet; return its folder.
+
+    Raises UserError where it cannot, and where only a part of the training data is there.
+    """
     url = PUBLISHED[name]
     archive = folder / "downloads" / url.rpartition("/")[2]
     target = folder / "faceseg_data" if name == "data" else archive.with_suffix("")
-    if not (target.is_dir() and any(target.iterdir())):
+    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if there & ARRAYS and ARRAYS - there:
+        raise UserError(
+            f"{target} lacks {', '.join(sorted(ARRAYS - there))}: put them there, or move the folder away "
+            "and run the same command again, which fetches all of it"
+        )
+    if not there:
         if not archive.exists():
             fetch(url, archive)
         unpack(archive, target)
@@ -50,63 +59,33 @@ def fetch_published(name: str, folder: Path = ROOT) -> Path:
     return target
 
 
-def fetch(url: str, path: Path, wait: float = 1.0) -> None:
-    """Download `url` to `path`, which appears only once it is complete.
+def fetch(url: str, archive: Path, pause: float = 1.0) -> None:
+    """Download the zip file at `url` to `archive`, which appears only once it is complete.
 
-    Until then the bytes are in `path`.part, where the next attempt, or the next run, goes on. `wait` is the
-    pause in seconds after the first failed attempt; it grows. Raises UserError.
+    Until then the bytes are in `archive`.part, where the next attempt, or the next run, goes on. pause: in
+    seconds before the second attempt, longer before the others. Raises UserError.
     """
-    part, failures = path.with_name(path.name + ".part"), 0
-    print(f"Downloading {url}", file=sys.stderr)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        while not path.exists():
-            before = size_of(part)
-            try:
-                transfer(url, part)
-                os.replace(part, path)
-            except (OSError, http.client.HTTPException) as error:
-                failures = 1 if size_of(part) > before else failures + 1
-                if failures == ATTEMPTS:
-                    raise
-                print(f"{error}; trying again", file=sys.stderr)
-                time.sleep(wait * failures)
-    except (OSError, http.client.HTTPException, UserError) as error:
-        raise UserError(
-            f"cannot download {url} to {path}: {error}. "
-            "The same command goes on where it stopped; or fetch the file in another way and put it there."
-        ) from error
-
-
-def transfer(url: str, part: Path) -> None:
-    """Append to `part` what is missing of it, or begin it anew where the server sends all.
-
-    Raises UserError where another attempt is of no use, OSError or HTTPException where it is.
-    """
-    have = size_of(part)
-    headers = {"Accept-Encoding": "identity", "Range": f"bytes={have}-"}
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # `part` is no piece of what is there now
-            part.unlink()
-        elif error.code < 500 and error.code not in (408, 429):
-            raise UserError(error) from error
-        raise
-    with response:
-        if response.headers.get_content_type() == "text/html":
-            raise UserError("the answer is a web page, not the file")
-        begin = have if response.status == 206 else 0
-        total = None if response.length is None else begin + response.length
-        bar = {"total": total, "initial": begin, "unit": "B", "unit_scale": True, "disable": None}
-        with open(part, "ab" if begin else "wb") as file, tqdm.wrapattr(response, "read", **bar) as body:
-            shutil.copyfileobj(body, file)
-    if total is not None and size_of(part) != total:
-        raise OSError(f"the connection broke off after {size_of(part)} of {total} bytes")
-
-
-def size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    log.info(f"Downloading {url}")
+    remedy = f"The same command goes on where it stopped; or fetch {url} yourself and put it at {archive}."
+    part = archive.with_name(archive.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    shown = "--progress-bar" if sys.stderr.isatty() else "--silent"
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            curl = subprocess.run([*CURL, shown, "--output", part, url], stdout=subprocess.PIPE, text=True)
+        except FileNotFoundError:
+            raise UserError(f"curl is missing (on Debian or Ubuntu: apt install curl). {remedy}") from None
+        if curl.stdout == "416" or curl.returncode == 33:  # `part` is no piece of what is there now
+            part.unlink(missing_ok=True)
+        elif curl.returncode == 0:
+            break
+        elif attempt == ATTEMPTS or curl.stdout.startswith("4"):
+            raise UserError(f"curl cannot download to {archive}; it says why above. {remedy}")
+        time.sleep(pause * attempt)
+    if not zipfile.is_zipfile(part):
+        part.unlink(missing_ok=True)
+        raise UserError(f"{url} is not a zip file here: does a proxy answer with a page of its own? {remedy}")
+    part.replace(archive)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -114,7 +93,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
     No member lands outside of it: zipfile sees to that, and makes plain files of links. Raises UserError.
     """
-    print(f"Unpacking to {folder}", file=sys.stderr)
+    log.info(f"Unpacking to {folder}")
     try:
         with zipfile.ZipFile(archive) as file, atomic_path(folder, folder=True) as temporary:
             members = [

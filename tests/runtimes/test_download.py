@@ -17,7 +17,17 @@ from runtimes import download
 from runtimes.download import fetch, fetch_published, unpack
 from utils import UserError
 
-CONTENT = bytes(range(256)) * 4000  # 1 MB
+
+def make_zip(members: dict, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip file of name -> content; a name may be a ZipInfo."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return data.getvalue()
+
+
+CONTENT = make_zip({"a": bytes(range(256)) * 4000}, zipfile.ZIP_STORED)  # 1 MB
 
 
 class Server(ThreadingHTTPServer):
@@ -45,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         if server.statuses:
             self.send_error(server.statuses.pop(0))
             return
-        if server.ranges and int(self.headers["Range"][len("bytes=") : -1]):
+        if server.ranges and self.headers.get("Range"):
             begin = int(self.headers["Range"][len("bytes=") : -1])
             if begin > len(content):
                 self.send_error(416)
@@ -73,15 +83,6 @@ def server():
         server.shutdown()
 
 
-def make_zip(members: dict) -> bytes:
-    """A zip file of name -> content; a name may be a ZipInfo."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return data.getvalue()
-
-
 def left_over(folder: Path) -> list:
     return sorted(path.name for path in folder.iterdir())
 
@@ -98,15 +99,15 @@ def test_whole_file(server: Server, tmp_path: Path):
 
 def test_goes_on_after_a_break(server: Server, tmp_path: Path):
     server.breaks_after = [300_000, 700_000]
-    fetch(server.url, tmp_path / "file.zip", wait=0)
+    fetch(server.url, tmp_path / "file.zip", pause=0)
     assert (tmp_path / "file.zip").read_bytes() == CONTENT
-    assert server.requests == ["bytes=0-", "bytes=300000-", "bytes=700000-"]
+    assert server.requests == [None, "bytes=300000-", "bytes=700000-"]
 
 
 def test_goes_on_in_a_later_run(server: Server, tmp_path: Path):
     server.breaks_after = [300_000, *[0] * download.ATTEMPTS]
-    with pytest.raises(UserError, match="broke off after 300000 of 1024000 bytes"):
-        fetch(server.url, tmp_path / "file.zip", wait=0)
+    with pytest.raises(UserError, match="The same command goes on where it stopped"):
+        fetch(server.url, tmp_path / "file.zip", pause=0)
     assert not (tmp_path / "file.zip").exists()
     server.requests, server.breaks_after = [], []
     fetch(server.url, tmp_path / "file.zip")
@@ -115,52 +116,60 @@ def test_goes_on_in_a_later_run(server: Server, tmp_path: Path):
     assert left_over(tmp_path) == ["file.zip"]
 
 
-@pytest.mark.parametrize("fault", [{"ranges": False}, {"says_length": False}, {"statuses": [503, 429]}])
+@pytest.mark.parametrize("fault", [{"ranges": False}, {"says_length": False}, {"statuses": [503, 500]}])
 def test_what_servers_do(server: Server, tmp_path: Path, fault: dict):
     vars(server).update(fault)
     server.breaks_after = [300_000] if "ranges" in fault else []
-    fetch(server.url, tmp_path / "file.zip", wait=0)
+    fetch(server.url, tmp_path / "file.zip", pause=0)
     assert (tmp_path / "file.zip").read_bytes() == CONTENT
 
 
 def test_a_part_that_the_server_does_not_know(server: Server, tmp_path: Path):
     (tmp_path / "file.zip.part").write_bytes(CONTENT + b"more")
-    fetch(server.url, tmp_path / "file.zip", wait=0)
+    fetch(server.url, tmp_path / "file.zip", pause=0)
     assert (tmp_path / "file.zip").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "said", "reason"),
     [
-        ({"statuses": [404]}, "404"),
-        ({"statuses": [503] * 9}, "503"),
-        ({"kind": "text/html; charset=utf-8"}, "web page"),
-        ({"breaks_after": [1000] * 9}, "broke off after 1000 of 1024000"),
+        ({"statuses": [404]}, "curl cannot download", "404"),
+        ({"statuses": [503] * 9}, "curl cannot download", "503"),
+        ({"content": b"<html>Log in</html>"}, "not a zip file", ""),
+        ({"breaks_after": [1000] * 9}, "curl cannot download", "curl: (18)"),
     ],
 )
-def test_the_message_says_what_and_where(server, tmp_path, fault, reason, monkeypatch):
+def test_the_message_says_what_and_where(server, tmp_path, fault, said, reason, capfd):
     vars(server).update(fault)
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
     path = tmp_path / "file.zip"
     with pytest.raises(UserError) as caught:
-        fetch(server.url, path, wait=0)
-    for text in (reason, server.url, str(path)):
+        fetch(server.url, path, pause=0)
+    for text in (said, server.url, str(path)):
         assert text in str(caught.value)
-    assert not path.exists()
+    assert reason in capfd.readouterr().err
+    assert not path.exists() and len(server.requests) == (1 if "40" in reason or not reason else 5)
 
 
-def test_no_network(tmp_path: Path):
+def test_no_network(tmp_path: Path, capfd):
     with Server() as closed:
         url = closed.url
-    with pytest.raises(UserError, match="Connection refused"):
-        fetch(url, tmp_path / "file.zip", wait=0)
+    with pytest.raises(UserError, match="curl cannot download"):
+        fetch(url, tmp_path / "file.zip", pause=0)
+    assert "curl: (7)" in capfd.readouterr().err
+
+
+def test_no_curl(server: Server, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match=r"curl is missing.*put it at .*file\.zip"):
+        fetch(server.url, tmp_path / "file.zip")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_disk_that_fills_up(server: Server, tmp_path: Path):
+def test_a_disk_that_fills_up(server: Server, tmp_path: Path, capfd):
     (tmp_path / "file.zip.part").symlink_to("/dev/full")
-    with pytest.raises(UserError, match="No space left"):
-        fetch(server.url, tmp_path / "file.zip", wait=0)
+    with pytest.raises(UserError, match="curl cannot download"):
+        fetch(server.url, tmp_path / "file.zip", pause=0)
+    assert "curl: (23)" in capfd.readouterr().err
 
 
 # Unpacking
@@ -222,13 +231,20 @@ def test_members_stay_in_the_folder(tmp_path: Path, name: str):
 
 def test_published_data(server: Server, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(download.PUBLISHED, "data", server.url)
-    server.content = make_zip({"faceseg_data/img_train.npy": "1", "faceseg_data/img_test.npy": "2"})
+    server.content = make_zip({f"faceseg_data/{name}": "1" for name in download.ARRAYS})
     folder = fetch_published("data", tmp_path)
     assert folder == tmp_path / "faceseg_data"
-    assert left_over(folder) == ["img_test.npy", "img_train.npy"]
+    assert left_over(folder) == ["img_test.npy", "img_train.npy", "mask_test.npy", "mask_train.npy"]
     assert left_over(tmp_path / "downloads") == []  # the zip file is not kept
     assert fetch_published("data", tmp_path) == folder
     assert len(server.requests) == 1
+
+
+def test_a_part_of_the_data_is_not_all_of_it(tmp_path: Path, capsys):
+    (tmp_path / "faceseg_data").mkdir()
+    (tmp_path / "faceseg_data/img_train.npy").write_text("1")
+    assert ended(download.main, "data", "--folder", tmp_path) == 1
+    assert "lacks img_test.npy, mask_test.npy, mask_train.npy" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_there_is_taken(tmp_path: Path):
