@@ -1,47 +1,148 @@
-"""Training checkpoints: one safetensors file that holds all that a training needs to go on.
+"""Training checkpoints: one safetensors file that holds all that a training needs to continue.
 
-`tensors` is a dict of NumPy arrays: `model.*` and `ema.*` are state dicts, `optimizer.INDEX.NAME` are the
-optimizer's moments. `state` is a dict of plain numbers and strings, kept as JSON in the file's header.
+Its tensors are `model.*` and `ema.*`, state dicts, and `optimizer.INDEX.MOMENT`; a Recipe and a TrainState
+are JSON in the file's header.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
 from files.paths import atomic_path, regular_file
+from training.options import Recipe
 from utils import UserError
 
-STATE_KEY = "training_state"
+HEADER = "training_state"
 
 
-def write_checkpoint(path: str | os.PathLike, tensors: dict, state: dict) -> None:
+@dataclass
+class Epoch:
+    """A row of the log. val_iou is None without validation pictures."""
+
+    epoch: int
+    step: int
+    lr: float
+    loss: float
+    train_iou: float
+    val_iou: float | None
+
+
+@dataclass
+class Layout:
+    """What must be the same in all processes of a run, and when it is resumed."""
+
+    processes: int
+    steps_in_an_epoch: int
+    training_pictures: int
+    checksum_of_the_names: (
+        int  # with other pictures others would be held out: training would leak into validation
+    )
+
+
+@dataclass
+class TrainState:
+    """How far a training is. Raises UserError for numbers that do not fit each other."""
+
+    layout: Layout
+    step: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0  # of the epoch that is under way
+    iou_sum: float = 0.0
+    steps_summed: int = 0
+    first_loss: float | None = None  # of the first step
+    start_iou: float | None = None  # of the weights that were given to start from
+    best_iou: float | None = None
+    log: list[Epoch] = field(default_factory=list)
+
+    def __post_init__(self):
+        ends = [0, *(row.step for row in self.log), self.step]
+        numbers = [
+            value for part in (self, *self.log) for value in vars(part).values() if isinstance(value, float)
+        ]
+        if ends != sorted(ends) or self.seconds < 0 or not all(map(math.isfinite, numbers)):
+            raise UserError("its steps or figures are impossible")
+
+    @property
+    def epoch_start(self) -> int:
+        """The number of steps done before the epoch that is under way."""
+        return self.log[-1].step if self.log else 0
+
+
+@dataclass
+class Checkpoint:
+    tensors: dict[str, np.ndarray]
+    recipe: Recipe
+    state: TrainState
+
+    def part(self, prefix: str) -> dict[str, np.ndarray]:
+        """Return the tensors whose names start with `prefix`, without it."""
+        return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+
+def write_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     """Write atomically: an interruption, a full disk or a power cut leaves the previous one as it was."""
+    header = {"options": asdict(checkpoint.recipe), "state": asdict(checkpoint.state)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         # Written by us, as save_file would make it readable to this user alone.
-        file.write(save(tensors, {STATE_KEY: json.dumps(state)}))
+        file.write(save(checkpoint.tensors, {HEADER: json.dumps(header)}))
         file.flush()
-        os.fsync(file.fileno())  # on the disk before it takes the last one's place: the power may fail
+        os.fsync(file.fileno())  # on the disk before it replaces the last one: the power may fail
 
 
-def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
-    """Read both back. Raises UserError, naming the file, where it is not a whole checkpoint."""
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Read it back. Raises UserError, naming the file, where it is damaged or none."""
     path = regular_file(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        state = json.loads(metadata.get(STATE_KEY, "null"))
-    except Exception as error:  # of many types, of Rust and of JSON that is too deep too
+        header = json.loads(metadata.get(HEADER, "null"))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # of many types; a panic in safetensors' Rust is no Exception
         raise UserError(f"{path} is broken or no safetensors file ({error})") from None
-    if not isinstance(state, dict):
+    if header is None:
         raise UserError(f"{path} holds weights but no training state; start from it with --weights instead")
-    return tensors, state
+    try:
+        if not isinstance(header, dict) or header.keys() != {"options", "state"}:
+            raise UserError("it was written by another version of train.py, or its header is damaged")
+        recipe = from_json(Recipe, header["options"], "options")
+        return Checkpoint(tensors, recipe, from_json(TrainState, header["state"], "state"))
+    except UserError as error:
+        remedy = f"start anew with --weights {path}"
+        raise UserError(f"{path}: no training can continue from it: {error}; {remedy}") from None
 
 
-def without_prefix(prefix: str, tensors: dict) -> dict:
-    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+def from_json(kind: type, value: object, place: str) -> object:
+    """Return a value of JSON as what it is declared to be: a dataclass, a list, text, a number, a flag, None.
+
+    Raises UserError, naming the place in the file, for any other.
+    """
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        if not isinstance(value, dict) or value.keys() != hints.keys():
+            given = value if isinstance(value, dict) else {}
+            odd = ", ".join(sorted(map(str, given.keys() ^ hints.keys()))[:3])
+            raise UserError(f"{place} has other entries than this version of train.py writes ({odd})")
+        return kind(
+            **{f.name: from_json(hints[f.name], value[f.name], f"{place}, {f.name}") for f in fields(kind)}
+        )
+    if get_origin(kind) is list and isinstance(value, list):
+        return [
+            from_json(get_args(kind)[0], item, f"{place} {number}") for number, item in enumerate(value, 1)
+        ]
+    if (
+        get_origin(kind) is list
+        or not isinstance(value, kind)
+        or (isinstance(value, bool) and kind is not bool)
+    ):
+        raise UserError(f"{place} is {json.dumps(value)[:40]}")
+    return value

@@ -1,105 +1,132 @@
-"""A training run: epochs of steps, validation, checkpoints, and an orderly stop."""
+"""A training: epochs of steps, validation, checkpoints, and an orderly stop."""
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
+import os
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from linknet import LinkNet34
-from runtimes.network import backbone_to_encoder, check_linknet34
-from runtimes.weights import read_weights
-from training.checkpoint import without_prefix, write_checkpoint
+from training.checkpoint import Checkpoint, Epoch, Layout, TrainState, write_checkpoint
 from training.curves import plot_curves, write_log
 from training.examples import TrainExamples, open_pairs, validation_example
 from training.loader import load_batches
 from training.losses import image_iou
-from training.options import split_sizes
-from training.processes import StopRequest, choose_device, sum_over_processes
-from training.steps import learning_rate, make_step
+from training.networks import load_arrays, new_model, start_model, to_arrays, update_average
+from training.options import MACHINES_OWN, Recipe
+from training.processes import StopRequest, check_agreement, choose_device, sum_over_processes
+from training.steps import Step, learning_rate
 from utils import UserError, import_oneflow
 
 flow = import_oneflow()
 
+DIVERGED = 100  # times the first step's loss
+
 
 class Training:
-    """A run: the network, its moving average, the data, and `state`, the plain numbers of the checkpoint."""
+    """A training by a recipe, from its start or from a checkpoint. Each of several processes has one."""
 
-    def __init__(self, args: argparse.Namespace, tensors: dict, state: dict | None):
-        self.args = args
+    def __init__(self, recipe: Recipe, checkpoint: Checkpoint | None = None):
         # First of all: of several processes none may leave alone, as the others would wait for it.
         self.stop = StopRequest()
+        self.recipe, self.output = recipe, Path(recipe.output)
         self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
-        self.device = choose_device("cpu" if args.kernels == "torch" else args.device)
-        self.output = Path(args.output)
-
-        pairs, train_indices, without_face, val_indices = open_pairs(args, tell=self.rank == 0)
-        self.examples = TrainExamples(pairs, train_indices, without_face, args.seed)
+        self.device = choose_device("cpu" if recipe.kernels == "torch" else recipe.device)
+        pairs, train_indices, without_face, val_indices = open_pairs(recipe, tell=self.rank == 0)
+        self.examples = TrainExamples(pairs, train_indices, without_face, recipe.seed)
         self.val_indices = val_indices[self.rank :: self.world]
-        self.sizes = split_sizes(args.sizes) if args.sizes else [[args.size, 1.0]]
-        self.epoch_steps = len(self.examples) // (args.batch_size * self.world)
-        if self.epoch_steps == 0:
-            raise UserError(
-                f"{len(self.examples)} training pictures do not fill a batch of {args.batch_size} in each of "
-                f"{self.world} processes; use a smaller --batch-size"
-            )
-        self.total_steps = self.epoch_steps * args.epochs
 
-        flow.manual_seed(args.seed)
-        if state is None:
-            self.model = start_model(args)
+        flow.manual_seed(recipe.seed)
+        if checkpoint:
+            self.model = load_arrays(new_model(recipe), checkpoint.part("model."))
         else:
-            self.model = load_arrays(new_model(args), without_prefix("model.", tensors))
+            self.model = start_model(recipe)
+        layout = Layout(
+            processes=self.world,
+            steps_in_an_epoch=len(self.examples) // (recipe.batch_size * self.world),
+            training_pictures=len(self.examples),
+            checksum_of_the_names=zlib.crc32(os.fsencode("\n".join(pairs.names))),
+        )
+        self.check(layout, checkpoint)
+        self.state = checkpoint.state if checkpoint else TrainState(layout)
+        self.epoch_steps = layout.steps_in_an_epoch
+        self.total_steps = self.epoch_steps * recipe.epochs
         self.model.to(self.device)
         # The exponential moving average of the weights (EMA) is what is validated and used afterwards.
         self.average = copy.deepcopy(self.model).eval()
-        self.step = make_step(self.model, args, self.total_steps, self.device, self.world)
-        constants = {  # what must not change between the parts of a resumed run
-            "number of processes": self.world,
-            "number of steps in an epoch": self.epoch_steps,
-            "kind of step": type(self.step).__name__,
-            "number of training pictures": len(self.examples),
-            # With other pictures others would be held out, and training would leak into validation.
-            "checksum of the pictures' names": zlib.crc32("\n".join(pairs.names).encode()),
-        }
-        if state is None:
-            state = {"step": 0, "seconds": 0.0, "epoch_sums": [0.0, 0.0, 0.0], "best_iou": -1.0, "log": []}
-        else:
-            for name, value in constants.items():
-                if state.get(name, value) != value:
-                    raise UserError(
-                        f"{args.resume} was written with {name} {state[name]}, here it is {value}: "
-                        "resume with the same data, NPROC and --device, or start anew with --weights"
-                    )
-            load_arrays(self.average, without_prefix("ema.", tensors))
-            self.step.load_state_arrays(without_prefix("optimizer.", tensors), state["step"])
-        self.state = {**state, **constants, "options": vars(args)}
+        self.step = Step(self.model, recipe, self.world)
+        if checkpoint:
+            load_arrays(self.average, checkpoint.part("ema."))
+            self.step.load_state_arrays(checkpoint.part("optimizer."), self.state.step)
+        self.started = time.monotonic() - self.state.seconds
+
+    def check(self, layout: Layout, checkpoint: Checkpoint | None) -> None:
+        """Raise UserError unless all processes do the same, there are enough pictures, and a resumed training
+        goes on with what it was begun with.
+        """
+        recipe = {name: value for name, value in asdict(self.recipe).items() if name not in MACHINES_OWN}
+        weights = zlib.crc32(b"".join(array.tobytes() for array in to_arrays(self.model).values()))
+        check_agreement({**recipe, **asdict(layout), "the first weights": weights}, self.device)
+        if layout.steps_in_an_epoch == 0:
+            raise UserError(
+                f"{layout.training_pictures} training pictures do not fill a batch of "
+                f"{self.recipe.batch_size} in each of {self.world} processes; use a smaller --batch-size"
+            )
+        for name, now in asdict(layout).items():
+            before = getattr(checkpoint.state.layout, name) if checkpoint else now
+            if before != now:
+                raise UserError(
+                    f"{self.recipe.resume} was written with {name.replace('_', ' ')} {before}, "
+                    f"here it is {now}: resume with the same data and NPROC, or start anew with --weights"
+                )
 
     def run(self) -> int:
         """Train to the end, or until a stop is asked for; return the exit status."""
         cv2.setNumThreads(1)  # the loader's threads are enough
-        args = self.args
-        self.started = time.monotonic() - self.state["seconds"]
+        recipe, state = self.recipe, self.state
+        length = f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epochs"
         self.tell(
-            f"{len(self.examples)} training pictures at {args.sizes or args.size}, "
-            f"{f'{args.minutes:g} minutes' if args.minutes else f'{args.epochs} epochs'}, "
-            f"{self.epoch_steps} steps an epoch, batch {args.batch_size} x {self.world} on {self.device.type}"
+            f"{len(self.examples)} training pictures at {recipe.sizes or recipe.size}, {length}, "
+            f"{self.epoch_steps} steps an epoch, batch {recipe.batch_size} x {self.world} "
+            f"on {self.device.type}"
         )
-        while self.state["epoch_sums"][2] or self.progress() < 1:
+        if recipe.weights and state.step == 0:
+            self.judge_start()
+        while state.steps_summed or self.progress() < 1:
             if not self.train_epoch():
                 self.save("last.safetensors")
                 self.tell(f"stopped; go on with --resume {self.output / 'last.safetensors'}")
                 return 128 + self.stop.signal
             self.finish_epoch()
+            if self.has_diverged():
+                break
+        return self.conclude()
+
+    def has_diverged(self) -> bool:
+        return self.state.log[-1].loss > DIVERGED * self.state.first_loss
+
+    def conclude(self) -> int:
+        """Say how the training ended; return the exit status, 1 where it made nothing better."""
+        state, rate = self.state, f"try a lower rate: --lr {self.recipe.lr / 10:g}"
+        if self.has_diverged():
+            first, last = state.first_loss, state.log[-1].loss
+            self.tell(f"the training diverged, from a loss of {first:.3g} to {last:.3g}; {rate}")
+            return 1
+        if state.start_iou is not None and state.best_iou <= state.start_iou:
+            self.tell(
+                f"no epoch was better than the weights it started from, of val_iou {state.start_iou:.4g}, "
+                f"which are in {self.output / 'best.safetensors'}; {rate}"
+            )
+            return 1
         self.tell(f"done: the weights are in {self.output / 'best.safetensors'}")
         return 0
 
@@ -107,20 +134,28 @@ class Training:
         if self.rank == 0:
             print(line, flush=True)
 
+    def judge_start(self) -> None:
+        """Validate the weights that were given, and keep them as the best until an epoch is better."""
+        iou = self.validate()
+        if iou is not None:
+            self.state.start_iou = self.state.best_iou = iou
+            self.save("best.safetensors")
+            self.tell(f"the weights to start from: val_iou {iou:.4g}")
+
     def progress(self) -> float:
         """Return how much is done, 0..1, of the steps or of --minutes. All processes agree."""
-        if self.args.minutes:
-            return min(self.state["seconds"] / (60 * self.args.minutes), 1.0)
-        return self.state["step"] / self.total_steps
+        if self.recipe.minutes:
+            return min(self.state.seconds / (60 * self.recipe.minutes), 1.0)
+        return self.state.step / self.total_steps
 
     def learning_rate(self) -> float:
-        return learning_rate(self.args.lr, self.progress(), self.state["step"], self.args.warmup)
+        return learning_rate(self.recipe.lr, self.progress(), self.state.step, self.recipe.warmup)
 
     def train_epoch(self) -> bool:
-        """Do the epoch's steps that are not done yet; False if a stop was asked for."""
-        state, args = self.state, self.args
-        first_step = state["step"] - (state["log"][-1]["step"] if state["log"] else 0)
-        self.examples.epoch = len(state["log"])
+        """Do the epoch's steps that are not done yet; return False if a stop was asked for."""
+        state, recipe = self.state, self.recipe
+        first_step = state.step - state.epoch_start
+        self.examples.epoch = len(state.log)
         saved = time.monotonic()
         with (
             closing(self.load_epoch(first_step)) as batches,
@@ -129,94 +164,97 @@ class Training:
                 initial=first_step,
                 total=self.epoch_steps,
                 unit=" images",
-                unit_scale=args.batch_size * self.world,
+                unit_scale=recipe.batch_size * self.world,
                 disable=self.rank > 0,
             ) as shown,
         ):
             for image, mask in batches:
-                if args.minutes and self.progress() >= 1:
+                if recipe.minutes and self.progress() >= 1:
                     break
                 loss, iou, lr = self.train_step(image, mask)
                 shown.update()
                 shown.set_postfix(loss=f"{loss:.3f}", iou=f"{iou:.3f}", lr=f"{lr:.1e}")
                 if self.stop.made(self.device):
                     return False
-                if time.monotonic() - saved > args.save_minutes * 60:
+                if time.monotonic() - saved > recipe.save_minutes * 60:
                     self.save("last.safetensors")
                     saved = time.monotonic()
         return True
 
     def load_epoch(self, first_step: int) -> Iterator[tuple]:
-        """Iterate over this process's part of an epoch's batches, from `first_step` on."""
-        count = self.epoch_steps * self.world * self.args.batch_size
+        """Yield this process's part of an epoch's batches, from `first_step` on."""
+        count = self.epoch_steps * self.world * self.recipe.batch_size
         order = self.examples.order()[:count].reshape(self.epoch_steps, self.world, -1)[:, self.rank]
-        start = self.state["step"] - first_step  # the run's steps before this epoch
+        start = self.state.epoch_start
 
         def batches():
             for step in range(first_step, self.epoch_steps):
-                done = self.progress() if self.args.minutes else (start + step) / self.total_steps
-                size, gentle = size_at(self.sizes, done), done >= 1 - self.args.gentle
+                done = self.progress() if self.recipe.minutes else (start + step) / self.total_steps
+                size, gentle = self.recipe.size_at(done), done >= 1 - self.recipe.gentle
                 yield [(int(item), size, gentle) for item in order[step]]
 
-        return load_batches(self.examples.read, batches(), self.args.workers)
+        return load_batches(self.examples.read, batches(), self.recipe.workers)
 
     def train_step(self, image: np.ndarray, mask: np.ndarray) -> tuple:
         """Do one step with this process's part of the batch; return (loss, IoU, learning rate)."""
         state, lr = self.state, self.learning_rate()
         image, mask = flow.from_numpy(image).to(self.device), flow.from_numpy(mask).to(self.device)
         loss, logits = self.step(image, mask, lr)
-        decay = min(self.args.ema, (1 + state["step"]) / (10 + state["step"]))
+        decay = min(self.recipe.ema, (1 + state.step) / (10 + state.step))
         update_average(self.average, self.model, decay)
-        loss, iou = float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())
+        figures = [float(loss.numpy()), float(image_iou(logits, mask).mean().numpy())]
+        sums = sum_over_processes([*figures, time.monotonic() - self.started], self.device)
+        loss, iou, state.seconds = (value / self.world for value in sums)
         if not math.isfinite(loss):
-            raise UserError(f"the loss became {loss} at step {state['step']}; try a lower --lr")
-        sums = sum_over_processes([loss, iou, time.monotonic() - self.started], self.device)
-        loss, iou, state["seconds"] = (value / self.world for value in sums)
-        state["step"] += 1
-        state["epoch_sums"] = [a + b for a, b in zip(state["epoch_sums"], (loss, iou, 1.0))]
+            raise UserError(f"the loss became {loss} at step {state.step}; try a lower --lr")
+        state.first_loss = loss if state.step == 0 else state.first_loss
+        state.step += 1
+        state.loss_sum += loss
+        state.iou_sum += iou
+        state.steps_summed += 1
         return loss, iou, lr
 
     def finish_epoch(self) -> None:
-        """Validate, add a line to the log, and write the checkpoints."""
+        """Validate, add a row to the log, and write the checkpoints."""
         state = self.state
-        loss, iou, steps = state["epoch_sums"]
-        row = {
-            "epoch": len(state["log"]) + 1,
-            "step": state["step"],
-            "lr": self.learning_rate(),
-            "loss": loss / steps,
-            "train_iou": iou / steps,
-            "val_iou": self.validate(),
-        }
-        state["log"].append(row)
-        state["epoch_sums"] = [0.0, 0.0, 0.0]
-        # Without validation pictures, at NaN, the newest weights are the best that is known.
-        better = not row["val_iou"] <= state["best_iou"]
-        state["best_iou"] = max(state["best_iou"], row["val_iou"])  # which NaN leaves as it is
-        # First: `last` says that it is there. A run that is resumed in a folder of its own has none yet.
-        if better or not (self.output / "best.safetensors").exists():
+        row = Epoch(
+            epoch=len(state.log) + 1,
+            step=state.step,
+            lr=self.learning_rate(),
+            loss=state.loss_sum / state.steps_summed,
+            train_iou=state.iou_sum / state.steps_summed,
+            val_iou=self.validate(),
+        )
+        state.log.append(row)
+        state.loss_sum, state.iou_sum, state.steps_summed = 0.0, 0.0, 0
+        # Without validation pictures the newest weights are the best that is known.
+        if row.val_iou is None or state.best_iou is None or row.val_iou > state.best_iou:
+            state.best_iou = row.val_iou
+            self.save("best.safetensors")  # before `last`, which says that it is there
+        elif not (self.output / "best.safetensors").exists():  # resumed in a folder of its own
             self.save("best.safetensors")
         self.save("last.safetensors")
         if self.rank == 0:
-            write_log(self.output / "log.csv", state["log"])
-            plot_curves(self.output / "curves.png", state["log"])
-        self.tell("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+            write_log(self.output / "log.csv", state.log)
+            plot_curves(self.output / "curves.png", state.log)
+        shown = {name: value for name, value in asdict(row).items() if value is not None}
+        self.tell("  ".join(f"{name} {value:.4g}" for name, value in shown.items()))
 
-    def validate(self) -> float:
-        """Return the mean IoU of the averaged weights over all validation pictures; NaN without any."""
+    def validate(self) -> float | None:
+        """Return the mean IoU of the averaged weights over all validation pictures; None without any."""
         if self.world > 1:
             for buffer in self.average.buffers():  # each process averaged its own batches' statistics
                 flow.comm.broadcast(buffer, 0)
         total, count = 0.0, len(self.val_indices)
-        items = [(self.examples.pairs, int(index), self.args.size) for index in self.val_indices]
-        batches = [items[i : i + self.args.batch_size] for i in range(0, count, self.args.batch_size)]
-        loaded = load_batches(validation_example, batches, self.args.workers)
+        items = [(self.examples.pairs, int(index), self.recipe.size) for index in self.val_indices]
+        batches = [items[i : i + self.recipe.batch_size] for i in range(0, count, self.recipe.batch_size)]
+        loaded = load_batches(validation_example, batches, self.recipe.workers)
         with flow.no_grad(), closing(loaded):
             for image, mask in loaded:
                 logits = self.average(flow.from_numpy(image).to(self.device))
                 total += float(image_iou(logits, flow.from_numpy(mask).to(self.device)).sum().numpy())
         total, count = sum_over_processes([total, count], self.device)
-        return total / count if count else math.nan
+        return total / count if count else None
 
     def save(self, name: str) -> None:
         """Write a checkpoint; of several processes the first does."""
@@ -224,55 +262,4 @@ class Training:
             parts = {"model": to_arrays(self.model), "ema": to_arrays(self.average)}
             parts["optimizer"] = self.step.state_arrays()
             tensors = {f"{part}.{key}": value for part in parts for key, value in parts[part].items()}
-            write_checkpoint(self.output / name, tensors, self.state)
-
-
-def size_at(sizes: list, progress: float) -> int:
-    """Return the size that is trained at when `progress` (0..1) of the run is done."""
-    until = 0.0
-    for size, share in sizes:
-        until += share
-        if progress < until - 1e-9:
-            return size
-    return sizes[-1][0]
-
-
-def start_model(args: argparse.Namespace) -> LinkNet34:
-    """Return a network with random weights, with those of a backbone, or with --weights."""
-    model = new_model(args)
-    if args.weights:
-        arrays = read_weights(args.weights)
-        check_linknet34(arrays)
-        load_arrays(model, arrays)
-    elif args.backbone not in (None, "none"):
-        load_arrays(model, {**to_arrays(model), **backbone_to_encoder(read_weights(args.backbone))})
-    return model
-
-
-def new_model(args: argparse.Namespace) -> LinkNet34:
-    """Return a network with random weights, computed by what --kernels names."""
-    if args.kernels == "oneflow":
-        return LinkNet34()
-    from training.torch_kernels import TorchLinkNet34  # late: PyTorch need not be installed
-
-    return TorchLinkNet34(mixed_precision=not args.no_amp)
-
-
-def update_average(average: LinkNet34, model: LinkNet34, decay: float) -> None:
-    with flow.no_grad():
-        new = model.state_dict()
-        for name, tensor in average.state_dict().items():
-            if tensor.dtype == flow.float32:
-                tensor.mul_(decay).add_(new[name] * (1 - decay))
-            else:
-                tensor.copy_(new[name])  # batch norm's counters
-
-
-def load_arrays(model: LinkNet34, arrays: dict) -> LinkNet34:
-    model.load_state_dict({name: flow.tensor(array) for name, array in arrays.items()})
-    return model
-
-
-def to_arrays(model: LinkNet34) -> dict:
-    """Return the state dict as NumPy arrays with memory of their own."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
+            write_checkpoint(self.output / name, Checkpoint(tensors, self.recipe, self.state))

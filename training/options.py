@@ -1,109 +1,157 @@
-"""The options of train.py: `python train.py --help` prints them."""
+"""The options of train.py, which are the recipe of a training: `python train.py --help` prints them."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 
 from utils import Parser, UserError, integer, real, side
 
 
-def make_parser() -> Parser:
-    parser = Parser("Train LinkNet34 on faces.", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add = parser.add_argument
-    # what goes in and out
-    folders = "faceseg_data, or a folder with images/ and masks/ (or train/ and test/)"
-    add("--data", default="faceseg_data", help=folders)
-    add("--output", default="runs/train", help="folder of the run")
-    add("--weights", help="start from these weights of the whole network")
-    add("--backbone", help="start the encoder from these ResNet34 weights, or none")
-    add("--resume", metavar="CHECKPOINT", help="continue this run exactly; the other options come from it")
-    add("--demo", action="store_true", help="train on generated pictures for a few minutes; needs no data")
-    add("--skip-bad", action="store_true", help="leave out unreadable pictures and odd masks, do not stop")
-    add("--mask-threshold", type=integer(1, 255), help="from here on a mask shows face (JPEG masks need it)")
-    # the recipe
-    add("--size", type=side, default=256, help="side of the training examples, a multiple of 32")
-    sizes = "sizes one after the other, with their shares of the training, as in 160:0.6,224:0.4"
-    add("--sizes", type=checked_sizes, metavar="SIZE:SHARE,...", help=sizes)
-    gentle = "share of the training, at its end, in which most examples are cropped and not changed further"
-    add("--gentle", type=real(0, 1), default=0.0, help=gentle)
-    add("--epochs", type=integer(1, 100_000), default=40)
-    add("--minutes", type=real(0.001, 1e6), help="end the schedule after this time, at whatever epoch")
-    add("--batch-size", type=integer(1, 65_536), default=16, help="pictures in a step of one process")
-    add("--optimizer", choices=("adamw", "sgd"), default="adamw", help="sgd has momentum 0.9")
-    add("--lr", type=real(1e-9, 100), default=1e-3, help="highest learning rate")
-    add("--weight-decay", type=real(0, 100), default=0.02)
-    add("--warmup", type=integer(0), default=300, help="steps in which the learning rate rises from zero")
-    add("--jaccard-weight", type=real(0, 100), default=1.0, help="of -log(soft IoU), beside cross-entropy")
-    add("--clip", type=real(1e-6, 1e6), default=2.0, help="largest gradient norm, of weights and of biases")
-    add("--ema", type=real(0, 0.999999), default=0.998, help="decay of the averaged weights")
-    add("--balance", action="store_true", help="show small groups (names' starts) up to four times an epoch")
-    more = "show the pictures of these groups (their names' starts) this many times as often (2 if not said)"
-    add("--more", type=checked_more, metavar="GROUP[:TIMES],...", help=more)
-    add("--no-face", metavar="DIR", help="train also on the pictures of this folder, which show no face")
-    add("--val", type=real(0, 0.99), default=0.05, help="share of the pictures, by person, for validation")
-    add("--seed", type=integer(0, 2**63 - 1), default=0)
-    # the machine
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--graph", action="store_true", help="compile the step on a CPU too (one process)")
-    kernels = "what computes the network on a CPU: PyTorch does it several times as fast"
-    add("--kernels", choices=("oneflow", "torch"), default="oneflow", help=kernels)
-    precision = "full precision on a GPU (several GPUs always have it) and in PyTorch's kernels"
-    add("--no-amp", action="store_true", help=precision)
-    add("--workers", type=integer(0, 1024), default=2, help="threads of each process that make examples")
-    add("--save-minutes", type=real(0, 1e5), default=5.0, help="write last.safetensors this often")
-    return parser
+def option(default: object, help: str | None = None, **more):
+    """Return a field of Recipe; `more` is what `argparse` is given for it."""
+    return field(default=default, metadata={"help": help, **more})
 
 
 def split_sizes(text: str) -> list:
-    """Read --sizes: "160:0.6,224:0.4" is [[160, 0.6], [224, 0.4]]. Raises UserError for anything else."""
+    """Return [[160, 0.6], [224, 0.4]] for "160:0.6,224:0.4". Raises UserError for anything else."""
     parts = [part.partition(":") for part in text.split(",")]
-    found = [[side(size), real(1e-6, 1)(share)] for size, _, share in parts]
-    if abs(sum(share for _, share in found) - 1) > 1e-6:
+    sizes = [[side(size), real(1e-6, 1)(share)] for size, _, share in parts]
+    if abs(sum(share for _, share in sizes) - 1) > 1e-6:
         raise UserError(f"{text}: the shares must add up to 1, as in 160:0.6,224:0.4")
-    return found
-
-
-def checked_sizes(text: object) -> str:
-    split_sizes(str(text))
-    return str(text)
+    return sizes
 
 
 def split_more(text: str) -> dict:
-    """Read --more: "lfw,celeb:3" is {"lfw": 2, "celeb": 3}. Raises UserError for anything else."""
+    """Return {"lfw": 2, "celeb": 3} for "lfw,celeb:3". Raises UserError for anything else."""
     parts = [part.partition(":") for part in text.split(",")]
     return {group: integer(1, 100)(times) if colon else 2 for group, colon, times in parts}
 
 
-def checked_more(text: object) -> str:
-    split_more(str(text))
-    return str(text)
+def checked_by(split: Callable) -> Callable[[str], str]:
+    """Return a converter that keeps text which `split` can read."""
+    return lambda text: (split(text), text)[1]
+
+
+FLAG = {"action": "store_true"}
+# What may differ between machines, and from one part of a resumed run to the next.
+MACHINES_OWN = (
+    "data",
+    "no_face",
+    "output",
+    "weights",
+    "backbone",
+    "resume",
+    "device",
+    "workers",
+    "save_minutes",
+)
+
+
+@dataclass
+class Recipe:
+    """All that decides a training: each field is an option of train.py. Raises UserError for a bad value."""
+
+    # input and output
+    data: str = option(
+        "faceseg_data", "the arrays, or a folder of images/ and masks/, or of train/ and test/"
+    )
+    output: str = option("runs/train", "folder of the run")
+    weights: str | None = option(None, "start from these weights of LinkNet34")
+    backbone: str | None = option(None, "start the encoder from these ResNet34 weights, or none")
+    resume: str | None = option(None, "continue this run exactly, with its options", metavar="CHECKPOINT")
+    demo: bool = option(False, "train on generated pictures for a few minutes; needs no data", **FLAG)
+    skip_bad: bool = option(False, "leave out unreadable pictures and bad masks", **FLAG)
+    mask_threshold: int | None = option(None, "grey level from which a mask is face", type=integer(1, 255))
+    # the recipe proper
+    size: int = option(256, "side of the training examples, a multiple of 32", type=side)
+    sizes: str | None = option(
+        None, "successive sizes, with their shares of the run: 160:0.6,224:0.4", type=checked_by(split_sizes)
+    )
+    gentle: float = option(0.0, "last share of the run, with most examples only cropped", type=real(0, 1))
+    epochs: int = option(40, type=integer(1, 100_000))
+    minutes: float | None = option(None, "end the run after this time instead", type=real(0.001, 1e6))
+    batch_size: int = option(16, "pictures in a step of one process", type=integer(1, 65_536))
+    optimizer: str = option("adamw", "sgd has momentum 0.9", choices=("adamw", "sgd"))
+    lr: float = option(1e-3, "highest learning rate", type=real(1e-9, 100))
+    weight_decay: float = option(0.02, type=real(0, 100))
+    warmup: int = option(300, "steps in which the learning rate rises from zero", type=integer(0))
+    jaccard_weight: float = option(1.0, "of -log(soft IoU), added to cross-entropy", type=real(0, 100))
+    clip: float = option(2.0, "largest gradient norm, of weights and of biases", type=real(1e-6, 1e6))
+    ema: float = option(0.998, "decay of the averaged weights", type=real(0, 0.999999))
+    balance: bool = option(False, "show small groups (names' starts) up to four times an epoch", **FLAG)
+    more: str | None = option(
+        None,
+        "show these groups (names' starts) so many times as often, twice by default: lfw,celeb:3",
+        type=checked_by(split_more),
+    )
+    no_face: str | None = option(None, "train also on this folder's pictures, without a face", metavar="DIR")
+    val: float = option(0.05, "share of the pictures, by person, for validation", type=real(0, 0.99))
+    seed: int = option(0, type=integer(0, 2**63 - 1))
+    # the machine
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    kernels: str = option("oneflow", "torch is several times as fast on a CPU", choices=("oneflow", "torch"))
+    no_amp: bool = option(False, "float32 in PyTorch's kernels, where they would take bfloat16", **FLAG)
+    workers: int = option(2, "threads of each process that make examples", type=integer(0, 1024))
+    save_minutes: float = option(5.0, "write last.safetensors this often", type=real(0, 1e5))
+
+    def __post_init__(self):
+        for each in fields(self):
+            value, convert = getattr(self, each.name), each.metadata.get("type", str)
+            try:
+                if value not in each.metadata.get("choices", (value,)):
+                    raise UserError(f"{value!r} is none of {', '.join(each.metadata['choices'])}")
+                if value is not None:
+                    convert(value)
+            except UserError as error:
+                raise UserError(f"{option_name(each.name)}: {error}") from None
+        if self.kernels == "torch" and self.device == "cuda":
+            raise UserError("--kernels torch trains on a CPU: it does not go with --device cuda")
+        if self.weights and self.backbone not in (None, "none"):
+            raise UserError("--weights hold the encoder too: they do not go with --backbone")
+
+    def size_at(self, progress: float) -> int:
+        """Return the size to train at when `progress` (0..1) of the training is done."""
+        until = 0.0
+        for size, share in split_sizes(self.sizes) if self.sizes else ():
+            until += share
+            if progress < until - 1e-9:
+                return size
+        return self.size
+
+
+def option_name(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def make_parser(**defaults) -> Parser:
+    parser = Parser("Train LinkNet34 on faces.", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    for each in fields(Recipe):
+        default = defaults.get(each.name, each.default)
+        parser.add_argument(option_name(each.name), default=default, **each.metadata)
+    return parser
 
 
 def given_options(arguments: list | None = None) -> dict:
     """Return only the options that stand in the arguments (the process's if None): {name: value}."""
-    parser = make_parser()
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
+    parser = make_parser(**{each.name: argparse.SUPPRESS for each in fields(Recipe)})
     return vars(parser.parse_args(arguments))
 
 
-def parse_arguments(arguments: list | None = None) -> argparse.Namespace:
-    """Return all options, given or by default. Ends the process with a message if one cannot be."""
-    parser = make_parser()
-    args, given = parser.parse_args(arguments), given_options(arguments)
-    if args.demo:
-        parser.set_defaults(size=64, epochs=12, batch_size=8, val=0.15, output="runs/demo")
-        args = parser.parse_args(arguments)
-    if args.kernels == "torch" and (args.graph or args.device == "cuda"):
-        parser.error("--kernels torch trains step by step on a CPU: it goes without --graph and cuda")
-    if args.demo and "data" in given:
-        parser.error("--demo trains on generated pictures: it goes without --data")
-    if args.weights and args.backbone not in (None, "none"):
-        parser.error("--weights hold the encoder too: they go without --backbone")
-    if args.sizes and "size" in given:
-        parser.error("--sizes say it all: they go without --size")
-    if args.graph and (args.minutes or args.sizes):
-        parser.error("--graph compiles one size and a number of steps: it goes without --sizes and --minutes")
-    if args.sizes:
-        args.size = split_sizes(args.sizes)[-1][0]  # what the weights will be used at
-    return args
+def parse_arguments(arguments: list | None = None) -> Recipe:
+    """Return all options, given or by default. Ends the process with a message for impossible ones."""
+    given, defaults = given_options(arguments), {}
+    if "demo" in given:
+        defaults = {"size": 64, "epochs": 12, "batch_size": 8, "val": 0.15, "output": "runs/demo"}
+    if "sizes" in given:  # the last one is what the weights are for
+        defaults["size"] = split_sizes(given["sizes"])[-1][0]
+    parser = make_parser(**defaults)
+    if "demo" in given and "data" in given:
+        parser.error("--demo trains on generated pictures: it does not go with --data")
+    if "sizes" in given and "size" in given:
+        parser.error("--sizes replace --size: give one of them")
+    try:
+        return Recipe(**vars(parser.parse_args(arguments)))
+    except UserError as error:
+        parser.error(str(error))

@@ -1,4 +1,4 @@
-"""What the processes of one training share: the device, sums over all of them, and the wish to stop.
+"""What the processes of one training share: the device, sums over all of them, and the request to stop.
 
 Each has a rank, and they have a world size; a process that is started alone is rank 0 of 1.
 """
@@ -6,12 +6,16 @@ Each has a rank, and they have a world size; a process that is started alone is 
 from __future__ import annotations
 
 import signal
+import zlib
+
+import numpy as np
 
 from utils import UserError, import_oneflow
 
 flow = import_oneflow()
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COMPARED = 64  # most values that are compared
 
 
 def choose_device(wanted: str) -> flow.device:
@@ -39,8 +43,24 @@ def sum_over_processes(values: list, device: flow.device) -> list:
     return tensor.numpy().tolist()
 
 
+def check_agreement(values: dict, device: flow.device) -> None:
+    """Raise UserError, in every process, that names what differs between the processes.
+
+    What is exchanged has one size, whatever is compared: OneFlow aborts where sizes differ.
+    """
+    world, rank = flow.env.get_world_size(), flow.env.get_rank()
+    values = {"the version of train.py": list(values), **values}
+    table = np.zeros((world, COMPARED))
+    table[rank, : len(values)] = [zlib.crc32(repr(value).encode()) for value in values.values()]
+    table = np.reshape(sum_over_processes(table.ravel().tolist(), device), table.shape)
+    different = [name for name, column in zip(values, table.T) if len(set(column)) > 1]
+    if different:
+        mine = ", ".join(f"{name} {values[name]}" for name in different)
+        raise UserError(f"the processes were started differently: process {rank} of {world} has {mine}")
+
+
 class StopRequest:
-    """Ctrl-C, SIGTERM or a terminal that closes, in any of the processes: remembered until the step is done.
+    """Ctrl-C, SIGTERM or a terminal that closes, in any process: remembered until the step is done.
 
     `signal` is its number, 0 before. A second one ends the process at once; files are written atomically.
     """
@@ -56,7 +76,7 @@ class StopRequest:
         signal.signal(number, signal.SIG_DFL)
 
     def made(self, device: flow.device) -> bool:
-        """Whether any process was asked to stop; all processes must call it, and all get the same answer."""
+        """Return whether any process was asked to stop; all must call it, and all get the same answer."""
         if sum_over_processes([float(self.signal > 0)], device)[0] == 0:
             return False
         self.signal = self.signal or signal.SIGTERM

@@ -46,20 +46,19 @@ def run(*arguments, **more):
 
 
 def train_here(arguments, stop_at=None):
-    args = parse_arguments(arguments)
-    tensors, state = train.take_up(args, given_options(arguments)) if args.resume else ({}, None)
-    training = loop.Training(args, tensors, state)
+    recipe, checkpoint = parse_arguments(arguments), None
+    if recipe.resume:
+        checkpoint = train.read_to_resume(recipe.resume, given_options(arguments))
+        recipe = checkpoint.recipe
+    training = loop.Training(recipe, checkpoint)
     if stop_at is not None:
-        training.stop.made = lambda device: training.state["step"] == stop_at
+        training.stop.made = lambda device: training.state.step == stop_at
         training.stop.signal = signal.SIGTERM
     return training.run()
 
 
-def resume(checkpoint, *more):
-    arguments = ["--resume", str(checkpoint), *more]
-    args = parse_arguments(arguments)
-    train.take_up(args, given_options(arguments))
-    return args
+def resume(path, *more):
+    return train.read_to_resume(str(path), given_options(["--resume", str(path), *more]))
 
 
 def wait_for(condition, process, seconds=90):

@@ -1,37 +1,48 @@
-"""Checkpoints: what is written is read back, and what is broken is named."""
+"""Checkpoints: what is written is read back, and what is damaged is named."""
 
 import errno
+import json
 import os
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from training.checkpoint import read_checkpoint, without_prefix, write_checkpoint
+from training import checkpoint as module
+from training.checkpoint import Checkpoint, Epoch, Layout, TrainState, read_checkpoint, write_checkpoint
+from training.options import Recipe
 from utils import UserError
+
+LAYOUT = Layout(1, 3, 12, 99)
+ROW = Epoch(1, 3, 1e-3, 0.1 + 0.2, 0.5, None)
+
+
+def make(step=3, **tensors):
+    return Checkpoint(tensors or {"model.a": np.ones(2, np.float32)}, Recipe(), TrainState(LAYOUT, step))
 
 
 def test_round_trip(tmp_path):
     tensors = {"model.a": np.arange(6, dtype=np.float32).reshape(2, 3), "model.n": np.array(7, np.int64)}
-    state = {"step": 3, "log": [{"loss": 0.1 + 0.2, "val_iou": float("nan")}], "options": {"data": "a b"}}
-    write_checkpoint(tmp_path / "c.safetensors", tensors, state)
-    read, read_state = read_checkpoint(tmp_path / "c.safetensors")
-    assert read.keys() == tensors.keys()
-    assert all(np.array_equal(read[name], tensors[name]) for name in tensors)
-    assert read_state["log"][0]["loss"] == 0.1 + 0.2  # every bit of it
-    assert np.isnan(read_state["log"][0]["val_iou"])
+    state = TrainState(LAYOUT, 4, 1 / 3, 0.7, 0.2, 1, first_loss=1.5, log=[ROW])
+    recipe = Recipe(data="a b", lr=0.1 + 0.2, minutes=0.7, sizes="32:1", size=32, demo=True)
+    write_checkpoint(tmp_path / "c.safetensors", Checkpoint(tensors, recipe, state))
+    read = read_checkpoint(tmp_path / "c.safetensors")
+    assert read.tensors.keys() == tensors.keys()
+    assert all(np.array_equal(read.tensors[name], tensors[name]) for name in tensors)
+    assert (read.recipe, read.state) == (recipe, state)  # every bit of it
+    assert read.part("model.").keys() == {"a", "n"}
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path):
     (tmp_path / "new").touch()
-    write_checkpoint(tmp_path / "c.safetensors", {"a": np.ones(2, np.float32)}, {})
+    write_checkpoint(tmp_path / "c.safetensors", make())
     assert (tmp_path / "c.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
-    write_checkpoint(path, {"a": np.ones(2, np.float32)}, {"step": 1})
+    write_checkpoint(path, make(1))
 
     def full(descriptor):  # some disks say so only when all is to be on them
         os.truncate(descriptor, 20)
@@ -39,15 +50,15 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_checkpoint(path, {"a": np.zeros(2, np.float32)}, {"step": 2})
-    assert read_checkpoint(path)[1] == {"step": 1}
+        write_checkpoint(path, make(2))
+    assert read_checkpoint(path).state.step == 1
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "weights", "state"])
 def test_what_is_no_checkpoint_is_named(tmp_path, damage, random_weights):
     path = tmp_path / "c.safetensors"
-    write_checkpoint(path, {"a": np.ones(1000, np.float32)}, {"step": 1})
+    write_checkpoint(path, make(a=np.ones(1000, np.float32)))
     if damage == "missing":
         path.unlink()
     elif damage == "weights":
@@ -61,6 +72,67 @@ def test_what_is_no_checkpoint_is_named(tmp_path, damage, random_weights):
         read_checkpoint(path)
 
 
-def test_prefixes():
-    tensors = {"model.a": 1, "model.model.b": 2}
-    assert without_prefix("model.", {**tensors, "ema.a": 3}) == {"a": 1, "model.b": 2}
+def test_a_panic_of_the_library_ends_in_words(tmp_path, monkeypatch):
+    class PanicException(BaseException):
+        """As Rust's: no Exception."""
+
+    def panic(*arguments, **more):
+        raise PanicException("capacity overflow")
+
+    write_checkpoint(tmp_path / "c.safetensors", make())
+    monkeypatch.setattr(module, "safe_open", panic)
+    with pytest.raises(UserError, match=r"c\.safetensors is broken .*capacity overflow"):
+        read_checkpoint(tmp_path / "c.safetensors")
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "part, change, named",
+    [
+        *(
+            ("options", {name: None}, f"options, {name} is null")
+            for name in ("size", "batch_size", "epochs", "lr")
+        ),
+        *(
+            ("options", {name: "32"}, f'options, {name} is "32"')
+            for name in ("size", "batch_size", "epochs", "lr")
+        ),
+        ("options", {"data": None}, "options, data is null"),
+        ("options", {"data": ["a"]}, r'options, data is \["a"\]'),
+        ("options", {"size": 33}, "--size: 33 is no multiple of 32"),
+        ("options", {"size": True}, "options, size is true"),
+        ("options", {"lr": NAN}, "--lr"),
+        ("options", {"lr": 10**400}, "lr"),
+        ("options", {"sizes": [[1, 2]]}, "options, sizes"),
+        ("options", {"sizes": "1:2"}, "--sizes"),
+        ("options", {"optimizer": "x"}, "--optimizer: 'x' is none of adamw, sgd"),
+        ("options", {"__class__": "x"}, "__class__"),
+        ("options", [], "options has other entries"),
+        ("options", None, "options has other entries"),
+        ("state", {"step": -1}, "impossible"),
+        ("state", {"step": 1.5}, "state, step is 1.5"),
+        ("state", {"step": None}, "state, step is null"),
+        ("state", {"step": 2}, "impossible"),  # before the log's last
+        ("state", {"seconds": NAN}, "impossible"),
+        ("state", {"loss_sum": "abc"}, "state, loss_sum"),
+        ("state", {"best_iou": [1]}, "state, best_iou"),
+        ("state", {"log": None}, "state, log is null"),
+        ("state", {"log": [3]}, "state, log 1 has other entries"),
+        ("state", {"log": [{"step": 99}]}, "state, log 1 has other entries"),
+        ("state", {"layout": 3}, "state, layout has other entries"),
+        ("state", {"more": 3}, r"state has other entries .*\(more\)"),
+    ],
+)
+def test_damaged_values_are_named(tmp_path, part, change, named):
+    path = tmp_path / "c.safetensors"
+    write_checkpoint(
+        path, Checkpoint({"a": np.ones(1, np.float32)}, Recipe(), TrainState(LAYOUT, 4, log=[ROW]))
+    )
+    with module.safe_open(str(path), framework="numpy") as file:
+        header = json.loads(file.metadata()["training_state"])
+    header[part] = {**header[part], **change} if isinstance(change, dict) else change
+    save_file({"a": np.ones(1, np.float32)}, path, {"training_state": json.dumps(header)})
+    with pytest.raises(UserError, match=rf"c\.safetensors: .*{named}"):
+        read_checkpoint(path)

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from runs import options, train_here
+from runs import options, resume, train_here
 
-import train
 from training import loop as module
-from training.checkpoint import read_checkpoint, write_checkpoint
+from training.checkpoint import Epoch, read_checkpoint, write_checkpoint
 from training.examples import open_pairs
+from training.networks import to_arrays, update_average
 from training.options import parse_arguments
 from utils import UserError, import_oneflow
 
@@ -42,15 +42,14 @@ def uninterrupted(small, data, tmp_path_factory):
 @pytest.mark.parametrize("stop_at", [2, 3, 4])  # in an epoch of three steps, at its end, and in the next
 def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrupted, stop_at):
     assert train_here(sized(data, tmp_path), stop_at) == 128 + signal.SIGTERM
-    assert read_checkpoint(tmp_path / "last.safetensors")[1]["step"] == stop_at
+    assert read_checkpoint(tmp_path / "last.safetensors").state.step == stop_at
     assert train_here(["--resume", str(tmp_path / "last.safetensors"), "--workers", "2"]) == 0
-    tensors, state = read_checkpoint(tmp_path / "last.safetensors")
-    whole, whole_state = uninterrupted
-    assert tensors.keys() == whole.keys()
-    different = [name for name in whole if not np.array_equal(tensors[name], whole[name])]
+    resumed, whole = read_checkpoint(tmp_path / "last.safetensors"), uninterrupted
+    assert resumed.tensors.keys() == whole.tensors.keys()
+    different = [n for n, array in whole.tensors.items() if not np.array_equal(resumed.tensors[n], array)]
     assert different == []
-    assert state["log"] == whole_state["log"]
-    assert len(state["log"]) == 2
+    assert resumed.state.log == whole.state.log
+    assert len(whole.state.log) == 2
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 
@@ -64,8 +63,8 @@ def test_sizes_follow_one_another_in_one_schedule_and_its_end_is_gentle(data, tm
 
     def step(self, image, mask):
         seen.append(image.shape[2])
-        self.state["step"] += 1
-        self.state["epoch_sums"] = [1.0, 1.0, 1.0]
+        self.state.step += 1
+        self.state.steps_summed = 1
         return 1.0, 0.5, 0.1
 
     monkeypatch.setattr(module.TrainExamples, "read", note)
@@ -77,15 +76,16 @@ def test_sizes_follow_one_another_in_one_schedule_and_its_end_is_gentle(data, tm
 
 
 def finish_quickly(self):
-    self.state["log"].append({"step": self.state["step"]})
-    self.state["epoch_sums"] = [0.0, 0.0, 0.0]
+    self.state.log.append(Epoch(1, self.state.step, 0.1, 1.0, 0.5, None))
+    self.state.first_loss, self.state.steps_summed = 1.0, 0
 
 
 @pytest.mark.parametrize(
     "progress, size", [(0, 96), (0.2499, 96), (0.25, 64), (0.7499, 64), (0.75, 32), (1, 32)]
 )
 def test_size_at(progress, size):
-    assert module.size_at([[96, 0.25], [64, 0.5], [32, 0.25]], progress) == size
+    assert parse_arguments(["--sizes", "96:0.25,64:0.5,32:0.25"]).size_at(progress) == size
+    assert parse_arguments(["--size", "96"]).size_at(progress) == 96
 
 
 def test_minutes_end_the_schedule_in_time(data, tmp_path, monkeypatch):
@@ -94,16 +94,18 @@ def test_minutes_end_the_schedule_in_time(data, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     rates = []
 
+    do_step = module.Step.__call__
+
     def step(self, image, mask, lr):
         now[0] += 10
         rates.append((lr, image.shape[2]))
-        return flow.tensor(1.0), flow.zeros(len(image.numpy()), 1, *image.shape[2:])
+        return do_step(self, image, mask, 0.0)
 
-    monkeypatch.setattr("training.steps.EagerStep.__call__", step)
+    monkeypatch.setattr(module.Step, "__call__", step)
     monkeypatch.setattr(module.Training, "finish_epoch", finish_quickly)
     arguments = sized(data, tmp_path, "--minutes", "2", "--warmup", "1", "--lr", "1")
     assert train_here(arguments, stop_at=5) == 128 + signal.SIGTERM
-    assert read_checkpoint(tmp_path / "last.safetensors")[1]["seconds"] == 50
+    assert read_checkpoint(tmp_path / "last.safetensors").state.seconds == 50
     now[0] = 1e6  # much later
     assert train_here(["--resume", str(tmp_path / "last.safetensors")]) == 0
     assert len(rates) == 12
@@ -114,8 +116,8 @@ def test_minutes_end_the_schedule_in_time(data, tmp_path, monkeypatch):
 
 def test_results_depend_on_the_seed(data, tmp_path, uninterrupted):
     assert train_here(sized(data, tmp_path, "--seed", "1"), stop_at=1) > 128
-    tensors, _ = read_checkpoint(tmp_path / "last.safetensors")
-    assert not np.array_equal(tensors["model.firstconv.weight"], uninterrupted[0]["model.firstconv.weight"])
+    other, name = read_checkpoint(tmp_path / "last.safetensors"), "model.firstconv.weight"
+    assert not np.array_equal(other.tensors[name], uninterrupted.tensors[name])
 
 
 def test_run_writes_log_curves_and_weights(data, tmp_path, run_here):
@@ -163,14 +165,10 @@ def test_pictures_without_a_face_are_trained_on_and_not_validated_on(data, lands
     assert train_indices.tolist() == plain_train.tolist()
     assert val_indices.tolist() == plain_val.tolist()
     assert train_here(arguments, stop_at=1) > 128
-    state = read_checkpoint(tmp_path / "run" / "last.safetensors")[1]
-    assert state["number of training pictures"] == 12 + 1  # a fiftieth
+    last = tmp_path / "run" / "last.safetensors"
+    assert read_checkpoint(last).state.layout.training_pictures == 12 + 1  # a fiftieth
     moved = landscapes.rename(tmp_path / "moved")
-    resumed = parse_arguments(
-        ["--resume", str(tmp_path / "run" / "last.safetensors"), "--no-face", str(moved)]
-    )
-    train.take_up(resumed, {"no_face": str(moved)})
-    assert resumed.no_face == str(moved)
+    assert resume(last, "--no-face", str(moved)).recipe.no_face == str(moved)
 
 
 def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp_path, capsys, run_here):
@@ -189,34 +187,80 @@ def test_bad_pictures_without_a_face_are_named_or_left_out(data, landscapes, tmp
 
 def test_validation_runs_in_evaluation_mode_on_the_averaged_weights(data, tmp_path):
     args = parse_arguments(options(data, tmp_path, "--val", "0.5"))
-    training = module.Training(args, {}, None)
-    before = module.to_arrays(training.average)
+    training = module.Training(args)
+    before = to_arrays(training.average)
     first = training.validate()
     assert not training.average.training
     assert training.validate() == first
-    after = module.to_arrays(training.average)
+    after = to_arrays(training.average)
     assert all(np.array_equal(before[name], after[name]) for name in before)  # batch statistics too
 
 
 def test_average_follows_its_formula(data, tmp_path):
     args = parse_arguments(options(data, tmp_path))
-    training = module.Training(args, {}, None)
-    old = module.to_arrays(training.average)
+    training = module.Training(args)
+    old = to_arrays(training.average)
     image, mask = flow.randn(4, 3, 32, 32), flow.zeros(4, 1, 32, 32).to(flow.uint8)
     training.step(image, mask, 0.01)
-    new = module.to_arrays(training.model)
-    module.update_average(training.average, training.model, 0.75)
-    average = module.to_arrays(training.average)
+    new = to_arrays(training.model)
+    update_average(training.average, training.model, 0.75)
+    average = to_arrays(training.average)
     for name in ("firstconv.weight", "norm.running_var", "last.bias"):
         np.testing.assert_allclose(average[name], 0.75 * old[name] + 0.25 * new[name], rtol=1e-5, atol=1e-7)
 
 
 def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(checkpoint, tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    tensors, state = read_checkpoint(checkpoint)
-    write_checkpoint(tmp_path / "elsewhere" / "last.safetensors", tensors, {**state, "best_iou": 1.0})
+    changed = read_checkpoint(checkpoint)
+    changed.state.best_iou = 1.0
+    write_checkpoint(tmp_path / "elsewhere" / "last.safetensors", changed)
     assert train_here(["--resume", str(tmp_path / "elsewhere" / "last.safetensors")]) == 0
     assert (tmp_path / "elsewhere" / "best.safetensors").exists()
+
+
+def test_weights_that_no_epoch_beats_stay_the_best_and_that_is_no_success(
+    data, stopped, tmp_path, capsys, monkeypatch
+):
+    start = stopped / "last.safetensors"
+    found = iter([0.5, 0.4, 0.5])  # the start's, and two epochs'
+    monkeypatch.setattr(module.Training, "validate", lambda self: next(found))
+    assert train_here(options(data, tmp_path, "--weights", str(start), "--lr", "0.01")) == 1
+    output = capsys.readouterr().out
+    assert "the weights to start from: val_iou 0.5" in output.splitlines()[1]
+    assert "no epoch was better" in output and "--lr 0.001" in output.splitlines()[-1]
+    best, given = read_checkpoint(tmp_path / "best.safetensors"), read_checkpoint(start)
+    assert np.array_equal(best.tensors["ema.last.bias"], given.tensors["ema.last.bias"])
+    assert len(read_checkpoint(tmp_path / "last.safetensors").state.log) == 2
+
+
+def test_weights_are_beaten_by_a_better_epoch(data, stopped, tmp_path, monkeypatch):
+    found = iter([0.5, 0.6, 0.4])
+    monkeypatch.setattr(module.Training, "validate", lambda self: next(found))
+    assert train_here(options(data, tmp_path, "--weights", str(stopped / "last.safetensors"))) == 0
+    best = read_checkpoint(tmp_path / "best.safetensors").state
+    assert (best.start_iou, best.best_iou, len(best.log)) == (0.5, 0.6, 1)
+
+
+def test_a_training_that_diverges_ends_with_a_rate_to_try(data, tmp_path, monkeypatch, capsys):
+    do_step = module.Step.__call__
+
+    def grow(self, image, mask, lr):
+        loss, logits = do_step(self, image, mask, lr)
+        return loss * 1000.0**grow.steps, logits
+
+    grow.steps = 0
+    monkeypatch.setattr(module.Step, "__call__", grow)
+    assert train_here(options(data, tmp_path / "steady")) == 0
+    made = module.Training.train_step
+
+    def count(self, image, mask):
+        grow.steps = min(self.state.step, 1)
+        return made(self, image, mask)
+
+    monkeypatch.setattr(module.Training, "train_step", count)
+    assert train_here(options(data, tmp_path / "diverged", "--lr", "1")) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("the training diverged, from a loss of ") and last.endswith("--lr 0.1")
 
 
 def test_what_a_killed_run_left_is_removed(data, tmp_path):
@@ -227,8 +271,8 @@ def test_what_a_killed_run_left_is_removed(data, tmp_path):
 
 
 def test_a_full_disk_in_the_middle_of_an_epoch_ends_in_words(data, tmp_path, run_here, monkeypatch):
-    def full(path, tensors, state):
-        assert state["step"] == 1
+    def full(path, checkpoint):
+        assert checkpoint.state.step == 1
         raise OSError(f"cannot write {path}: No space left on device")
 
     monkeypatch.setattr(module, "write_checkpoint", full)

@@ -1,7 +1,9 @@
 """What a training refuses, in words: options, data, places and checkpoints that do not go together."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from runs import options, resume, write_pairs
 
@@ -21,9 +23,8 @@ def test_sizes_that_cannot_be_are_refused(text, capsys):
     with pytest.raises(SystemExit):
         parse_arguments([f"--sizes={text}"])
     assert "--sizes" in capsys.readouterr().err
-    for more in (["--size", "224"], ["--graph"]):
-        with pytest.raises(SystemExit):
-            parse_arguments(["--sizes", "160:1", *more])
+    with pytest.raises(SystemExit):
+        parse_arguments(["--sizes", "160:1", "--size", "224"])
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,8 @@ def test_sizes_that_cannot_be_are_refused(text, capsys):
         (["--seed", "-1"], "--seed"),
         (["--seed", "9" * 25], "no whole number from 0 to"),
         (["--weights", ""], "--weights is empty"),
-        (["--demo"], "goes without --data"),
-        (["--weights", "a", "--backbone", "b"], "go without --backbone"),
-        (["--graph", "--minutes", "1"], "without --sizes and --minutes"),
+        (["--demo"], "does not go with --data"),
+        (["--weights", "a", "--backbone", "b"], "do not go with --backbone"),
         (["--epoch", "1"], "--epoch"),  # no abbreviations: train.sh does not know them
     ],
 )
@@ -84,13 +84,13 @@ def test_nothing_left_without_the_bad_is_said(tmp_path, run_here):
     assert f"no picture of {tmp_path} is left" in result.stderr
 
 
-def test_a_checkpoint_from_other_circumstances_is_refused(data, checkpoint):
-    tensors, state = read_checkpoint(checkpoint)
-    args = resume(checkpoint)
-    for name, value in (("processes", 2), ("steps in an epoch", 99), ("kind of step", "GraphStep")):
-        name = next(key for key in state if name in key)
-        with pytest.raises(UserError, match=f"{name} {value}, here it is {state[name]}"):
-            module.Training(args, tensors, {**state, name: value})
+@pytest.mark.parametrize("name", ["processes", "steps_in_an_epoch", "training_pictures"])
+def test_a_checkpoint_from_other_circumstances_is_refused(data, checkpoint, name):
+    resumed = resume(checkpoint)
+    before = getattr(resumed.state.layout, name)
+    setattr(resumed.state.layout, name, 99)
+    with pytest.raises(UserError, match=f"{name.replace('_', ' ')} 99, here it is {before}"):
+        module.Training(resumed.recipe, resumed)
 
 
 @pytest.mark.parametrize("name", train.WRITTEN)
@@ -124,58 +124,31 @@ def test_resuming_refuses_another_recipe(checkpoint):
         resume(checkpoint, "--output", "elsewhere")
     with pytest.raises(UserError, match=r"--no-face hills does not go .*\(without\)"):
         resume(checkpoint, "--no-face", "hills")
-    tensors, state = read_checkpoint(checkpoint)
-    del state["options"]["no_face"]  # as written before the option was there
-    write_checkpoint(checkpoint, tensors, state)
-    with pytest.raises(UserError, match=r"--no-face hills does not go .*\(without\)"):
-        resume(checkpoint, "--no-face", "hills")
-    for changed, arguments in (
-        ({"demo": True}, ["--data", "faces"]),
-        ({"kernels": "torch"}, ["--device", "cuda"]),
+    for changed, arguments, message in (
+        ({"demo": True}, ["--data", "faces"], "--data faces does not go with --resume"),
+        ({"kernels": "torch"}, ["--device", "cuda"], "does not go with --device cuda"),
     ):
-        write_checkpoint(checkpoint, tensors, {**state, "options": {**state["options"], **changed}})
-        with pytest.raises(UserError, match=f"{' '.join(arguments)} does not go with --resume"):
+        other = read_checkpoint(checkpoint)
+        other.recipe = replace(other.recipe, **changed)
+        write_checkpoint(checkpoint, other)
+        with pytest.raises(UserError, match=message):
             resume(checkpoint, *arguments)
-    del state["options"]
-    write_checkpoint(checkpoint, tensors, state)
-    with pytest.raises(UserError, match=r"no checkpoint of this train\.py: it has no options"):
-        resume(checkpoint)
 
 
 def test_resuming_refuses_other_pictures(data, checkpoint, tmp_path):
     shutil.copytree(data / "train", tmp_path / "train")
     for name in ("images", "masks"):  # as many, but one has another name: the split may be another
         (tmp_path / "train" / name / "demo3.png").rename(tmp_path / "train" / name / "else.png")
-    tensors, state = read_checkpoint(checkpoint)
-    with pytest.raises(UserError, match="checksum of the pictures' names"):
-        module.Training(resume(checkpoint, "--data", str(tmp_path)), tensors, state)
+    resumed = resume(checkpoint, "--data", str(tmp_path))
+    with pytest.raises(UserError, match="checksum of the names"):
+        module.Training(resumed.recipe, resumed)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"step": -1},
-        {"step": 1.5},
-        {"step": None},
-        {"step": 10**30},
-        {"seconds": float("nan")},
-        {"epoch_sums": [1.0, 2.0]},
-        {"epoch_sums": "abc"},
-        {"best_iou": [1]},
-        {"log": None},
-        {"log": [3]},
-        {"log": [{"step": 99}]},
-        {"log": [{"step": "x"}]},
-        {"options": []},
-        {"options": {"lr": float("nan")}},
-        {"options": {"size": 33}},
-        {"options": {"sizes": [[1, 2]]}},
-    ],
-)
-def test_damaged_numbers_of_a_checkpoint_are_named(checkpoint, change):
-    tensors, state = read_checkpoint(checkpoint)
-    write_checkpoint(checkpoint, tensors, {**state, **change})
-    with pytest.raises(UserError, match=r"last\.safetensors is no checkpoint of this train\.py"):
+def test_resuming_refuses_tensors_of_another_type(checkpoint):
+    damaged = read_checkpoint(checkpoint)
+    damaged.tensors["model.last.bias"] = damaged.tensors["model.last.bias"].astype(np.float16)
+    write_checkpoint(checkpoint, damaged)
+    with pytest.raises(UserError, match=r"model\.last\.bias is float16 instead of float32"):
         resume(checkpoint)
 
 
@@ -187,7 +160,7 @@ def test_resuming_does_not_write_over_another_run(checkpoint):
     alone = checkpoint.parent / "alone" / "last.safetensors"
     alone.parent.mkdir()
     alone.symlink_to(checkpoint)
-    assert resume(alone).output == str(alone.parent)
+    assert resume(alone).recipe.output == str(alone.parent)
 
 
 def test_two_trainings_do_not_share_a_folder(data, tmp_path, run_here):
@@ -200,17 +173,15 @@ def test_two_trainings_do_not_share_a_folder(data, tmp_path, run_here):
 
 
 def test_resuming_takes_the_recipe_over_and_the_rest_from_here(data, checkpoint):
-    args = resume(checkpoint, "--epochs", "2", "--workers", "3", "--output", str(checkpoint.parent))
-    assert (args.epochs, args.workers, args.size, args.data) == (2, 3, 32, str(data))
-    assert resume(checkpoint, "--data", "faceseg_data").data == "faceseg_data"  # moved: the default's name
-    args = resume(checkpoint)
-    assert (args.workers, args.device) == (0, "cpu")  # no defaults
+    recipe = resume(checkpoint, "--epochs", "2", "--workers", "3", "--output", str(checkpoint.parent)).recipe
+    assert (recipe.epochs, recipe.workers, recipe.size, recipe.data) == (2, 3, 32, str(data))
+    assert (
+        resume(checkpoint, "--data", "faceseg_data").recipe.data == "faceseg_data"
+    )  # the default, but named
+    recipe = resume(checkpoint).recipe
+    assert (recipe.workers, recipe.device) == (0, "cpu")  # no defaults
 
 
-def test_kernels_that_cannot_be_are_refused(data, tmp_path, run_here):
-    for more, reason in (
-        (("--graph",), "without --graph"),
-        (("--device", "cuda"), "without --graph and cuda"),
-    ):
-        result = run_here(*options(data, tmp_path / "run", "--kernels", "torch", *more))
-        assert result.returncode == 2 and reason in result.stderr
+def test_kernels_for_a_cpu_do_not_go_with_a_gpu(data, tmp_path, run_here):
+    result = run_here(*options(data, tmp_path / "run", "--kernels", "torch", "--device", "cuda"))
+    assert result.returncode == 2 and "does not go with --device cuda" in result.stderr

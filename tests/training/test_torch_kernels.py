@@ -11,18 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import options, train_here
 
 torch = pytest.importorskip("torch")
 
-import train  # noqa: E402
 from linknet import LinkNet34  # noqa: E402
 from runtimes.network import linknet34  # noqa: E402
 from runtimes.torch_ops import TorchOps  # noqa: E402
 from runtimes.weights import read_weights  # noqa: E402
-from training import loop as training  # noqa: E402
 from training import torch_kernels  # noqa: E402
 from training.checkpoint import read_checkpoint  # noqa: E402
-from training.options import given_options, parse_arguments  # noqa: E402
 from training.torch_kernels import TorchLinkNet34  # noqa: E402
 from utils import import_oneflow  # noqa: E402
 
@@ -117,23 +115,16 @@ def test_wrong_size_is_refused() -> None:
         TorchLinkNet34()(flow.zeros(1, 3, 64, 65))
 
 
-def train_here(*arguments: str, stop_at: int | None = None) -> None:
-    args = parse_arguments(list(arguments))
-    tensors, state = train.take_up(args, given_options(list(arguments))) if args.resume else ({}, None)
-    run = training.Training(args, tensors, state)
-    if stop_at:
-        run.stop.made = lambda device: run.state["step"] == stop_at
-    run.run()
-
-
 DEMO = ("--demo", "--size", "32", "--epochs", "2", "--batch-size", "32", "--workers", "0", "--device", "cpu")
 
 
-def test_training_resumes_exactly(tmp_path: Path) -> None:
-    train_here(*DEMO, "--kernels", "torch", "--output", str(tmp_path / "whole"))
-    train_here(*DEMO, "--kernels", "torch", "--output", str(tmp_path / "parts"), stop_at=6)
-    train_here("--resume", str(tmp_path / "parts" / "last.safetensors"))
-    whole, parts = (read_checkpoint(tmp_path / name / "last.safetensors")[0] for name in ("whole", "parts"))
+def test_training_resumes_exactly(data: Path, tmp_path: Path) -> None:
+    train_here(options(data, tmp_path / "whole", "--kernels", "torch"))
+    train_here(options(data, tmp_path / "parts", "--kernels", "torch"), stop_at=4)
+    train_here(["--resume", str(tmp_path / "parts" / "last.safetensors")])
+    whole, parts = (
+        read_checkpoint(tmp_path / name / "last.safetensors").tensors for name in ("whole", "parts")
+    )
     assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
 
 

@@ -12,12 +12,12 @@ from runs import KERNELS, ROOT, options, resume, run, wait_for
 from safetensors.numpy import save_file
 from small_network import SmallNetwork
 
-import train
 from runtimes.network import check_linknet34
 from runtimes.weights import read_weights
 from training import loop as module
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.launch import free_port
+from training.networks import start_model, to_arrays
 from training.options import parse_arguments
 from training.processes import STOP_SIGNALS
 from utils import UserError, import_oneflow
@@ -33,8 +33,9 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'training')!r}]\n"
         "import numpy as np\n"
         "from small_network import SmallNetwork\n"
-        "from training import loop as module\n"
-        "from training.options import parse_arguments\n"
+        "from training.networks import to_arrays\n"
+        "from training.options import Recipe\n"
+        "from training.steps import Step\n"
         "from utils import import_oneflow\nflow = import_oneflow()\n"
         "rng = np.random.default_rng(0)\n"
         "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
@@ -44,11 +45,10 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "flow.manual_seed(rank)\n"  # rank 0's weights must reach the other
         "model = SmallNetwork()\n"
         "model.eval()\n"
-        "args = parse_arguments(['--optimizer', 'sgd', '--lr', '0.1', '--warmup', '1'])\n"
-        "step = module.make_step(model, args, 10, flow.device('cpu'), world)\n"
+        "step = Step(model, Recipe(optimizer='sgd', lr=0.1), world)\n"
         "for _ in range(2):\n"
         "    step(flow.tensor(image[mine]), flow.tensor(mask[mine]), 0.1)\n"
-        "np.savez(sys.argv[1] + str(rank), **module.to_arrays(model))\n"
+        "np.savez(sys.argv[1] + str(rank), **to_arrays(model))\n"
     )
     launch = ["-m", "oneflow.distributed.launch", "--nproc_per_node", "2", "--master_port", str(free_port())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -59,7 +59,7 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         subprocess.run([sys.executable, *arguments], check=True, timeout=240, env=environment, cwd=tmp_path)
     one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one0", "two0", "two1"))
     flow.manual_seed(0)
-    start = module.to_arrays(SmallNetwork())
+    start = to_arrays(SmallNetwork())
     for name in one.files:
         assert np.array_equal(first[name], second[name]), name
         moved = np.abs(one[name] - start[name]).max()
@@ -106,8 +106,8 @@ def stop_at_random(data, folder, number, seed):
     """
     program = (
         f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'training')!r}]\n"
-        "import train, utils\nfrom small_network import SmallNetwork\nfrom training import loop\n"
-        "loop.new_model = lambda args: SmallNetwork()\nutils.run(train.main)"
+        "import train, utils\nfrom small_network import SmallNetwork\nfrom training import networks\n"
+        "networks.new_model = lambda recipe: SmallNetwork()\nutils.run(train.main)"
     )
     arguments = options(data, folder / "run", "--epochs", "500", "--workers", "2", "--save-minutes", "0.002")
     with open(folder / "err", "w") as stderr:
@@ -122,9 +122,7 @@ def stop_at_random(data, folder, number, seed):
     assert process.returncode == 128 + number, (folder / "err").read_text()[-500:]
     assert "--resume" in output
     assert "Traceback" not in (folder / "err").read_text()
-    _, state = read_checkpoint(folder / "run" / "last.safetensors")
-    train.check_state(state, "last.safetensors")
-    assert state["step"] > 0
+    assert read_checkpoint(folder / "run" / "last.safetensors").state.step > 0
 
 
 def test_demo_needs_no_data(tmp_path):
@@ -132,16 +130,16 @@ def test_demo_needs_no_data(tmp_path):
     result = run("--demo", *small, "--kernels", KERNELS, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     check_linknet34(read_weights(tmp_path / "best.safetensors"))
-    assert len(read_checkpoint(tmp_path / "best.safetensors")[1]["log"]) == 1
+    assert len(read_checkpoint(tmp_path / "best.safetensors").state.log) == 1
 
 
 def test_resuming_refuses_another_network(data, tmp_path):
     args = parse_arguments(options(data, tmp_path))
-    module.Training(args, {}, None).save("last.safetensors")
+    module.Training(args).save("last.safetensors")
     checkpoint = tmp_path / "last.safetensors"
-    tensors, state = read_checkpoint(checkpoint)
-    del tensors["ema.firstconv.weight"]
-    write_checkpoint(checkpoint, tensors, state)
+    damaged = read_checkpoint(checkpoint)
+    del damaged.tensors["ema.firstconv.weight"]
+    write_checkpoint(checkpoint, damaged)
     with pytest.raises(UserError, match=r"firstconv\.weight is missing"):
         resume(checkpoint)
 
@@ -156,7 +154,7 @@ def test_start_from_backbone(data, tmp_path, random_state):
     }
     save_file(backbone, tmp_path / "backbone.safetensors")
     args = parse_arguments(options(data, tmp_path, "--backbone", str(tmp_path / "backbone.safetensors")))
-    loaded = module.to_arrays(module.start_model(args))
+    loaded = to_arrays(start_model(args))
     for name, array in random_state.items():
         is_encoder = name.startswith(tuple(names))
         if is_encoder or name.endswith("conv2.weight"):  # the decoder's stay random
@@ -165,5 +163,5 @@ def test_start_from_backbone(data, tmp_path, random_state):
 
 def test_start_from_weights(data, tmp_path, random_state, random_weights):
     args = parse_arguments(options(data, tmp_path, "--weights", str(random_weights)))
-    loaded = module.to_arrays(module.start_model(args))
+    loaded = to_arrays(start_model(args))
     np.testing.assert_array_equal(loaded["decoder2.deconv2.weight"], random_state["decoder2.deconv2.weight"])
