@@ -28,7 +28,9 @@ from media.writers import VideoWriter
 from runtimes.weights import read_weights
 from tools import measure
 from training.augment import augment
+from training.checkpoint import Checkpoint
 from training.loop import open_pairs
+from training.options import Recipe
 
 SUFFIXES = {  # of what --output names
     "infer": ".png",
@@ -105,7 +107,7 @@ class Reader:
 
     rank = 0
 
-    def __init__(self, args: argparse.Namespace, tensors: dict, state: dict | None):
+    def __init__(self, args: Recipe, checkpoint: Checkpoint | None = None):
         self.output = Path(args.output)
         pairs = open_pairs(args)[0]
         for index in range(len(pairs)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ from safetensors.numpy import load_file, save_file
 
 from runtimes.network import check_linknet34
 from runtimes.weights import default_weights, read_weights, trained_size, write_weights
-from training.checkpoint import write_checkpoint
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,9 +201,9 @@ def test_paths_without_weights(tmp_path: Path) -> None:
 
 
 def test_weights_know_the_size_they_were_trained_at(tmp_path, random_state, random_weights):
-    state = {"options": {"size": 128}}
+    header = {"training_state": json.dumps({"options": {"size": 128}})}
     averaged = {f"ema.{name}": array for name, array in random_state.items()}
-    write_checkpoint(tmp_path / "c.safetensors", averaged, state)
+    save_file(averaged, tmp_path / "c.safetensors", header)
     write_weights(tmp_path / "w.safetensors", SMALL, metadata={"size": "192"})
     assert trained_size(tmp_path / "c.safetensors") == 128
     assert trained_size(tmp_path / "w.safetensors") == 192
