@@ -1,6 +1,7 @@
-"""Between the pictures of videos (YCbCr 4:2:0) and images (BGR), without the bias of the usual short cuts.
+"""Between the frames of videos (YCbCr 4:2:0) and images (BGR), without the bias of the usual short cuts.
 
     image = decode(frame)               # HWC uint8 BGR
+    image = turned(image, display_matrix(frame))
     frame = encode(image, Colors(1, 1))
 
 FFmpeg's own fast conversion rounds down, so that a video becomes darker by one or two levels each time.
@@ -14,11 +15,15 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
+from av.filter import Graph
 
 # By FFmpeg's number of the matrix (ITU-T H.273, table 4; 2: not said), red's and blue's share of brightness.
 SHARES = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 SHARES.update(dict.fromkeys((2, 5, 6), (0.299, 0.114)))
 HDR = (16, 18)  # transfers: PQ and HLG
+UPRIGHT = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+# Kinds of side data on which PyAV crashes (colour profiles with a name), or which it does not know (EXIF).
+UNSAFE = (15, *range(28, 48))
 FULL = 2  # the range of 0 to 255; else it is 16 to 235, and 16 to 240 for the colour differences
 
 
@@ -87,3 +92,30 @@ def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
     for plane, values in zip(frame.planes, (pixels[..., 0], half[..., 1], half[..., 2])):
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : plane.width] = values
     return frame
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray:
+    """Return how a frame is to be turned and flipped: 9 numbers, by rows."""
+    buffer = {
+        "width": frame.width,
+        "height": frame.height,
+        "format": frame.format,
+        "time_base": frame.time_base,
+    }
+    graph = Graph()
+    removers = (graph.add("sidedata", f"mode=delete:type={kind}") for kind in UNSAFE)
+    graph.link_nodes(graph.add_buffer(**buffer), *removers, graph.add("buffersink")).configure()
+    graph.push(frame)
+    matrix = graph.pull().side_data.get("DISPLAYMATRIX")
+    return np.array(UPRIGHT) if matrix is None else np.frombuffer(matrix, np.int32)
+
+
+def turned(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the image turned and flipped as `display_matrix` says, to the nearest quarter."""
+    a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
+    x, y = a, d
+    if abs(b) > abs(a):
+        image, x, y = cv2.transpose(image), c, b
+    if x >= 0 and y >= 0:
+        return image
+    return cv2.flip(image, -1 if x < 0 and y < 0 else 1 if x < 0 else 0)

@@ -42,7 +42,7 @@ class Source:
 
     live = False  # frames that come too late are of no use
     patience = 0.0  # seconds for which it may be away
-    damaged = 0  # frames so far that could not be read
+    damaged = 0  # frames so far in whose place another is given
     sound: Sound | None = None
     remarks: tuple = ()  # on what a copy of it cannot hold
     colors = None  # see colors.py
@@ -73,6 +73,11 @@ class Source:
     def image(self, picture) -> np.ndarray:
         """Return HWC uint8 BGR of what `_pictures` gave."""
         return picture
+
+    def losses(self) -> list[str]:
+        """Return what the user must know of the frames that were read."""
+        what = "damaged or empty frames, in whose place the nearest good one stands"
+        return [f"{what}: {self.damaged}"] if self.damaged else []
 
     def close(self) -> None:
         """Close what is open. Here nothing is."""

@@ -116,8 +116,8 @@ def run_video(job: Job, worker: Worker) -> Outcome:
         log.info("%s: %s", source.name, remark)
     playback = Playback(player, source, sinks, set_view)
     status = play_all(Pipeline(source, segmenter, player.timing), playback, options.max_frames)
-    if source.damaged:
-        log.info("%s: for %d damaged frames the last good one stands", source.name, source.damaged)
+    for loss in source.losses():
+        log.info("%s: %s", source.name, loss)
     if job.output and playback.count:
         log.info("wrote %s", sinks[0].result)
     return Outcome(job, status, playback.count, playback.faces)

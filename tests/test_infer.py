@@ -256,7 +256,7 @@ def test_a_damaged_video_is_done_to_its_end_and_said(capsys):
     assert run("--source", "in.mp4", "--output", "out.mp4") == 0
     assert len(frames_of("out.mp4")) == 60
     err = capsys.readouterr().err
-    assert "in.mp4: " in err and "damaged frames the last good one stands" in err
+    assert "in.mp4: damaged or empty frames, in whose place the nearest good one stands: " in err
 
 
 @pytest.mark.parametrize(

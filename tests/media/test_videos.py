@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
+import random
+import struct
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,11 +17,15 @@ import av
 import numpy as np
 import pytest
 from clips import add_tone, make_clip
+from PIL import Image, ImageCms
 from scenes import background
 
+from files.pictures import read_image
 from media.mux import copied_stream
 from media.videos import VideoFile, open_file
 from utils import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def grey(count: int, step: int = 4) -> list:
@@ -71,6 +80,43 @@ def test_stride_gives_every_seventh_frame_for_the_time_of_all(tmp_path):
     assert all(one.until == pytest.approx(two.at) for one, two in itertools.pairwise(frames))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_an_avi_whose_stamps_are_out_of_order(tmp_path, codec):
+    """An AVI keeps no times for frames that refer to later ones: they are shown one after the other."""
+    path = make_clip(tmp_path / "a.avi", moving(40), codec=codec, bf="3", preset="medium", qscale="2")
+    frames = read_all(open_file(path))
+    assert len(frames) == 40
+    np.testing.assert_allclose(np.diff([frame.at for frame in frames]), 1 / 25, atol=1e-3)
+    assert all(np.abs(f.image.astype(int) - m).mean() < 8 for f, m in zip(frames, moving(40)))
+
+
+def test_two_recordings_in_one_file_are_shown_one_after_the_other(tmp_path):
+    parts = [make_clip(tmp_path / f"{name}.ts", moving(30)).read_bytes() for name in "ab"]
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    source = open_file(tmp_path / "both.ts")
+    times = [frame.at for frame in read_all(source)]
+    assert len(times) == 60
+    np.testing.assert_allclose(times, np.arange(60) / 25, atol=1e-3)
+    assert source.losses() == ["left out: 1 pauses of many hours, or jumps back in time"]
+
+
+def test_a_pause_of_thirty_years_is_none(tmp_path):
+    times = [0, 0.04, 0.08, 946_080_000.0, 946_080_000.04]
+    source = open_file(make_clip(tmp_path / "a.mkv", grey(5), times=times))
+    assert [frame.at for frame in read_all(source)] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16], abs=1e-3)
+    assert len(source.losses()) == 1
+
+
+def test_four_thousand_million_frames_a_second(tmp_path):
+    path = make_clip(tmp_path / "a.avi", grey(5), codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"strh") + 28
+    data[place : place + 8] = struct.pack("<II", 1, 4_000_000_000)
+    path.write_bytes(data)
+    source = open_file(path)
+    assert source.rate == 30 and len(read_all(source)) == 5
+
+
 @pytest.mark.parametrize("matrix", [1, 5, 6, 9])
 @pytest.mark.parametrize("span", [1, 2])
 def test_colours_are_read_by_their_matrix_and_range(tmp_path, matrix, span):
@@ -108,6 +154,53 @@ def test_a_telephones_video_is_turned_upright(turn, tmp_path):
     assert image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 8
 
 
+def pictures_as_video(path: Path, kind: str, *pictures: Image.Image, **options) -> Path:
+    """Write picture files as they are as the frames of a video: "png" or "mjpeg"."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(kind, rate=25)
+        stream.width, stream.height = pictures[0].size
+        stream.pix_fmt = "rgb24" if kind == "png" else "yuvj420p"
+        for number, picture in enumerate(pictures):
+            data = io.BytesIO()
+            picture.save(data, "PNG" if kind == "png" else "JPEG", quality=95, **options)
+            packet = av.Packet(data.getvalue())
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), True
+            packet.pts = packet.dts = packet.duration = number
+            file.mux(packet)
+    return path
+
+
+def test_frames_with_a_colour_profile_are_read(tmp_path):
+    """In a process of its own, as PyAV may end all of it."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = pictures_as_video(
+        tmp_path / "a.mov", "png", *[Image.new("RGB", (64, 48))] * 3, icc_profile=profile
+    )
+    code = f"from media.videos import *; print(len([*iter(open_file(Path({str(path)!r})).read, None)]))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_in_a_pictures_exif_turns_its_frame(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(background(48, 64)[..., ::-1])
+    path = pictures_as_video(tmp_path / "a.mov", "mjpeg", picture, exif=exif)
+    picture.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image, wanted = open_file(path).read().image, read_image(tmp_path / "a.jpg")[..., ::-1]
+    assert image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 4
+
+
+def test_pixels_that_would_become_too_wide_are_refused(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", grey(2), aspect=Fraction(4, 3))
+    data = path.read_bytes()
+    assert data.count(b"pasp") == 1
+    path.write_bytes(data.replace(b"pasp" + struct.pack(">II", 4, 3), b"pasp" + struct.pack(">II", 65535, 1)))
+    with pytest.raises(UserError, match=r"a\.mp4: with square pixels it has 4194240x48"):
+        open_file(path)
+
+
 def test_pixels_become_square(tmp_path):
     picture = background(576, 720)
     path = make_clip(tmp_path / "a.mkv", [picture] * 2, codec="mpeg2video", aspect=Fraction(64, 45))
@@ -142,7 +235,7 @@ def test_a_longer_track_that_is_not_read_is_no_cut(tmp_path, suffix):
         add_tone(file, file.add_stream("aac", rate=48_000, layout="mono"), 3.0)
     source = open_file(with_more_tracks(path, tmp_path / f"b{suffix}"))
     assert len(read_all(source)) == 50
-    assert source.remarks == ("left out: audio deu",)
+    assert source.remarks == ["left out: audio deu"]
 
 
 def test_high_definition_without_a_word_on_its_colours_is_as_players_take_it(tmp_path):
@@ -194,10 +287,49 @@ def test_a_damaged_stretch_repeats_the_last_good_frame(tmp_path):
     assert np.abs(frames[-1].image.astype(int) - moving(60)[-1]).mean() < 6  # the rest is as it was
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_said_of_damage_is_what_was_done(tmp_path, seed):
+    path = make_clip(tmp_path / "a.mp4", moving(50), g="25", crf="20", bf="2", preset="fast")
+    data, place = bytearray(path.read_bytes()), random.Random(seed)
+    for _ in range(60):
+        data[place.randrange(3000, len(data) - 3000)] = place.randrange(256)
+    path.write_bytes(data)
+    source = open_file(path)
+    images = [frame.image for frame in read_all(source)]
+    repeated = sum(np.array_equal(one, two) for one, two in itertools.pairwise(images))
+    assert len(images) == 50 and 0 < source.damaged == repeated
+    assert source.losses()[0].endswith(f"stands: {repeated}")
+
+
+@pytest.mark.parametrize("empty, wanted", [((7,), 6), ((0, 1, 2), 3), ((38, 39), 37)])
+def test_packets_that_the_decoder_drops_in_silence(tmp_path, empty, wanted):
+    """An access unit delimiter alone is no picture and no error."""
+    path = make_clip(tmp_path / "in.mp4", moving(40), g="3", keyint_min="1", bf="0")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "out.mp4"), "w") as file:
+        stream = copied_stream(file, source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.dts is None:
+                continue
+            if number in empty:
+                bare = av.Packet(b"\0\0\0\2\x09\xf0")
+                bare.pts, bare.dts, bare.time_base = packet.pts, packet.dts, packet.time_base
+                bare.duration, packet = packet.duration, bare
+            packet.stream = stream
+            file.mux(packet)
+    source = open_file(tmp_path / "out.mp4")
+    frames = read_all(source)
+    assert len(frames) == 40 and source.damaged == len(empty)
+    np.testing.assert_allclose([frame.at for frame in frames], np.arange(40) / 25, atol=1e-3)
+    for number in empty:
+        assert np.abs(frames[number].image.astype(int) - moving(40)[wanted]).mean() < 8
+
+
 def test_a_truncated_file_is_told_after_its_last_frame(tmp_path):
     path = make_clip(tmp_path / "cut.mp4", moving(60), crf="4", movflags="faststart")
-    whole = make_clip(tmp_path / "whole.mkv", moving(60), crf="4")
-    for cut in (tmp_path / "cut.mkv",):
+    make_clip(tmp_path / "whole.mkv", moving(60), crf="4")
+    make_clip(tmp_path / "whole.avi", moving(60), codec="mjpeg", pix_fmt="yuvj420p", qscale="3")
+    for cut in (tmp_path / "cut.mkv", tmp_path / "cut.avi"):
+        whole = cut.with_stem("whole")
         cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
         source, count = open_file(cut), 0
         with pytest.raises(UserError, match=r"cut\.\w+ is cut off, .* it ends after \d+ of 60 frames"):
@@ -244,7 +376,7 @@ def test_lists_of_other_files_are_not_followed(tmp_path, name):
 def test_a_codec_that_cannot_be_read_is_told(tmp_path):
     path = make_clip(tmp_path / "a.mp4", grey(3))
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
-    with pytest.raises(UserError, match=r"a\.mp4: its codec cannot be read"):
+    with pytest.raises(UserError, match=r"a\.mp4: its codec \(xyz1\) cannot be read"):
         open_file(path)
 
 

@@ -1,0 +1,82 @@
+"""When the frames of a video file are shown, and which of them do not come.
+
+timeline = Timeline(Fraction(1, 25))
+timeline.add(stamp, length)  # for each packet that the decoder is given
+for at, until in timeline.lost(stamp): ...  # for each frame that it gives: those before it that never come
+at, until = timeline.take(stamp)  # and its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+LONGEST_PAUSE = 12 * 3600  # seconds; a longer one is an error of the file, and more than .mp4 can hold
+REORDERED = 24  # frames: more than any codec puts between one and another that is shown before it
+
+
+class Timeline:
+    """Matches frames with packets by their stamps: seconds, by the file's own clock.
+
+    Each packet should become a frame. Decoders drop some without an error, so only what comes counts.
+    """
+
+    def __init__(self, step: Fraction, guessed: bool = False):
+        """step: usual seconds from one frame to the next. guessed: the stamps may be out of order: the frames
+        take them in order.
+        """
+        self.step, self.slack = step, REORDERED * step * guessed
+        self.shift = Fraction(0)  # from a stamp to the time at which it is shown
+        self.jumps = 0  # of the stamps, back or far ahead
+        self.part, self.newest = 0, None  # each jump back begins another part of the file
+        self.awaited: dict[
+            tuple[int, Fraction], Fraction
+        ] = {}  # (part, stamp) of packets without a frame: length
+        self.free: set[tuple[int, Fraction]] = set()  # what no frame has taken
+        self.given_up: set[Fraction] = set()  # stamps of frames that are lost: another stands in their place
+        self.at: Fraction | None = None  # begin and end of the last frame, as it is shown
+        self.until = Fraction(0)
+
+    def add(self, stamp: Fraction, length: Fraction) -> None:
+        """length: seconds for which it is shown; 0 if the file does not say."""
+        if self.newest is not None and stamp < self.newest - REORDERED * self.step:
+            self.part += 1
+        self.newest = stamp
+        self.awaited[self.part, stamp] = length
+        self.free.add((self.part, stamp))
+        self.given_up.discard(stamp)
+
+    def lost(self, stamp: Fraction | None) -> Iterator[tuple[float, float]]:
+        """Yield begin and end of each frame that should have come before that of `stamp`."""
+        key = self._key(stamp)
+        lost = sorted(other for other in self.awaited if key and other < (key[0], stamp - self.slack))
+        self.given_up.update(stamp for _, stamp in lost)
+        yield from map(self._take, lost)
+
+    def rest(self) -> Iterator[tuple[float, float]]:
+        """Yield begin and end of each frame that has not come, at the end of the file."""
+        yield from map(self._take, sorted(self.awaited))
+
+    def take(self, stamp: Fraction | None) -> tuple[float, float]:
+        """Return begin and end, in seconds, of a frame. stamp: None where it has none."""
+        key = self._key(stamp)
+        return self._show(stamp, Fraction(0)) if key is None else self._take(key)
+
+    def _key(self, stamp: Fraction | None) -> tuple[int, Fraction] | None:
+        return next((key for key in self.awaited if key[1] == stamp), None)
+
+    def _take(self, key: tuple[int, Fraction]) -> tuple[float, float]:
+        first = min(self.free)
+        self.free.remove(first)
+        return self._show(first[1], self.awaited.pop(key))
+
+    def _show(self, stamp: Fraction | None, length: Fraction) -> tuple[float, float]:
+        at = self.until if stamp is None else stamp + self.shift
+        if self.at is not None and not self.at < at < self.until + LONGEST_PAUSE:
+            self.jumps += 1
+            self.shift += self.until - at
+            at = self.until
+        # Where it is not said how long one is shown, it is as long as the one before.
+        self.until = at + (length or (at - self.at if self.at is not None else self.step))
+        self.at = at
+        return float(at), float(self.until)
