@@ -16,7 +16,8 @@ import numpy as np
 from faces.mask import Face, Mask, Region
 from utils import UserError, integer, real
 
-EDGE = 0.35  # of probability, to either side of the threshold: the soft edge is two to three pixels wide
+EDGE_SIDE = 65  # pixels: in the edge of a face of this size is all of the change from no face to face
+HARD_EDGE, SOFT_EDGE = 0.1, 0.45  # of probability, to either side of the threshold
 SEEN = 0.25  # of a detected face's box, that the mask must cover to be trusted to hide it
 COARSE = 4  # pixels: further than this a mask is grown at a smaller size, which is many times as fast
 
@@ -169,11 +170,21 @@ def feathered(face: Face, reach: int, threshold: float, shape: tuple) -> Face:
     return face._replace(mask=cv2.GaussianBlur(levels, (0, 0), reach / 2.5))
 
 
-def coverage(mask: Mask | Face, style: Style) -> np.ndarray:
-    """Return how much of each pixel of the region is face, hxw uint8: 0 or 255 but for a soft edge."""
-    levels = mask.mask if isinstance(mask, Face) else part(mask.probability, mask.region)
+def coverage(mask: Mask, style: Style) -> np.ndarray:
+    """Return how much of each pixel of the mask's region is face, hxw uint8: 0 or 255 but for a soft edge.
+
+    The edge follows the probability, which changes over more pixels the larger the face is; so much of the
+    change is taken that the edge is two to three pixels wide.
+    """
+    side = np.median([max(face.box.width, face.box.height) for face in mask.faces] or [EDGE_SIDE])
+    levels = part(mask.probability, mask.region)
+    return soften(levels, style, min(max(EDGE_SIDE / max(1, side), HARD_EDGE), SOFT_EDGE))
+
+
+def soften(levels: np.ndarray, style: Style, edge: float = HARD_EDGE) -> np.ndarray:
+    """Return coverage, uint8, of levels of probability, uint8. edge: to either side of the threshold."""
     if style.feather.value:
         return levels  # `feathered` has made it so
-    edge = min(EDGE, style.threshold, 1 - style.threshold)  # what is certain stays so
+    edge = min(edge, style.threshold, 1 - style.threshold)  # what is certain stays so
     ramp = (np.arange(256, dtype=np.float32) / 255 - style.threshold) / (2 * edge) + 0.5
     return cv2.LUT(levels, (np.clip(ramp, 0, 1) * 255 + 0.5).astype(np.uint8))

@@ -19,7 +19,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from faces.mask import Mask
 from files.pictures import read_image
-from media.shapes import Style, coverage, part, reshape
+from media.shapes import Style, coverage, part, reshape, soften
 from utils import UserError
 
 BLOCKS = 30  # what is left of a hidden face at a strength of 1: so many blocks across
@@ -144,7 +144,7 @@ def hide_faces(frame: np.ndarray, mask: Mask, style: Style, cover: Callable) -> 
     for face in mask.faces:
         if face.region.width:
             pixels = part(frame, face.region)
-            pixels[:] = blend(pixels, cover(pixels), coverage(face, style))
+            pixels[:] = blend(pixels, cover(pixels), soften(face.mask, style))
     return frame
 
 
