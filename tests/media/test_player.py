@@ -268,3 +268,18 @@ def test_notices_go_away(tmp_path, result, monkeypatch, capsys):
     assert "look here" in capsys.readouterr().err
     player.play(result)
     assert player.player.notice[0] == ""
+
+
+def test_the_window_may_be_a_mirror_but_never_what_is_written(tmp_path, result):
+    written = []
+
+    class Sink:
+        def write(self, picture, at, until):
+            written.append(picture.copy())
+
+    window = FakeWindow("m..")
+    playback = make(window, tmp_path, [Sink()])
+    for _ in range(3):
+        playback.play(result)
+    np.testing.assert_array_equal(window.shown[1][40:], window.shown[0][40:, ::-1])
+    np.testing.assert_array_equal(written[1], written[0])

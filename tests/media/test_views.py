@@ -142,7 +142,7 @@ def test_coverage_is_soft_only_at_the_edge(scene):
     assert 0.05 < np.mean((levels > 0) & (levels < 255)) < 0.5
 
 
-@pytest.mark.parametrize("side", [60, 120, 300, 600])
+@pytest.mark.parametrize("side", [90, 180, 300, 600])
 def test_the_edge_of_a_cutout_is_two_to_three_pixels_wide(side):
     """The network sees each face at the same size: the edge of its mask is as wide as the face is large."""
     frame = background(side * 2, side * 2)
