@@ -39,8 +39,9 @@ class Job(NamedTuple):
 
     def is_numbered(self, view: View) -> bool:
         """Return whether the result is a folder of numbered pictures."""
-        is_file = self.output is None or (Path(self.output).suffix and not Path(self.output).is_dir())
-        return view.transparent and self.kind != PICTURE and not is_file
+        if not (view.transparent and isinstance(self.output, Path)) or self.kind == PICTURE:
+            return False
+        return not self.output.suffix or self.output.is_dir()
 
 
 def is_files(spec: str | None) -> bool:

@@ -88,7 +88,7 @@ def checked(jobs: list[Job], options: Options, view: View) -> tuple[list[Path], 
     named += [Path(options.table)] if options.table else []
     made_up = []
     for job in jobs:
-        if isinstance(job.output, Path) and job.is_numbered(view):
+        if job.is_numbered(view):
             refuse_numbered(job.output)
         elif isinstance(job.output, Path) and job.kind != PICTURE:
             made_up.append(unfinished_path(Path(os.path.realpath(job.output))))

@@ -17,6 +17,7 @@ import pytest
 from fakes import Server
 from programs import ended
 from safetensors.numpy import save_file
+from scenes import RedDetector, red_runtime
 from stub_clone import Clone
 
 from runtimes.choose import open_runtime
@@ -139,3 +140,16 @@ def server():
         server.url = f"http://127.0.0.1:{server.server_address[1]}"
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def red_world(monkeypatch, tmp_path):
+    """For infer.py: an empty current folder, no display, a detector and a network that know red faces."""
+    import infer
+    from media import run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setattr(infer, "open_network", lambda options: red_runtime)
+    monkeypatch.setattr(run, "Detector", RedDetector)
+    monkeypatch.setattr(infer.signal, "signal", lambda *how: None)

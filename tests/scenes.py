@@ -12,6 +12,8 @@ import numpy as np
 
 from faces.detector import Detection
 from faces.mask import Region
+from files.pictures import write_image
+from media.writers import VideoWriter
 from utils import MEAN, STD
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,3 +113,22 @@ def draw_face(frame: np.ndarray, centre: tuple, radius: float) -> np.ndarray:
 def iou(mask: np.ndarray, truth: np.ndarray) -> float:
     mask, truth = np.asarray(mask, bool), np.asarray(truth, bool)
     return np.count_nonzero(mask & truth) / max(1, np.count_nonzero(mask | truth))
+
+
+def clip(path: str, count: int = 40, size: tuple = (240, 320), rate: float = 12.5) -> list:
+    """A video of a red face that moves; returns the true masks."""
+    video, truths = VideoWriter(path, rate), []
+    for step in range(count):
+        frame = background(*size)
+        truths.append(draw_face(frame, (80 + 3 * step, 120), 40))
+        video.write(frame)
+    video.close()
+    return truths
+
+
+def photo(name: str, face: bool = True) -> np.ndarray:
+    """Write a photo of a red face, or of none; returns its true mask."""
+    frame = background(240, 320)
+    truth = draw_face(frame, (150, 120), 60) if face else np.zeros((240, 320), bool)
+    write_image(name, frame[..., ::-1])
+    return truth
