@@ -1,10 +1,10 @@
-"""Measure how well a LinkNet34 finds faces.
+"""Measure how well a LinkNet34 marks faces.
 
     python evaluate.py  # weights/linknet34.safetensors on faceseg_data, beside the published results
     python evaluate.py --weights runs/train/best.safetensors --data my_faces --split test --json test.json
     python evaluate.py --data my_faces --groups --worst 30 --worst-picture worst.png
-    python evaluate.py --data my_faces --groups lightness  # dark and light faces apart
-    python evaluate.py --as-infer  # what a user of infer.py gets: the detector, and all faces, included
+    python evaluate.py --data my_faces --groups lightness  # dark and light faces apart; or size
+    python evaluate.py --as-infer  # what a user of infer.py gets, the detector included
     python evaluate.py --no-face landscapes  # pictures without a face: how much is marked all the same
 
 The headline is the mean over the images of the IoU of logits above 0 (probability above 0.5), in evaluation
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,17 +29,30 @@ from tqdm import tqdm
 
 from dataset import find_parts, group_of, open_dataset
 from faces.detector import Detector
-from faces.metrics import lightness, print_table, score_mask, summarise
+from faces.metrics import face_height, lightness, score_mask, summarise
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, picture_files, read_image, write_image
 from runtimes.choose import add_network_options, open_runtime
 from runtimes.runtime import image_logits, with_flip
 from runtimes.weights import runtime_files, trained_size
-from utils import FACE, NOT_JUDGED, Parser, UserError, integer, real, resize, run
+from utils import FACE, NOT_JUDGED, Parser, UserError, integer, log, real, resize, run
 
-# Written down with the figures.
-SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit", "mask_threshold")
+SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit", "mask_threshold")  # in the JSON too
+HEADINGS = {  # of the table, for the keys of a summary
+    "iou_mean": "IoU",
+    "iou_p10": "10th pct",
+    "iou_all": "all pixels",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary_iou": "boundary",
+}
+GROUPS = {  # from a picture's name, the picture and its mask to the name of its group
+    "names": lambda name, image, mask: group_of(name) or "others",
+    "lightness": lambda name, image, mask: lightness(image, mask),
+    "size": lambda name, image, mask: face_height(mask),
+}
 TILE, CAPTION, COLUMNS = 160, 18, 3  # of --worst-picture: a picture's and a line's height; cases in a row
 # The published program left the network in training mode, with each batch's own statistics.
 PUBLISHED = """published mean IoU, measured by their authors on their own data:
@@ -48,15 +60,15 @@ OneFlow: train 95.006, test 94.425; PyTorch: train 92.815, test 92.689"""
 
 
 def make_parser() -> Parser:
-    parser = Parser("Measure how well a LinkNet34 finds faces.")
+    parser = Parser("Measure how well a LinkNet34 marks faces.")
     add = parser.add_argument
     add_network_options(parser, precision="f32")
     parser.set_defaults(precision=None)  # so that --as-infer sees whether one was named
     add("--data", default="faceseg_data", help="a data folder, as for train.py (default: %(default)s)")
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
-    what = "also a row for each start of the names, up to the first _, or for dark and light faces"
-    add("--groups", nargs="?", const="names", choices=("names", "lightness"), help=what)
+    what = "also a row for each start of the names, up to the first _, each lightness or height of the faces"
+    add("--groups", nargs="?", const="names", choices=GROUPS, help=what)
     add(
         "--worst", type=integer(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU"
     )
@@ -65,7 +77,7 @@ def make_parser() -> Parser:
     what = "face is above this probability (default: %(default)s)"
     add("--threshold", type=real(0.001, 0.999), default=0.5, help=what)
     add("--flip", action="store_true", help="average the odds of each image and of its mirror image")
-    what = "find the faces and look at each, also in the mirror, as infer.py does; --precision auto"
+    what = "detect the faces and segment each, also in the mirror, as infer.py does; --precision auto"
     add("--as-infer", action="store_true", help=what)
     add("--limit", type=integer(1), metavar="N", help="only N images of each split, evenly spread over it")
     add("--mask-threshold", type=integer(1, 255), help="from here on a mask shows face (JPEG masks need it)")
@@ -96,11 +108,11 @@ def evaluate(args: argparse.Namespace) -> None:
         [args.json, args.worst_picture if args.worst else None],
         [*runtime_files(args.weights), *(file for pairs in splits.values() for file in pairs.files)],
     )
-    find, network = open_detector(args)
+    segment, network = open_segment(args)
     scores, summaries, rows = {}, {}, []
     for name, pairs in splits.items():
         started = time.monotonic()
-        scores[name] = score_pairs(find, pairs, args, name)
+        scores[name] = score_pairs(segment, pairs, args, name)
         summaries[name] = summarise(list(scores[name].values()))
         summaries[name].update({key: getattr(args, key) for key in ("data", *SETTINGS)}, network=network)
         summaries[name]["seconds"] = round(time.monotonic() - started, 3)
@@ -113,22 +125,22 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.json:
         write_json(args.json, summaries if len(summaries) > 1 else next(iter(summaries.values())))
     if args.worst:
-        write_worst(find, splits, scores, args)
+        write_worst(segment, splits, scores, args)
 
 
 def evaluate_no_face(args: argparse.Namespace) -> None:
-    """Find what is marked in pictures that show no face; print it and write the JSON file."""
+    """Measure what is marked in pictures that show no face; print it and write the JSON file."""
     paths = picture_files(args.no_face)
     refuse_inputs([args.json], [*runtime_files(args.weights), *paths])
-    find, network = open_detector(args)
+    segment, network = open_segment(args)
     shares = {}
     for path in tqdm(paths, desc="no face", unit="image"):
         with skipped(args.skip_bad):
-            shares[path] = float(find(read_image(path)).mean())
+            shares[path] = float(segment(read_image(path)).mean())
     if not shares:
         raise UserError(f"{args.no_face} holds no readable picture")
     if len(shares) < len(paths):
-        print(f"{len(paths) - len(shares)} bad pictures left out", file=sys.stderr)
+        log.info(f"{len(paths) - len(shares)} bad pictures left out")
     worst = max(shares, key=shares.get)
     mean = sum(shares.values()) / len(shares)
     print(f"marked without a face: {100 * mean:.3f} % of the pixels on average over {len(shares)} pictures")
@@ -147,33 +159,30 @@ def open_splits(args: argparse.Namespace) -> dict:
     parts = find_parts(args.data)
     names = [args.split] if args.split else [name for name in parts if name != "all"] or ["all"]
     if names == ["all"]:
-        print(
-            "all: it is not said which of these pictures were trained on; train/ and test/ tell",
-            file=sys.stderr,
-        )
+        log.info("all: some of these pictures may have been trained on; the folders train/ and test/ tell")
     return {name: open_dataset(args.data, name, args.skip_bad, args.mask_threshold) for name in names}
 
 
-def open_detector(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """Return the function from an image, HWC uint8 RGB, to what is found to be face in it, HxW bool, and what
-    computes the network.
+def open_segment(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """Return the function from an image, HWC uint8 RGB, to what is marked as face in it, HxW bool, and the
+    name of what computes the network.
     """
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
-    print(f"{args.weights}: {runtime.name}, longest side {args.size}", file=sys.stderr)
-    find = with_flip(runtime) if args.flip or args.as_infer else runtime
+    log.info(f"{args.weights}: {runtime.name}, longest side {args.size}")
+    network = with_flip(runtime) if args.flip or args.as_infer else runtime
     if not args.as_infer:
         level = math.log(args.threshold / (1 - args.threshold))
-        return lambda image: image_logits(find, image, args.size) > level, runtime.name
+        return lambda image: image_logits(network, image, args.size) > level, runtime.name
     detector = Detector(photo=True)
 
-    def find_as_infer(image: np.ndarray) -> np.ndarray:
+    def segment_as_infer(image: np.ndarray) -> np.ndarray:
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        return segment_picture(find, detector, picture, args.size).probability > args.threshold * 255
+        return segment_picture(network, detector, picture, args.size).probability > args.threshold * 255
 
-    return find_as_infer, runtime.name
+    return segment_as_infer, runtime.name
 
 
-def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
+def score_pairs(segment: Callable, pairs, args: argparse.Namespace, name: str) -> dict:
     """Score the images of a split: {index: Score}. Raises UserError for a bad one."""
     count = min(args.limit or len(pairs), len(pairs))
     scores, unjudged = {}, 0
@@ -183,11 +192,11 @@ def score_pairs(find: Callable, pairs, args: argparse.Namespace, name: str) -> d
             if (mask == NOT_JUDGED).all():  # there is nothing to be right or wrong about
                 unjudged += 1
             else:
-                scores[index] = score_mask(find(image), mask)
+                scores[index] = score_mask(segment(image), mask)
     bad = count - len(scores) - unjudged
     for number, what in ((bad, "bad pairs"), (unjudged, "images of whose mask no pixel is judged")):
         if number:
-            print(f"{name}: {number} {what} left out", file=sys.stderr)
+            log.info(f"{name}: {number} {what} left out")
     if not scores:
         raise UserError(f"{args.data}, {name}: there is no readable image with a mask to judge it by")
     return scores
@@ -197,9 +206,16 @@ def summarise_groups(pairs, scores: dict, kind: str) -> list:
     """Return (name of the row, summary) of each group. Names without an underscore are one, "others"."""
     groups = {}
     for index, score in scores.items():
-        name = lightness(*pairs[index]) if kind == "lightness" else group_of(pairs.names[index]) or "others"
-        groups.setdefault(name, []).append(score)
+        groups.setdefault(GROUPS[kind](pairs.names[index], *pairs[index]), []).append(score)
     return [(f"  {name}", summarise(groups[name])) for name in sorted(groups)]
+
+
+def print_table(rows: list) -> None:
+    """Print a line of percentages for each (name, summary)."""
+    print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
+    for name, summary in rows:
+        figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
+        print(f"{name:<12} {summary['images']:7} {figures}")
 
 
 @contextlib.contextmanager
@@ -210,24 +226,25 @@ def skipped(skip: bool) -> Iterator[None]:
     except UserError as error:
         if not skip:
             raise
-        tqdm.write(f"left out: {error}", file=sys.stderr)
+        log.info(f"left out: {error}")
 
 
-def write_worst(find: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:
-    """Draw the images of the lowest IoU, worst first: picture, true mask, found mask."""
+def write_worst(segment: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:
+    """Draw the images of the lowest IoU, worst first: picture, true mask, marked pixels."""
     ranking = sorted((score.iou, name, index) for name in scores for index, score in scores[name].items())
     cases = []
     for iou, name, index in ranking[: args.worst]:
         image, mask = splits[name][index]
-        cases.append((f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}", image, mask, find(image)))
+        text = f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}"
+        cases.append((text, image, mask, segment(image)))
     write_image(args.worst_picture, contact_sheet(cases))
     print(f"\n{args.worst_picture}: the {len(cases)} images of the lowest IoU")
 
 
 def contact_sheet(cases: list) -> np.ndarray:
-    """Lay out (text, image, mask, found) cases, row by row, as one HWC uint8 RGB picture.
+    """Lay out (text, image, mask, marked) cases, row by row, as one HWC uint8 RGB picture.
 
-    Images are HWC uint8 RGB; masks HxW uint8 (255 = face, 128 = not judged); found masks HxW bool.
+    Images are HWC uint8 RGB; masks HxW uint8 (255 = face, 128 = not judged); marked pixels HxW bool.
     """
     blocks = [draw_case(*case) for case in cases]
     blocks += [np.zeros_like(blocks[0])] * (-len(blocks) % COLUMNS)
@@ -235,10 +252,10 @@ def contact_sheet(cases: list) -> np.ndarray:
     return np.vstack(rows)
 
 
-def draw_case(text: str, image: np.ndarray, mask: np.ndarray, found: np.ndarray) -> np.ndarray:
+def draw_case(text: str, image: np.ndarray, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
     block = np.zeros((TILE + CAPTION, 3 * TILE + 8, 3), np.uint8)
     cv2.putText(block, text, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    planes = (image, np.dstack([mask] * 3), np.dstack([np.where(found, FACE, 0).astype(np.uint8)] * 3))
+    planes = (image, np.dstack([mask] * 3), np.dstack([np.where(marked, FACE, 0).astype(np.uint8)] * 3))
     for place, plane in enumerate(planes):
         scale = TILE / max(plane.shape[:2])
         height, width = (max(round(side * scale), 1) for side in plane.shape[:2])

@@ -1,7 +1,7 @@
 """How well a mask fits: IoU, Dice, precision, recall and boundary IoU of images, and their summary.
 
-`found` is what the network found, HxW bool; `mask` is the truth, HxW uint8 with 0 = background, 255 = face
-and 128 = not judged. What was found in pixels of 128 changes no figure. All figures are in 0..1.
+`marked` is what the network takes for face, HxW bool; `mask` is the truth, HxW uint8 with 0 = background,
+255 = face and 128 = not judged. What is marked in pixels of 128 changes no figure. All figures are in 0..1.
 """
 
 from __future__ import annotations
@@ -13,16 +13,8 @@ import numpy as np
 
 from utils import FACE, NOT_JUDGED
 
-HEADINGS = {  # of the table, for the keys of a summary
-    "iou_mean": "IoU",
-    "iou_p10": "10th pct",
-    "iou_all": "all pixels",
-    "dice": "Dice",
-    "precision": "precision",
-    "recall": "recall",
-    "boundary_iou": "boundary",
-}
 LIGHTNESS = {"L* 60-100": 60, "L* 45-60": 45, "L* 30-45": 30, "L* 0-30": 0}  # of a face, at least
+HEIGHTS = {"192 px up": 192, " 96-192 px": 96, " 48-96 px": 48, "  0-48 px": 0}  # likewise
 BAND = 0.02  # width of the boundary's band, as a part of the image's diagonal
 
 
@@ -38,36 +30,36 @@ class Score(NamedTuple):
     union: int
 
 
-def score_mask(found: np.ndarray, mask: np.ndarray) -> Score:
-    """Compare one image's found mask with the true one, see above.
+def score_mask(marked: np.ndarray, mask: np.ndarray) -> Score:
+    """Return the figures of one image; arrays as above.
 
-    Where there is no face and none was found every figure is 1; where only one of both is empty, 0.
+    Where there is no face and none was marked every figure is 1; where only one of both is empty, 0.
     Raises ValueError if the arrays are not of these kinds or differ in size.
     """
-    if found.shape != mask.shape or mask.ndim != 2 or found.dtype != bool or mask.dtype != np.uint8:
+    if marked.shape != mask.shape or mask.ndim != 2 or marked.dtype != bool or mask.dtype != np.uint8:
         raise ValueError(
-            f"found must be HxW bool and mask HxW uint8 of one size; they are {found.shape} {found.dtype} "
+            f"marked must be HxW bool and mask HxW uint8 of one size; they are {marked.shape} {marked.dtype} "
             f"and {mask.shape} {mask.dtype}"
         )
-    face, found_judged = mask == FACE, found & (mask != NOT_JUDGED)
-    both, face_pixels, found_pixels = (
-        int(np.count_nonzero(region)) for region in (face & found_judged, face, found_judged)
+    face, marked_judged = mask == FACE, marked & (mask != NOT_JUDGED)
+    both, face_pixels, marked_pixels = (
+        int(np.count_nonzero(region)) for region in (face & marked_judged, face, marked_judged)
     )
-    union = face_pixels + found_pixels - both
+    union = face_pixels + marked_pixels - both
     if union == 0:
         return Score(1.0, 1.0, 1.0, 1.0, 1.0, 0, 0)
     return Score(
         iou=both / union,
-        dice=2 * both / (face_pixels + found_pixels),
-        precision=both / max(found_pixels, 1),
+        dice=2 * both / (face_pixels + marked_pixels),
+        precision=both / max(marked_pixels, 1),
         recall=both / max(face_pixels, 1),
-        boundary_iou=boundary_iou(found, mask),
+        boundary_iou=boundary_iou(marked, mask),
         intersection=both,
         union=union,
     )
 
 
-def boundary_iou(found: np.ndarray, mask: np.ndarray) -> float:
+def boundary_iou(marked: np.ndarray, mask: np.ndarray) -> float:
     """Return the IoU of the two masks' bands along their edges, 0..1; arrays as in `score_mask`.
 
     After Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021: a
@@ -88,11 +80,11 @@ def boundary_iou(found: np.ndarray, mask: np.ndarray) -> float:
 
     judged, face = mask != NOT_JUDGED, mask == FACE
     true_band = face & near(judged & ~face, outside=1)
-    found_band = found & near(judged & ~found, outside=1)
+    marked_band = marked & near(judged & ~marked, outside=1)
     unclear = face & ~true_band & near(~judged, outside=0)
     counted = judged & ~unclear
-    union = np.count_nonzero((true_band | found_band) & counted)
-    return float(np.count_nonzero(true_band & found_band & counted) / union) if union else 1.0
+    union = np.count_nonzero((true_band | marked_band) & counted)
+    return float(np.count_nonzero(true_band & marked_band & counted) / union) if union else 1.0
 
 
 def summarise(scores: list) -> dict:
@@ -126,9 +118,9 @@ def lightness(image: np.ndarray, mask: np.ndarray) -> str:
     return next(name for name, least in LIGHTNESS.items() if light >= least)
 
 
-def print_table(rows: list) -> None:
-    """Print a line of percentages for each (name, summary)."""
-    print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
-    for name, summary in rows:
-        figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
-        print(f"{name:<12} {summary['images']:7} {figures}")
+def face_height(mask: np.ndarray) -> str:
+    """Return the band of HEIGHTS of all that is face in the mask, from its top to its bottom."""
+    rows = np.flatnonzero((mask == FACE).any(axis=1))
+    if not len(rows):
+        return "no face"
+    return next(name for name, least in HEIGHTS.items() if rows[-1] - rows[0] + 1 >= least)
