@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -330,6 +331,7 @@ def test_a_very_deep_folder(folder, capsys):
         assert read_image(Path("o", *["d"] * 1600, "a.png")).shape == (240, 320, 3)
     else:
         assert status == 1 and "nested too deep" in said
+    subprocess.run(["rm", "-r", "in", *(["o"] if folder == "in" else [])], check=True)  # pytest cannot
 
 
 @pytest.fixture
