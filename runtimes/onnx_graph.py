@@ -30,8 +30,8 @@ class OnnxOps:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+    def node(self, kind: str, inputs: list[str], output: str, remark: str = "", **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output + remark, **attributes))
         return output
 
     def layer(self, kind: str, x: str, name: str, stride: int, padding: int) -> str:
@@ -64,7 +64,8 @@ class OnnxOps:
         return self.node("Relu", [x], f"{x}.relu")
 
     def add(self, x, y):
-        return self.node("Add", [x, y], f"{x}.sum")
+        # Another height or width fails here, with the node's name in the runtime's message.
+        return self.node("Add", [x, y], f"{x}.sum", " (height and width must be multiples of 32)")
 
     def pool(self, x):
         return self.node("MaxPool", [x], f"{x}.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)

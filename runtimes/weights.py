@@ -22,6 +22,8 @@ from safetensors.numpy import save
 from files.paths import atomic_path, regular_file
 from utils import UserError, real, side
 
+MAX_BYTES = 2**31  # of a file: a checkpoint of train.py has some 350 MB
+MAX_DIMENSIONS = 8  # of an array: LinkNet34's have four at most
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 # What OneFlow's protobuf text calls the types.
 ONEFLOW_TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kInt32": "<i4", "kInt64": "<i8", "kFloat16": "<f2"}
@@ -79,6 +81,8 @@ def existing_weights(path: str | Path) -> Path:
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a safetensors file; of a training checkpoint the weights only."""
+    if regular_file(path).stat().st_size > MAX_BYTES:
+        raise UserError(f"{path} is larger than {MAX_BYTES >> 30} GB: these are not LinkNet34's weights")
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = list(file.keys())
@@ -87,7 +91,9 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
                 if weights:
                     return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
             return {}
-    except Exception as error:  # of many types, some of them of safetensors' Rust
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # of many types; a panic in safetensors' Rust is no Exception
         remedy = "it may be cut short: fetch it or write it again"
         raise UserError(f"{path} is not a readable safetensors file ({error}); {remedy}") from error
 
@@ -149,6 +155,10 @@ def read_variable(folder: Path) -> np.ndarray:
     kind = re.search(r"\bdata_type\s*:\s*(\w+)", meta)
     if kind is None or kind[1] not in ONEFLOW_TYPES:
         raise UserError(f"{folder / 'meta'} names no type of number known here: {meta.strip()[:200]!r}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise UserError(
+            f"{folder / 'meta'} names {len(shape)} dimensions: this is no variable of LinkNet34's"
+        )
     dtype = np.dtype(ONEFLOW_TYPES[kind[1]])
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:

@@ -23,10 +23,10 @@ import numpy as np
 
 from files.paths import refuse_inputs, write_json
 from runtimes.choose import open_runtime
-from runtimes.network import linknet34
+from runtimes.network import check_linknet34, linknet34
 from runtimes.runtime import Runtime
 from runtimes.weights import default_weights, existing_weights, read_weights, runtime_files, trained_size
-from utils import Parser, integer, run, side
+from utils import Parser, UserError, integer, run, side
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3  # turns that the runs are divided into, at most
@@ -124,7 +124,10 @@ def main() -> None:
     if args.backend:
         return measure(args.backend, weights, size, args.runs)
     refuse_inputs([args.json], runtime_files(weights))
+    check_linknet34(read_weights(weights))
     figures, errors = bench(weights, size, args.runs)
+    if not figures:
+        raise UserError("no runtime works here: " + "; ".join(f"{name}: {errors[name]}" for name in errors))
     print(f"{processor()}, the network at {size}x{size}\n")
     print("| runtime | ms a frame | frames/s | peak MiB |\n|---|---|---|---|")
     for name, figure in figures.items():

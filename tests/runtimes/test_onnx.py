@@ -44,6 +44,13 @@ def test_onnxruntime_equals_oneflow(onnx_file: Path, oneflow_logits: list) -> No
     assert_equal_logits(lambda batch: session.run(["logits"], {"image": batch})[0], oneflow_logits)
 
 
+def test_another_size_is_explained_by_the_name_of_the_node(onnx_file: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(str(onnx_file), providers=["CPUExecutionProvider"])
+    with pytest.raises(Exception, match="height and width must be multiples of 32"):
+        session.run(["logits"], {"image": batch_of((1, 3, 100, 100))})
+
+
 def test_opencv_equals_oneflow(onnx_file: Path, oneflow_logits: list) -> None:
     network = cv2.dnn.readNetFromONNX(str(onnx_file))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from arrays import SMALL, assert_same
 from safetensors.numpy import load_file, save_file
 
+from runtimes import weights
 from runtimes.network import check_linknet34
 from runtimes.weights import default_weights, read_weights, trained_size, write_weights
 from utils import UserError
@@ -128,6 +130,14 @@ def test_old_directory_with_a_broken_meta(tmp_path: Path, meta: str) -> None:
         read_weights(tmp_path)
 
 
+def test_old_directory_with_a_variable_of_forty_dimensions(tmp_path: Path) -> None:
+    write_variable(tmp_path / "a", np.ones((1,) * 32, np.float32), "kFloat")
+    dims = "dim: 1 " * 40
+    (tmp_path / "a" / "meta").write_text(f"shape {{ {dims} }} data_type: kFloat")
+    with pytest.raises(UserError, match="names 40 dimensions"):
+        read_weights(tmp_path)
+
+
 def test_old_directory_without_meta(tmp_path: Path) -> None:
     write_old_directory(tmp_path, SMALL)
     (tmp_path / "conv.weight" / "meta").unlink()
@@ -188,6 +198,27 @@ def test_broken_safetensors_file(tmp_path: Path, random_weights: Path, content: 
     path.write_bytes(random_weights.read_bytes()[:1_000_000] if content == "cut" else content)
     with pytest.raises(UserError, match=r"bad\.safetensors"):
         read_weights(path)
+
+
+def test_a_safetensors_file_too_large_for_a_network(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"F32","shape":[2000000000],"data_offsets":[0,8000000000]}}'
+    with open(tmp_path / "bad.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + 8_000_000_000)  # sparse: it takes no room on the disk
+    with pytest.raises(UserError, match=r"bad\.safetensors is larger than 2 GB"):
+        read_weights(tmp_path / "bad.safetensors")
+
+
+def test_a_panic_of_safetensors_is_explained(tmp_path: Path, monkeypatch) -> None:
+    """Where memory runs out, Rust's panic is a BaseException."""
+
+    def panic(*arguments, **more) -> None:
+        raise type("PanicException", (BaseException,), {})("PyObject pointer is null")
+
+    (tmp_path / "bad.safetensors").write_bytes(b"x")
+    monkeypatch.setattr(weights, "safe_open", panic)
+    with pytest.raises(UserError, match=r"bad\.safetensors is not a readable.*pointer is null"):
+        read_weights(tmp_path / "bad.safetensors")
 
 
 def test_paths_without_weights(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from runtimes.weights import write_weights
 from tools import bench
 from tools.bench import BACKENDS
 
@@ -32,6 +34,20 @@ def test_each_runtime_is_timed_or_named(
     for name, entry in figures["network"].items():
         assert entry["milliseconds"] > 0 and 20 < entry["peak_mib"] < 4000
         assert f"| {name} | {entry['milliseconds']:.1f} |" in result.stdout
+
+
+def test_broken_weights_are_no_success(tmp_path: Path, run_here: Callable) -> None:
+    write_weights(tmp_path / "w.safetensors", {"a": np.zeros(3, np.float32)})
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    for name, message in (("w", "the weights are not LinkNet34's"), ("broken", "not a readable safetensors")):
+        result = run_here(bench.main, "--weights", tmp_path / f"{name}.safetensors")
+        assert result.returncode == 1 and message in result.stderr
+
+
+def test_where_no_runtime_works(random_weights: Path, run_here: Callable, monkeypatch) -> None:
+    monkeypatch.setattr(bench, "bench", lambda *settings: ({}, {"OpenVINO f32": "it is missing"}))
+    result = run_here(bench.main, "--weights", random_weights)
+    assert result.returncode == 1 and "OpenVINO f32: it is missing" in result.stderr
 
 
 @pytest.mark.parametrize(
