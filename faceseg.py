@@ -66,7 +66,7 @@ sys.meta_path.insert(0, Finder)
 
 Detector = load("faces.detector").Detector
 Face = load("faces.mask").Face
-UserError = load("utils").UserError
+UserError, side = load("utils").UserError, load("utils").side
 Options = load("media.options").Options
 open_runtime = load("runtimes.choose").open_runtime
 with_flip = load("runtimes.runtime").with_flip
@@ -108,6 +108,7 @@ class FaceSegmenter:
 
         Raises UserError for weights and choices that cannot be used.
         """
+        size = None if size is None else side(size)
         named = {} if weights is None else {"weights": str(weights)}
         self.options = Options(detect=detect, small_faces=small_faces, smooth=smooth, size=size, **named)
         self.network = open_runtime(self.options.weights, runtime, device, precision)
