@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from faces.mask import Region
 from faces.segmenter import DETECT_EVERY
+from media.encoder import PRESETS
 from media.shapes import Length, Selection, Style, parse_length, parse_rectangle, parse_tracks
 from media.views import VIEWS, parse_color
-from media.writers import PRESETS
 from runtimes.choose import add_network_options
 from runtimes.weights import default_weights, trained_size
 from utils import Parser, UserError, integer, real

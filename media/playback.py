@@ -21,7 +21,7 @@ from files.pictures import write_image
 from media.frames import Result, Source
 from media.player import Player
 from media.views import View, to_rgb
-from media.writers import VideoWriter, VirtualCamera
+from media.writers import VideoWriter
 from utils import UserError
 
 
@@ -43,7 +43,7 @@ class Playback:
         self.shown = deque(maxlen=30)  # when each was shown, and the seconds that it took
         self.recording: VideoWriter | None = None
         watched = player.window is not None or bool(self.sinks)
-        written = any(not isinstance(sink, VirtualCamera) for sink in self.sinks)
+        written = any(not sink.live for sink in self.sinks)
         self.paced = watched and not written and not source.live
         self.due = None  # when the next frame is to be shown, if it is paced
         on_view(player.view)

@@ -18,8 +18,10 @@ import cv2
 from faces.detector import Detector
 from faces.segmenter import Segmenter, Settings, segment_picture
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
+from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, LIVE, PICTURE, Job
+from media.live import VirtualCamera
 from media.options import Options
 from media.pipeline import Pipeline, play_all
 from media.playback import Playback
@@ -28,7 +30,7 @@ from media.sample import Sample
 from media.sources import Animation, open_video
 from media.videos import open_file
 from media.views import VIEWS, View, parse_view, to_rgb, with_alpha
-from media.writers import AnimationWriter, PictureFolder, VideoWriter, VirtualCamera
+from media.writers import VideoWriter
 from runtimes.choose import video_size
 from runtimes.runtime import Runtime, with_flip
 from runtimes.timing import Timing
@@ -119,7 +121,7 @@ def run_video(job: Job, worker: Worker) -> Outcome:
     for loss in source.losses():
         log.info("%s: %s", source.name, loss)
     if job.output and playback.count:
-        log.info("wrote %s", sinks[0].result)
+        log.info("%s", sinks[0].outcome())
     return Outcome(job, status, playback.count, playback.faces)
 
 
@@ -160,7 +162,7 @@ def open_source(job: Job, options: Options, endless: bool) -> Source:
 def open_writer(job: Job, source: Source, options: Options, view: View):
     """Return what writes the pictures of a source: a video, an animation, or numbered files in a folder."""
     if job.kind == ANIMATION and Path(job.output).suffix.lower() in ANIMATED_SUFFIXES:
-        return AnimationWriter(job.output)
+        return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected))
     if job.is_numbered(view):
         return PictureFolder(job.output)
     sound = source.sound if options.sound else None

@@ -8,7 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from media.mux import codec_of
+from media.soundtrack import codec_of
+from media.videos import open_file
+from media.writers import VideoWriter
 
 
 def make_clip(
@@ -22,6 +24,8 @@ def make_clip(
     aspect: Fraction | None = None,
     sound: str | None = None,
     seconds: float | None = None,
+    sound_rate: int = 48_000,
+    layout: str = "mono",
     **options: str,
 ) -> Path:
     """Write frames, HWC uint8 BGR.
@@ -41,7 +45,7 @@ def make_clip(
         context.colorspace, context.color_range = colors
         if aspect is not None:
             context.sample_aspect_ratio = aspect
-        tone = file.add_stream(sound, rate=48_000, layout="mono") if sound else None
+        tone = file.add_stream(sound, rate=sound_rate, layout=layout, bit_rate=64_000) if sound else None
         for number, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.colorspace = colors[0]
@@ -55,12 +59,26 @@ def make_clip(
     return Path(path)
 
 
+def copy_clip(source: Path, target: Path, stride: int = 1, sound: bool = True, **options) -> Path:
+    """Read a file and write its frames, as infer.py does."""
+    video = open_file(source, stride)
+    writer = VideoWriter(target, video.rate, video.colors, video.sound if sound else None, **options)
+    while (frame := video.read()) is not None:
+        writer.write(frame.image, frame.at, frame.until)
+    if video.sound is not None:
+        video.sound.ended = True
+    writer.close()
+    video.close()
+    return writer.result
+
+
 def add_tone(file: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
-    count = round(48_000 * seconds)
-    wave = (8000 * np.sin(2 * np.pi * 440 * np.arange(count) / 48_000)).astype(np.int16)[None]
-    for start in range(0, count, 960):
-        part = av.AudioFrame.from_ndarray(wave[:, start : start + 960], format="s16", layout="mono")
-        part.sample_rate, part.pts, part.time_base = 48_000, start, Fraction(1, 48_000)
+    rate, channels = stream.rate, stream.layout.nb_channels
+    wave = (8000 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)).astype(np.int16)
+    for start in range(0, len(wave), rate // 50):
+        samples = np.repeat(wave[start : start + rate // 50], channels)[None]
+        part = av.AudioFrame.from_ndarray(samples, format="s16", layout=stream.layout)
+        part.sample_rate, part.pts, part.time_base = rate, start, Fraction(1, rate)
         file.mux(stream.encode(part))
     file.mux(stream.encode())
 

@@ -12,9 +12,8 @@ import threading
 
 import numpy as np
 import pytest
-from clips import make_clip
+from clips import copy_clip, make_clip
 from scenes import background
-from test_writers import copy
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PAGE = """<!doctype html><video muted autoplay src="{name}"></video><script>
@@ -69,7 +68,7 @@ def play(folder, name: str) -> str:
 def test_it_plays_to_its_end_in_the_right_colours(tmp_path, suffix):
     frames = [np.full((96, 128, 3), (30, 40, 220), np.uint8) for _ in range(50)]
     source = make_clip(tmp_path / "in.mov", frames, sound="pcm_s16le", colors=(1, 1))
-    said = play(tmp_path, copy(source, tmp_path / f"out{suffix}").name)
+    said = play(tmp_path, copy_clip(source, tmp_path / f"out{suffix}").name)
     assert re.match(r"ended 128x96 (1\.9|2\.0)\d s", said), said
     red, green, blue = map(int, re.search(r"pixel (\d+),(\d+),(\d+)", said).groups())
     assert max(abs(red - 220), abs(green - 40), abs(blue - 30)) <= 4
@@ -78,5 +77,5 @@ def test_it_plays_to_its_end_in_the_right_colours(tmp_path, suffix):
 def test_changing_rates_and_odd_sides_play_too(tmp_path):
     times = [0, 0.04, 0.08, 0.9, 1.0, 1.5]
     source = make_clip(tmp_path / "in.mkv", [background(96, 128, n) for n in range(6)], times=times)
-    said = play(tmp_path, copy(source, tmp_path / "out.mp4").name)
+    said = play(tmp_path, copy_clip(source, tmp_path / "out.mp4").name)
     assert re.match(r"ended 128x96 1\.5\d s", said), said

@@ -1,0 +1,196 @@
+"""Where pictures go while they are made: to a server, to another machine, to standard output, to a camera.
+
+with stdout_kept() as pipe:
+    output = LiveOutput(pipe, rate=30)  # or "rtsp://...", "rtmp://...", "udp://..."
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from media.colors import Colors
+from media.encoder import Format, OpenVideo, Plan, letterbox
+from media.frames import Sound
+from media.streams import hide_password
+from media.views import to_bgr
+from media.writers import Writer
+from utils import UserError, log
+
+STDOUT = ("-", "pipe:", "pipe:1")
+FORMATS = {  # by what an address begins with
+    "rtsp": "rtsp",
+    **dict.fromkeys(("rtmp", "rtmps"), "flv"),
+    **dict.fromkeys(("udp", "srt", "tcp", "pipe"), "mpegts"),
+}
+OPTIONS = {  # of FFmpeg's for a format: a server has ten seconds to answer
+    "rtsp": "rtsp_transport=tcp:timeout=10000000",
+    "flv": "rw_timeout=10000000",
+    "mpegts": "rw_timeout=10000000:pkt_size=1316:flush_packets=1",  # seven packets in a datagram
+}
+KEY_SECONDS = 1.0  # from one frame to the next with which who comes later can begin
+RETRY_SECONDS = 1.0  # from one try to connect to the next
+STEADY_SECONDS = 15.0  # without an error, after which there is a connection: FFmpeg does not say when
+
+
+def is_live(output: str) -> bool:
+    """Whether an output is an address or standard output, and not a file."""
+    return output in STDOUT or re.match(r"(pipe:|[a-z][a-z0-9+.-]+://)", output, re.IGNORECASE) is not None
+
+
+@contextlib.contextmanager
+def stdout_kept() -> Iterator[str]:
+    """Yield an address of standard output for LiveOutput. Until the end, what is printed goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield f"pipe:{kept}"
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+class LiveOutput(Writer):
+    """A stream, H.264 and AAC, in the format of its server, else as MPEG-TS.
+
+    A server that goes away is connected again; until then pictures are dropped.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        rate: float,
+        colors: Colors | None = None,
+        sound: Sound | None = None,
+        crf: int = 18,
+        preset: str = "superfast",
+        patience: float = 30.0,
+    ):
+        """patience: for how many seconds a server is connected again. The rest is that of encoder.Plan.
+
+        Raises UserError for an address that nothing can be sent to.
+        """
+        protocol = address.partition(":")[0].lower()
+        self.address, self.live, self.patience = address, protocol != "pipe", patience
+        self.path = self.result = hide_password(address) if self.live else "standard output"
+        if protocol not in FORMATS:
+            known = ", ".join(f"{name}://" for name in FORMATS if name != "pipe")
+            raise UserError(f"{self.path}: nothing can be sent there; use {known} or - (standard output)")
+        self.format = FORMATS[protocol]
+        self.plan = Plan(self.path, rate, colors, sound, crf, preset)
+        if sound is not None:
+            sound.wanted = True
+        self.video: OpenVideo | None = None  # None before the first picture, and after an error
+        self.tried = 0.0  # when it was last connected
+        self.reached = False  # whether there was a connection
+        self.broken: float | None = None  # since when there is none
+        self.sent = self.dropped = 0
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        """Send a picture, or drop it while the server is away. Raises OSError when it stays away."""
+        now = time.perf_counter()
+        if self.video is None and self.broken is not None and now - self.tried < RETRY_SECONDS:
+            self.dropped += 1
+            return
+        try:
+            if self.video is None:
+                self.tried, self.video = now, self._open(picture.shape, at)
+            self.video.write(picture, at, until)
+            self.sent += 1
+        except (OSError, av.error.FFmpegError, ValueError) as error:
+            self.dropped += 1
+            self._break_off(error)
+        if self.video is not None and now - self.tried > STEADY_SECONDS:
+            self.reached, self.broken = True, None
+
+    def close(self, finished: bool = True) -> None:
+        """Raises OSError if the server is away, or nobody reads standard output any more."""
+        if self.video is not None:
+            self.patience = 0.0
+            try:
+                self.video.close()
+            except (OSError, av.error.FFmpegError, ValueError) as error:
+                self._break_off(error)
+        elif self.broken is not None:
+            raise OSError(f"{self.path} is away after {self.sent} frames")
+
+    def outcome(self) -> str:
+        dropped = f"; {self.dropped} were dropped while it was away" if self.dropped else ""
+        return f"sent {self.sent} frames to {self.path}{dropped}"
+
+    def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
+        """Return a new connection, which will be made when the first frame is there."""
+        if self.live:  # sent from a thread of FFmpeg's, so that nothing here waits for the network
+            thread = {"fifo_format": self.format, "format_opts": OPTIONS[self.format], "queue_size": "200"}
+            policy = {"drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
+            file = av.open(self.address, "w", format="fifo", container_options={**thread, **policy})
+        else:
+            file = av.open(self.address, "w", format=self.format, container_options={"flush_packets": "1"})
+        if self.plan.sound is not None:
+            for _ in self.plan.sound.take(at):
+                """What has come before is not sent."""
+        headers_first = self.format != "mpegts"
+        return OpenVideo(file, Format("libx264"), self.plan, shape, 0.0, KEY_SECONDS, headers_first)
+
+    def _break_off(self, error: Exception) -> None:
+        """Be ready to connect again. Raises OSError where that is of no use, or was tried for long enough."""
+        if self.video is not None:
+            with contextlib.suppress(OSError, av.error.FFmpegError, ValueError):
+                self.video.file.close()
+            self.video = None
+        now, why = time.perf_counter(), getattr(error, "strerror", None) or error
+        if self.broken is None:
+            # Who hangs up was there. Anything else, the first time, is a mistake in the address.
+            reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
+            if not (self.live and reached):
+                advice = "; check the address, and that its server runs" if self.live else ""
+                raise OSError(f"cannot write to {self.path}: {why}{advice}") from error
+            self.broken = now
+            if self.patience > 0:
+                log.warning(f"{self.path} broke off after {self.sent} frames ({why}): connecting again")
+        if now - self.broken >= self.patience:
+            raise OSError(f"{self.path} stopped after {self.sent} frames: {why}") from error
+
+
+class VirtualCamera(Writer):
+    """A camera that other programs (video calls) can choose. Needs pyvirtualcam and its driver."""
+
+    live = True
+
+    def __init__(self, rate: float):
+        self.rate, self.camera = rate, None
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            raise OSError(
+                "--virtual-camera needs the package pyvirtualcam: "
+                f"install it with `{sys.executable} -m pip install pyvirtualcam`"
+            ) from error
+        self.package = pyvirtualcam
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        """Send a picture at once, whatever its time."""
+        picture = to_bgr(picture)
+        if self.camera is None:
+            height, width = picture.shape[:2]
+            try:
+                self.camera = self.package.Camera(width, height, self.rate, fmt=self.package.PixelFormat.BGR)
+            except RuntimeError as error:
+                raise OSError(
+                    f"there is no virtual camera to write to ({error}): it needs a driver, "
+                    "v4l2loopback on Linux, OBS on Windows and macOS"
+                ) from error
+        self.camera.send(letterbox(picture, self.camera.height, self.camera.width))
+
+    def close(self, finished: bool = True) -> None:
+        if self.camera is not None:
+            self.camera.close()
