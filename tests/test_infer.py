@@ -213,15 +213,15 @@ def test_published_weights_are_fetched_on_request(monkeypatch):
     assert opened == [("fetched linknet", "auto", "auto", "auto")]
 
 
-def test_a_truncated_video_is_done_as_far_as_it_goes_beside_an_earlier_result(capsys):
+def test_a_truncated_video_is_done_as_far_as_it_goes_and_stays_unfinished(capsys):
     clip("whole.mkv", count=60)
     data = Path("whole.mkv").read_bytes()
     Path("cut.mkv").write_bytes(data[: len(data) // 2])
-    for out in ("out.mp4", "out.unfinished.mp4"):
-        assert run("--source", "cut.mkv", "--output", "out.mp4") == 1
-        done = len(frames_of(out))
+    for _ in range(2):  # which is not there the second time either
+        assert run("--source", "cut.mkv", "--output", "out.mp4", "--skip-existing") == 1
+        done = len(frames_of("out.unfinished.mp4"))
         err = capsys.readouterr().err
-        assert f"wrote {out}" in err or f"wrote {Path(out).resolve()}" in err
+        assert f"wrote {Path('out.unfinished.mp4').resolve()}, which was cut off" in err
         assert 20 < done < 50 and "cut.mkv is cut off" in err and f"it ends after {done} of 60 frames" in err
 
 
@@ -297,7 +297,7 @@ def test_a_camera_that_is_unplugged_leaves_a_playable_recording(monkeypatch, cap
     camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
     assert run("--source", "0", "--output", "out.mp4") == 1
     assert "camera 0 stopped after 29 frames: was it unplugged" in capsys.readouterr().err
-    assert len(frames_of("out.mp4")) > 5
+    assert len(frames_of("out.unfinished.mp4")) > 5
 
 
 def test_a_cameras_cutouts_go_into_a_folder_that_is_there(monkeypatch):
@@ -432,7 +432,7 @@ def test_an_interrupted_recording_is_kept_and_plays(random_weights, which, runti
     process.send_signal(which)
     out, err = process.communicate(timeout=100)
     assert process.returncode == 128 + which and "interrupted" in err and "Traceback" not in err
-    frames = frames_of("out.mp4")
+    frames = frames_of("out.unfinished.mp4")
     counted = int(out.split()[0])
     assert len(frames) > 2 and counted <= len(frames) <= counted + 1  # one may be written, not yet counted
-    assert os.listdir(".") == ["out.mp4"]
+    assert os.listdir(".") == ["out.unfinished.mp4"]

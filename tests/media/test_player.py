@@ -20,7 +20,8 @@ from media.playback import Playback
 from media.player import Player
 from media.shapes import Selection, Style
 from media.views import VIEWS, parse_view
-from media.writers import VideoWriter
+from media.videos import open_file
+from media.writers import VideoWriter, Writer
 
 FILE, CAMERA = Source("clip.mp4", 25.0), LiveSource("camera 0", 25.0)
 
@@ -45,12 +46,12 @@ def make(
 def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, result):
     written = []
 
-    class Sink:
+    class Sink(Writer):
         def write(self, picture, at, until):
             written.append((picture.copy(), at, until))
 
-        def close(self, whole):
-            written.append(whole)
+        def close(self, finished):
+            written.append(finished)
 
     wanted = parse_view("overlay").draw(result.frame.image.copy(), result.mask, Style())
     player = make(None, tmp_path, [Sink()], CAMERA)
@@ -157,11 +158,11 @@ def test_r_records_until_r_or_the_end(tmp_path, result, capsys):
     player = make(FakeWindow("r..r.r."), tmp_path, stream=stream)
     for _ in range(7):
         player.play(result)
-    assert player.recording.colors == stream.colors
     player.close()
     paths = sorted(tmp_path.iterdir())
     counts = []
     for path in paths:
+        assert open_file(path).colors == stream.colors
         capture = cv2.VideoCapture(str(path))
         counts.append(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         picture = capture.read()[1]
@@ -246,11 +247,11 @@ def test_a_key_between_two_slow_results_is_not_lost(tmp_path, result):
 def test_all_is_closed_even_if_one_thing_fails(tmp_path):
     closed = []
 
-    class Sink:
+    class Sink(Writer):
         def __init__(self, name, fails):
             self.name, self.fails = name, fails
 
-        def close(self, whole):
+        def close(self, finished):
             closed.append(self.name)
             if self.fails:
                 raise OSError("the disk is full")
@@ -273,7 +274,7 @@ def test_notices_go_away(tmp_path, result, monkeypatch, capsys):
 def test_the_window_may_be_a_mirror_but_never_what_is_written(tmp_path, result):
     written = []
 
-    class Sink:
+    class Sink(Writer):
         def write(self, picture, at, until):
             written.append(picture.copy())
 
