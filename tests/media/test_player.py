@@ -19,8 +19,8 @@ from media.frames import Frame, LiveSource, Result, Source
 from media.playback import Playback
 from media.player import Player
 from media.shapes import Selection, Style
-from media.views import VIEWS, parse_view
 from media.videos import open_file
+from media.views import VIEWS, parse_view
 from media.writers import VideoWriter, Writer
 
 FILE, CAMERA = Source("clip.mp4", 25.0), LiveSource("camera 0", 25.0)
