@@ -2,9 +2,10 @@
 
     status = play_all(Pipeline(source, segmenter), playback, max_frames=None)  # draws, shows, writes
 
-The frame rate is that of the slowest stage, not of the sum. Of a live source only the newest frame counts:
-what the next stage had no time for is dropped. Of a file every frame comes, in order. What goes wrong in a
-thread is raised in the caller's loop, after the results that came before it.
+The frame rate is that of the slowest stage, not of the sum. Of a file every frame comes, in order. Of a live
+source that is only watched the newest counts, and what the next stage had no time for is dropped; while it is
+recorded, frames wait for some seconds, and are dropped only when too many do. What goes wrong in a thread is
+raised in the caller's loop, after the results that came before it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import functools
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -29,6 +29,7 @@ from utils import UserError, interrupted_status, log
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
 IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
 QUEUE = 2  # frames that wait between two stages of a file
+BUFFER = 384 << 20  # bytes of frames that wait while a live source is recorded: 2 s of 1080p, 14 s of VGA
 FROZEN = "gives the same picture again and again: is it stuck or covered?"
 FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 
@@ -36,10 +37,13 @@ FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 class Stage:
     """What a generator yields, computed ahead in a thread of its own."""
 
-    def __init__(self, items: Iterator, newest: bool):
-        """newest: an item that nobody took is replaced by the next; otherwise the thread waits."""
-        self.newest = newest
-        self.ready = deque(maxlen=1 if newest else QUEUE)
+    def __init__(self, items: Iterator, room: Callable[[object], int], waits: Callable[[], bool]):
+        """room: how many such items may be ready. waits: whether the thread waits while there is no room;
+        otherwise every second of those that are ready is dropped, the oldest first.
+        """
+        self.room, self.waits = room, waits
+        self.ready: list = []
+        self.dropped = 0  # items
         self.ended = False  # nothing will come any more
         self.closed = False  # nothing will be taken any more
         self.error: BaseException | None = None
@@ -50,16 +54,23 @@ class Stage:
     def _run(self, items: Iterator) -> None:
         try:
             for item in items:
-                with self.changed:
-                    self.changed.wait_for(lambda: self.closed or self.newest or len(self.ready) < QUEUE)
-                    if self.closed:
-                        break
-                    self.ready.append(item)
-                    self.changed.notify_all()
+                self._put(item)
+                if self.closed:
+                    break
         except BaseException as error:  # of any kind: the taker has to know
             self.error = error
         with self.changed:
             self.ended = True
+            self.changed.notify_all()
+
+    def _put(self, item: object) -> None:
+        with self.changed:
+            room = self.room(item)
+            self.changed.wait_for(lambda: self.closed or not self.waits() or len(self.ready) < room)
+            while len(self.ready) >= room:
+                self.dropped += len(self.ready[::2])
+                del self.ready[::2]
+            self.ready.append(item)
             self.changed.notify_all()
 
     def take(self, wait: float | None = None) -> object | None:
@@ -69,7 +80,7 @@ class Stage:
                 raise TimeoutError
             if self.ready:
                 self.changed.notify_all()
-                return self.ready.popleft()
+                return self.ready.pop(0)
             if self.error is not None:
                 raise self.error
             return None
@@ -83,14 +94,36 @@ class Stage:
 class Pipeline:
     """The results of a source's frames, to be taken inside `with`."""
 
-    def __init__(self, source: Source, segment: Callable[[np.ndarray], Mask], timing: Timing | None = None):
-        """source: is closed at the end. segment: from HWC uint8 BGR to a Mask."""
+    def __init__(
+        self,
+        source: Source,
+        segment: Callable[[np.ndarray], Mask],
+        timing: Timing | None = None,
+        recorded: Callable[[], bool] = lambda: False,
+    ):
+        """source: is closed at the end. segment: from HWC uint8 BGR to a Mask. recorded: whether, at this
+        moment, every frame of a live source counts.
+        """
         self.source, self.segment, self.timing = source, segment, timing or Timing()
+        self.recorded = recorded
 
     def __enter__(self) -> Pipeline:
-        self.frames = Stage(self._read(), newest=self.source.live)
-        self.results = Stage(self._segment(), newest=self.source.live)
+        live = self.source.live
+        self.frames = Stage(self._read(), self._room, waits=lambda: not live)
+        results = 1 if live else QUEUE
+        self.results = Stage(self._segment(), lambda result: results, lambda: not live or self.recorded())
         return self
+
+    def _room(self, frame: Frame) -> int:
+        """Return how many such frames may wait."""
+        if not self.source.live:
+            return QUEUE
+        return max(1, BUFFER // frame.image.nbytes) if self.recorded() else 1
+
+    @property
+    def dropped(self) -> int:
+        """The frames of a live source that were not taken."""
+        return self.frames.dropped + self.results.dropped
 
     def __exit__(self, *error) -> None:
         self.frames.close()

@@ -43,8 +43,8 @@ class Playback:
         self.shown = deque(maxlen=30)  # when each was shown, and the seconds that it took
         self.recording: VideoWriter | None = None
         watched = player.window is not None or bool(self.sinks)
-        written = any(not sink.live for sink in self.sinks)
-        self.paced = watched and not written and not source.live
+        self.written = any(not sink.live for sink in self.sinks)
+        self.paced = watched and not self.written and not source.live
         self.due = None  # when the next frame is to be shown, if it is paced
         on_view(player.view)
 
@@ -77,6 +77,10 @@ class Playback:
         for key in keys:
             self._handle(key, result, picture)
         return not player.ended
+
+    def recorded(self) -> bool:
+        """Whether each frame counts, now: it goes into a file."""
+        return self.written or self.recording is not None or self.player.table is not None
 
     def note(self, result: Result) -> None:
         """Keep what the table and the report say of a result, before a view draws into it."""

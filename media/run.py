@@ -117,9 +117,14 @@ def run_video(job: Job, worker: Worker) -> Outcome:
     for remark in source.remarks if job.output else ():
         log.info("%s: %s", source.name, remark)
     playback = Playback(player, source, sinks, set_view)
-    status = play_all(Pipeline(source, segmenter, player.timing), playback, options.max_frames)
+    pipeline = Pipeline(source, segmenter, player.timing, playback.recorded)
+    status = play_all(pipeline, playback, options.max_frames)
     for loss in source.losses():
         log.info("%s: %s", source.name, loss)
+    if playback.recorded() and pipeline.dropped:
+        log.info(
+            "%s: %d frames were dropped: this machine is too slow for all", source.name, pipeline.dropped
+        )
     if job.output and playback.count:
         log.info("%s", sinks[0].outcome())
     return Outcome(job, status, playback.count, playback.faces)

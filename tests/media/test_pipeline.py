@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
 
 import numpy as np
 import pytest
@@ -88,6 +87,38 @@ def test_of_a_camera_the_newest_frame_counts():
     assert indices == sorted(set(indices)) and indices[-1] > 30  # many were dropped
     assert behind < 60  # and what comes is not old
     assert source.closed
+
+
+def test_a_recording_keeps_every_frame_through_a_slow_start():
+    source, delays = Numbers(60, live=True, pause=0.005), iter([0.2])
+    with Pipeline(source, lambda image: time.sleep(next(delays, 0)), recorded=lambda: True) as results:
+        taken = take_all(results)
+    assert [result.frame.index for result in taken] == list(range(60)) and results.dropped == 0
+
+
+def test_a_recording_for_which_there_is_no_time_is_thinned_evenly_and_counted(monkeypatch):
+    monkeypatch.setattr(pipeline, "BUFFER", 8 * np.zeros((2, 2, 3), np.uint16).nbytes)
+    source = Numbers(200, live=True, pause=0.002)
+    with Pipeline(source, lambda image: time.sleep(0.01), recorded=lambda: True) as results:
+        indices = [result.frame.index for result in take_all(results)]
+    assert len(indices) + results.dropped == 200 and results.dropped > 50
+    assert indices == sorted(set(indices)) and np.diff(indices).max() < 20 and indices[-1] == 199
+
+
+def test_a_recording_may_begin_and_end_at_any_time(monkeypatch):
+    monkeypatch.setattr(pipeline, "BUFFER", 1 << 20)
+    recorded, source = [], Numbers(None, live=True, pause=0.002)
+    with Pipeline(source, lambda image: time.sleep(0.01), recorded=lambda: bool(recorded)) as results:
+        results.take()
+        recorded.append(True)
+        results.take()
+        results.take()
+        kept = [results.take().frame.index for _ in range(5)]
+        recorded.clear()
+        assert np.diff(kept).tolist() == [1] * 4
+        for _ in range(3):
+            newest = results.take().frame.index
+        assert source.index - newest < 20
 
 
 def test_a_file_does_not_run_ahead_of_who_takes():
@@ -187,8 +218,8 @@ def test_of_a_live_stage_the_newest_comes_and_then_its_error():
         yield 3
         raise ValueError("broken")
 
-    stage = Stage(items(), newest=True)
-    while stage.ready != deque([2]):
+    stage = Stage(items(), room=lambda item: 1, waits=lambda: False)
+    while stage.ready != [2]:
         time.sleep(0.01)
     assert stage.take() == 2
     with pytest.raises(TimeoutError):
