@@ -27,14 +27,14 @@ log = logging.getLogger("faceseg")  # what libraries have to say to the user: `r
 
 
 class UserError(argparse.ArgumentTypeError):
-    """What the user can mend. The message says what happened, to what, and what to do.
+    """An error that the user can mend. The message says what happened, to what, and what to do.
 
-    As an ArgumentTypeError it names the option too where a function that raises it is an option's `type`.
+    It is an ArgumentTypeError so that argparse names the option whose `type` raises it.
     """
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of every program: options have their full names, and none is empty.
+    """The parser of every program: options have their full names, and an empty value is an error.
 
     An empty one comes from a shell variable that is not set.
     """
@@ -44,15 +44,15 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action=ShowTraces, nargs=0, help="show the stack trace of an error")
 
     def parse_known_args(self, args=None, namespace=None) -> tuple:
-        found, rest = super().parse_known_args(args, namespace)
-        for name, value in vars(found).items():
+        options, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(options).items():
             if value == "":
                 self.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
-        return found, rest
+        return options, rest
 
 
 class ShowTraces(argparse.Action):
-    """Have `run` show the stack trace of an error. No option of the program's comes of it."""
+    """Have `run` show the stack trace of an error. It leaves nothing among the program's options."""
 
     def __init__(self, option_strings: list, dest: str, **more):
         super().__init__(option_strings, argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
@@ -62,7 +62,10 @@ class ShowTraces(argparse.Action):
 
 
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
-    """Return what makes an int from `low` to `high` of an option or of a value in a file; else UserError."""
+    """Return a converter of an option, or of a value in a file, to an int in [low, high].
+
+    The converter raises UserError.
+    """
 
     def convert(value: object) -> int:
         try:
@@ -70,14 +73,17 @@ def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
         except (TypeError, ValueError, OverflowError):
             number = low - 1
         if not low <= number <= high or isinstance(value, float):
-            raise UserError(f"{str(value)[:40]!r} is no whole number from {low} to {high}")
+            raise UserError(f"{str(value)[:40]!r} is not a whole number from {low} to {high}")
         return number
 
     return convert
 
 
 def real(low: float, high: float) -> Callable[[object], float]:
-    """Return what makes a float from `low` to `high` of an option or of a value in a file; else UserError."""
+    """Return a converter of an option, or of a value in a file, to a float in [low, high].
+
+    The converter raises UserError.
+    """
 
     def convert(value: object) -> float:
         try:
@@ -85,17 +91,20 @@ def real(low: float, high: float) -> Callable[[object], float]:
         except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not low <= number <= high:
-            raise UserError(f"{str(value)[:40]!r} is no number from {low:g} to {high:g}")
+            raise UserError(f"{str(value)[:40]!r} is not a number from {low:g} to {high:g}")
         return number
 
     return convert
 
 
 def side(value: object) -> int:
-    """Return the side of the network's input, in pixels, of an option or of a value in a file."""
+    """Return an option, or a value in a file, as a side of the network's input in pixels.
+
+    Raises UserError unless it is a multiple of 32 up to LARGEST_SIDE.
+    """
     number = integer(STRIDE, LARGEST_SIDE)(value)
     if number % STRIDE:
-        raise UserError(f"{number} is no multiple of {STRIDE}")
+        raise UserError(f"{number} is not a multiple of {STRIDE}")
     return number
 
 
@@ -146,13 +155,13 @@ def explain(error: Exception) -> str:
     """Return one line about an error, for the user."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for this: take smaller pictures, or a smaller size or batch"
     text = " ".join(str(error).split())[-300:]
+    if isinstance(error, MemoryError) or "Insufficient memory" in text:  # OpenCV's
+        return "there is not enough memory for this: take smaller pictures, or a smaller size or batch"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else text
     if isinstance(error, ImportError):
-        return f"{text}: is everything installed? Without .venv, infer.sh and train.sh install it anew"
+        return f"{text}: is everything installed? Remove .venv, and infer.sh or train.sh installs it anew"
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}, line {place.lineno}"
     return f"{type(error).__name__} in {where}: {text}; this should not have happened; --debug shows more"
@@ -166,9 +175,9 @@ FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
 
 
 def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Return what the network is given, (3, H, W) float32, normalised, C-contiguous.
+    """Return the network's input, (3, H, W) float32, normalised, C-contiguous, of an image.
 
-    image: HWC uint8 RGB; ValueError for another. size: (height, width) to resize to first.
+    image: HWC uint8 RGB. size: (height, width) to resize to first. Raises ValueError for any other array.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"an image must be HxWx3 uint8; this one is {image.shape} {image.dtype}")
@@ -182,7 +191,7 @@ def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.nda
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return any image at (height, width): area averaging where it shrinks, bilinear where it grows."""
+    """Return any image at (height, width): averaged over areas where it shrinks, else bilinear."""
     height, width = size
     if image.shape[:2] == (height, width):
         return image
@@ -191,7 +200,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_shape(shape: tuple) -> None:
-    """Raise ValueError unless this is the shape of what the network takes: (N, 3, H, W), multiples of 32."""
+    """Raise ValueError unless this is a shape that the network takes: (N, 3, H, W), multiples of 32."""
     if len(shape) != 4 or shape[1] != 3 or 0 in shape or shape[2] % STRIDE or shape[3] % STRIDE:
         raise ValueError(
             f"the input's shape is {tuple(shape)}; it must be (N, 3, H, W), H and W multiples of {STRIDE}"
@@ -199,7 +208,7 @@ def check_shape(shape: tuple) -> None:
 
 
 def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """Return the (height, width) nearest to this aspect ratio that the network takes.
+    """Return the (height, width) of this aspect ratio, as near as the network takes it.
 
     The longest side becomes `long_side`; both are rounded to multiples of 32, at least 32.
     """
@@ -209,20 +218,20 @@ def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Return the probabilities of logits, float32, without overflow."""
-    # Beyond +-30 float32 gives exactly 1 or a vanishing probability, so that clipping changes nothing.
+    # Beyond +-30 float32 gives exactly 1 or a vanishing probability: clipping changes nothing.
     return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -30, 30)))
 
 
 def import_oneflow():
-    """Return the module oneflow, imported without its remarks and with the faster of its kernels for a CPU.
+    """Return the module oneflow, imported without its remarks and with the faster of its CPU kernels.
 
-    Where there is no InfiniBand it still prints one line, "libibverbs not available": it means nothing here,
-    and no setting turns it off. Raises ImportError, with what to do, where it cannot be used.
+    Without InfiniBand it still prints one line, "libibverbs not available", which means nothing here and
+    which no setting turns off. Raises ImportError, with what to do, where it cannot be used.
     """
-    os.environ.setdefault("GLOG_minloglevel", "2")  # errors alone
+    os.environ.setdefault("GLOG_minloglevel", "2")  # only errors
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not Path("/dev/nvidiactl").exists():
-        # By default a thread that only hands out the work waits in a busy loop beside the one that computes,
-        # and takes time from the other processes. With this the first one computes.
+        # By default a thread that only hands out work spins next to the one that computes, and takes time
+        # from the other processes. With this, the first one computes.
         os.environ.setdefault("ONEFLOW_VM_COMPUTE_ON_WORKER_THREAD", "0")
     try:
         if " avx2 " in Path("/proc/cpuinfo").read_text():
@@ -234,7 +243,7 @@ def import_oneflow():
             f"OneFlow 0.9.0 cannot be used here ({error}). It needs Linux on x86-64 and Python 3.10: "
             "`bash tools/setup.sh train` finds it and installs it into .venv"
         ) from error
-    # The import takes Ctrl-C away from Python, which does not see it: set again what it believes.
+    # The import takes Ctrl-C away from Python, which does not notice: set its handler again.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
         signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
     return oneflow

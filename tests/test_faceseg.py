@@ -83,7 +83,7 @@ def test_weights_that_cannot_be_used_are_named():
 
 @pytest.mark.parametrize("size", [-32, 0, 100, 100_000, 1.5, "large"])
 def test_a_size_that_the_network_cannot_take_is_refused(size):
-    with pytest.raises(faceseg.UserError, match=r"is no (whole number from 32 to 4096|multiple of 32)"):
+    with pytest.raises(faceseg.UserError, match=r"is not a (whole number from 32 to 4096|multiple of 32)"):
         faceseg.FaceSegmenter(size=size)
 
 

@@ -114,12 +114,12 @@ def test_options(capsys):
     args = parser.parse_args(["--count", "9", "--share", "1e-3", "--size", "4096"])
     assert (args.count, args.share, args.size) == (9, 0.001, 4096)
     for words, said in (
-        (["--count", "10"], "'10' is no whole number from 1 to 9"),
-        (["--count", "2.0"], "no whole number"),
-        (["--share", "nan"], "'nan' is no number from 0 to 1"),
-        (["--size", "100"], "100 is no multiple of 32"),
+        (["--count", "10"], "'10' is not a whole number from 1 to 9"),
+        (["--count", "2.0"], "not a whole number"),
+        (["--share", "nan"], "'nan' is not a number from 0 to 1"),
+        (["--size", "100"], "100 is not a multiple of 32"),
         (["--size", "4128"], "from 32 to 4096"),
-        (["--size", ""], "'' is no whole number"),
+        (["--size", ""], "'' is not a whole number"),
         (["--cou", "1"], "unrecognized"),
     ):
         with pytest.raises(SystemExit):
@@ -297,7 +297,7 @@ def test_a_mask_of_what_is_no_number_is_bad(tmp_path):
 
 def test_camera_numbers_are_numbers_of_cameras():
     assert camera_index("/dev/video3") == 3
-    with pytest.raises(utils.UserError, match="no whole number from 0"):
+    with pytest.raises(utils.UserError, match="not a whole number from 0"):
         camera_index("4294967296")
 
 
@@ -307,8 +307,8 @@ def test_camera_numbers_are_numbers_of_cameras():
         (["--address", "no.such.host.invalid"], "no.such.host.invalid: "),
         (["--address", "h" * 100], "hhh: "),
         (["--port", "USED"], "Address already in use"),
-        (["--port", "99999"], "no whole number from 0 to 65535"),
-        (["--processes", "0"], "no whole number from 1"),
+        (["--port", "99999"], "not a whole number from 0 to 65535"),
+        (["--processes", "0"], "not a whole number from 1"),
         (["--nodes", "2", "--node-rank", "2"], "must be below"),
     ],
 )

@@ -54,7 +54,7 @@ def test_where_no_runtime_works(random_weights: Path, run_here: Callable, monkey
     ("arguments", "message"),
     [
         (["--weights", "missing.safetensors"], "no weights at missing.safetensors"),
-        (["--runs", 0], "no whole number from 1"),
+        (["--runs", 0], "not a whole number from 1"),
         (["--size", 100], "multiple of 32"),
     ],
 )

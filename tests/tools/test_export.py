@@ -35,7 +35,7 @@ def test_script_writes_onnx(tmp_path: Path, random_weights: Path, session_state:
         (["--weights", "missing.safetensors"], "no weights at missing.safetensors"),
         (["--int8"], "--int8 needs --data"),
         (["--size", "100"], "multiple of 32"),
-        (["--images", "0"], "no whole number from 1"),
+        (["--images", "0"], "not a whole number from 1"),
         (["--output", "w.safetensors"], "w.safetensors: the file's name must end in .onnx"),
     ],
 )

@@ -101,7 +101,7 @@ NAN = float("nan")
         ),
         ("options", {"data": None}, "options, data is null"),
         ("options", {"data": ["a"]}, r'options, data is \["a"\]'),
-        ("options", {"size": 33}, "--size: 33 is no multiple of 32"),
+        ("options", {"size": 33}, "--size: 33 is not a multiple of 32"),
         ("options", {"size": True}, "options, size is true"),
         ("options", {"lr": NAN}, "--lr"),
         ("options", {"lr": 10**400}, "lr"),

@@ -38,7 +38,7 @@ def test_sizes_that_cannot_be_are_refused(text, capsys):
         (["--batch-size", "400"], "--batch-size"),
         (["--epochs", "0"], "--epochs"),
         (["--seed", "-1"], "--seed"),
-        (["--seed", "9" * 25], "no whole number from 0 to"),
+        (["--seed", "9" * 25], "not a whole number from 0 to"),
         (["--weights", ""], "--weights is empty"),
         (["--demo"], "does not go with --data"),
         (["--weights", "a", "--backbone", "b"], "do not go with --backbone"),
