@@ -311,6 +311,7 @@ def test_an_empty_file_is_no_result(capsys):
     assert run(*again) == 0 and "1 there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["in", "in/**/*.png"])
 def test_a_very_deep_folder(folder, capsys):
     """Deeper than Python's functions may call themselves."""
