@@ -26,6 +26,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # before a utils.py of who imports this
 
 from media.jobs import PICTURE, UNREADABLE, list_counts
+from media.live import STDOUT, stdout_kept
 from media.options import Options, parse_arguments
 from media.plan import Plan, make_plan
 from media.player import Player
@@ -49,6 +50,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         if options.source is not None and is_picture_address(options.source):
             options = replace(options, source=stack.enter_context(fetched(options.source)))
+        if options.output in STDOUT:  # a pipe for the video alone: what is printed goes to stderr
+            options = replace(options, output=stack.enter_context(stdout_kept()))
         plan = make_plan(options)
         player = open_player(options, plan, stack)  # before the network: see open_window
         worker = Worker(options, open_network(options), player)

@@ -26,7 +26,6 @@ from utils import UserError
 OTHERS = (".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv", ".mxf", ".vob")
 VIDEO_SUFFIXES = (*FORMATS, *OTHERS)
 PICTURE, ANIMATION, VIDEO, LIVE = "picture", "animation", "video", "live"
-STANDARD = ("-", "pipe:0", "pipe:1")  # standard input or output
 UNREADABLE = "folder that you may not read"
 
 
@@ -46,12 +45,9 @@ class Job(NamedTuple):
 
 def is_files(spec: str | None) -> bool:
     """Return whether a source means files: one, a folder, or a pattern with *, ? or []."""
-    return not (spec is None or spec == "sample" or is_address(spec) or camera_index(spec) is not None)
-
-
-def is_address(spec: str) -> bool:
-    """Return whether a source or an output is an address, or standard input or output: no name of a file."""
-    return spec in STANDARD or is_stream(spec)
+    return not (
+        spec is None or spec == "sample" or spec == "-" or is_stream(spec) or camera_index(spec) is not None
+    )
 
 
 def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> tuple[list[Job], Counter]:

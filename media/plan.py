@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from files.paths import refuse_inputs
-from media.jobs import LIVE, PICTURE, Job, find_jobs, is_address, is_files, name_outputs
+from media.jobs import LIVE, PICTURE, Job, find_jobs, is_files, name_outputs
+from media.live import is_live
 from media.mux import unfinished_path
 from media.options import Options
 from media.sample import PORTRAIT
@@ -40,7 +41,7 @@ def make_plan(options: Options) -> Plan:
         leave = Path(options.output) if options.output else None
         jobs, left_out = find_jobs(options.source, options.recursive, leave)
         alone = len(jobs) == 1 and jobs[0].source == Path(options.source)
-        if options.output and not is_address(options.output):
+        if options.output and not is_live(options.output):
             jobs = name_outputs(jobs, options.source, options.output, view)
         elif options.output:
             if not alone or jobs[0].kind == PICTURE:
@@ -66,7 +67,7 @@ def make_plan(options: Options) -> Plan:
 
 def live_output(output: str | None, view: View) -> Path | str | None:
     """Return where what comes from a camera or a stream goes."""
-    if output is None or is_address(output):
+    if output is None or is_live(output):
         return output
     return Path(output) / "camera.mp4" if Path(output).is_dir() and not view.transparent else Path(output)
 

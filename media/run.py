@@ -21,7 +21,7 @@ from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels
 from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, LIVE, PICTURE, Job
-from media.live import VirtualCamera
+from media.live import LiveOutput, VirtualCamera
 from media.options import Options
 from media.pipeline import Pipeline, play_all
 from media.playback import Playback
@@ -171,6 +171,10 @@ def open_writer(job: Job, source: Source, options: Options, view: View):
     if job.is_numbered(view):
         return PictureFolder(job.output)
     sound = source.sound if options.sound else None
+    if isinstance(job.output, str):
+        return LiveOutput(
+            job.output, source.rate, source.colors, sound, options.crf, options.preset, options.reconnect
+        )
     metadata = source.metadata if options.keep_metadata else {}
     return VideoWriter(
         job.output,
