@@ -250,7 +250,7 @@ def test_metadata_deeper_than_python_goes_is_passed_over(tmp_path):
 @pytest.mark.parametrize("count", [-1.0, np.nan, 1e300])
 def test_counters_of_batch_norm_are_checked(count, tmp_path):
     save_file({"n.num_batches_tracked": np.array(count)}, tmp_path / "w.safetensors")
-    with pytest.raises(utils.UserError, match="no number from 0"):
+    with pytest.raises(utils.UserError, match="not a number from 0"):
         read_weights(tmp_path / "w.safetensors")
 
 
