@@ -3,8 +3,8 @@
     python -m training.launch --processes 2 train.py --data my_faces
     python -m training.launch --processes 8 --nodes 2 --node-rank 0 --address 10.0.0.1 --port 29500 train.py
 
-The processes find each other as those of OneFlow's own launcher do (`python -m oneflow.distributed.launch`,
-which works too). At a signal, though, that one leaves while its processes still write their checkpoints.
+They are told of each other as by OneFlow's own launcher (`python -m oneflow.distributed.launch`, which
+works too). At a signal, though, that one leaves while its processes still write their checkpoints.
 
 Ctrl-C and SIGTERM reach every process once, and are waited for; a second one kills. If a process fails, the
 others are stopped. The exit status is that of the process that failed first, or 128 + the signal's number.
@@ -21,9 +21,14 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from files.paths import regular_file
-from utils import Parser, UserError, integer, run
+from training.machines import Waiting, gather, join
+from utils import Parser, UserError, integer, log, run
 
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
 POLL = 0.1  # seconds
@@ -31,47 +36,108 @@ prctl = ctypes.CDLL(None).prctl
 
 
 class Launcher:
-    """The processes of this machine, and what they are told."""
+    """The processes of this machine, and the signals that they get. args: of `make_parser`."""
 
-    def __init__(self):
+    def __init__(self, args: argparse.Namespace):
+        self.args, self.first_rank = args, args.node_rank * args.processes
         self.workers: list[subprocess.Popen] = []
         self.stopped_by = 0  # the signal that has been passed on
 
     def pass_on(self, number: int, frame: object) -> None:
-        """The signal handler: what comes first goes to every process, what comes after it kills them."""
-        self.tell(signal.SIGKILL if self.stopped_by else number)
+        """Handle a signal: the first one goes to every process, one after it kills them."""
+        self.send(signal.SIGKILL if self.stopped_by else number)
         self.stopped_by = self.stopped_by or number
 
-    def tell(self, number: int) -> None:
+    def send(self, number: int) -> None:
         for worker in self.workers:
             worker.send_signal(number)  # does nothing for one that has ended
 
-    def listens(self, address: tuple) -> bool:
+    def start(self) -> None:
+        """Start the processes, on several machines when all are there, and the others when rank 0 listens."""
+        args = self.args
+        address = (args.address, args.port if args.node_rank else free_port(args.port))
+        waiting = Waiting(address, args.nodes, lambda: bool(self.stopped_by))
+        if args.nodes > 1 and not meet(address, args, waiting):
+            return
+        threads = str(max(1, len(os.sched_getaffinity(0)) // args.processes))
+        environment = {
+            **{"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            **os.environ,
+            "MASTER_ADDR": args.address,
+            "MASTER_PORT": str(address[1]),
+            "WORLD_SIZE": str(args.processes * args.nodes),
+        }
+        for local_rank in range(args.processes):
+            rank = self.first_rank + local_rank
+            if rank and not self.reaches(address, waiting):
+                self.send(signal.SIGKILL)  # the others will never come
+                return
+            worker = subprocess.Popen(
+                [sys.executable, "-u", args.script, *args.arguments],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
+                preexec_fn=lambda: prctl(
+                    1, signal.SIGTERM
+                ),  # PR_SET_PDEATHSIG: should the launcher be killed
+            )
+            self.workers.append(worker)
+
+    def reaches(self, address: tuple, waiting: Waiting) -> bool:
         """Wait until rank 0 takes connections: without it the others try again only after ten seconds.
 
-        False if it has ended (after --help, say, or because of its arguments) or is to stop.
+        Return False if a process has ended (after --help, or because of its arguments) or is to stop.
         """
-        while self.workers[0].poll() is None and not self.stopped_by:
+        while waiting.goes_on(0) and all(worker.poll() is None for worker in self.workers):
             with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
                 return True
             time.sleep(POLL)
         return False
 
     def wait(self, grace: float = GRACE) -> int:
-        """Wait until all have ended, after a bad end at most `grace` seconds; return the exit status."""
+        """Wait until all have ended, after a failure at most `grace` seconds; return the exit status."""
         status = deadline = 0
-        while True:
+        while self.workers:
             codes = [worker.poll() for worker in self.workers]
-            status = status or next(filter(None, codes), 0)
-            if None not in codes:
-                return 128 + (self.stopped_by or -status) if status < 0 else status
-            if status and not deadline:
+            if not status and any(codes):
+                status = next(filter(None, codes))
                 deadline = time.monotonic() + grace
                 if not self.stopped_by:
-                    self.tell(signal.SIGTERM)
+                    self.explain(self.first_rank + codes.index(status), status)
+                    self.send(signal.SIGTERM)
+            if None not in codes:
+                break
             if deadline and time.monotonic() > deadline:
-                self.tell(signal.SIGKILL)  # it may wait for the one that has failed, and for ever
+                self.send(signal.SIGKILL)  # it may wait for the one that has failed, and for ever
             time.sleep(POLL)
+        if status > 0 or (self.workers and not status):
+            return status
+        return 128 + (self.stopped_by or -status)
+
+    def explain(self, rank: int, status: int) -> None:
+        """Name a process that was aborted, and say how to go on."""
+        if status < 0:
+            other = " (perhaps as another machine's has ended: see there)" if self.args.nodes > 1 else ""
+            last = last_checkpoint(self.args.arguments)
+            remedy = f"; go on with the same command and --resume {last}" if last.exists() else ""
+            log.error("process %d was ended by %s%s%s", rank, signal.Signals(-status).name, other, remedy)
+
+
+def meet(address: tuple, args: argparse.Namespace, waiting: Waiting) -> bool:
+    """Wait until all machines are there; return False if that was stopped."""
+    if args.node_rank:
+        return join(address, args.node_rank, args.nodes, args.processes, waiting)
+    with socket.create_server(("", address[1])) as server:
+        return gather(server, args.nodes, args.processes, waiting)
+
+
+def last_checkpoint(arguments: list) -> Path:
+    """Return where a training with these arguments writes its newest checkpoint."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output", default="runs/demo" if "--demo" in arguments else "runs/train")
+    parser.add_argument("--resume")
+    options, _ = parser.parse_known_args(arguments)
+    return (Path(options.resume).parent if options.resume else Path(options.output)) / "last.safetensors"
 
 
 def free_port(port: int = 0) -> int:
@@ -95,9 +161,7 @@ def make_parser() -> Parser:
     add("--nodes", type=integer(1, 1024), default=1, help="machines")
     add("--node-rank", type=integer(0, 1023), default=0, help="which of the machines this is, from 0")
     add("--address", type=host, default="127.0.0.1", help="of machine 0")
-    add(
-        "--port", type=integer(0, 65535), default=0, help="of machine 0; on one machine any free one is taken"
-    )
+    add("--port", type=integer(0, 65535), default=0, help="of machine 0; on a single machine any free one")
     add("script")
     add("arguments", nargs=argparse.REMAINDER, help="passed on to the script")
     return parser
@@ -111,32 +175,11 @@ def main() -> int:
     if args.nodes > 1 and not args.port:
         parser.error("several machines need the same --port")
     regular_file(args.script)
-    port = args.port if args.node_rank else free_port(args.port)
-    threads = str(max(1, len(os.sched_getaffinity(0)) // args.processes))
-    environment = {
-        **{"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
-        **os.environ,
-        "MASTER_ADDR": args.address,
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(args.processes * args.nodes),
-    }
-    launcher = Launcher()
+    launcher = Launcher(args)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as it is for SIGHUP under nohup
             signal.signal(number, launcher.pass_on)
-    for local_rank in range(args.processes):
-        rank = args.node_rank * args.processes + local_rank
-        worker = subprocess.Popen(
-            [sys.executable, "-u", args.script, *args.arguments],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
-            preexec_fn=lambda: prctl(1, signal.SIGTERM),  # PR_SET_PDEATHSIG: should the launcher be killed
-        )
-        launcher.workers.append(worker)
-        if rank == 0 and not launcher.listens((args.address, port)):
-            launcher.tell(signal.SIGKILL)  # the others will never come
-            break
+    launcher.start()
     return launcher.wait()
 
 

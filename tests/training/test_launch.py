@@ -1,9 +1,10 @@
-"""launch.py: what its processes are told, signals, failures and the exit status. No real training."""
+"""launch.py: what its processes are given, signals, failures and the exit status. No real training."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from training import launch
 
 ROOT = Path(__file__).parents[2]
 
-# Rank 0 listens as OneFlow does; every rank leaves a file behind that says what it was told.
+# Rank 0 listens as OneFlow does; every rank leaves a file behind that says what it was given.
 WORKER = """
 import os, signal, socket, sys, time
 if "--bad" in sys.argv:
@@ -68,12 +69,12 @@ def wait_for(*paths: Path) -> None:
 def test_processes_know_their_place(start, tmp_path: Path):
     process = start("time.sleep(1)", "--processes", "2", arguments=("--data", "a b"))
     assert process.wait(20) == 0
-    told = [(tmp_path / f"{rank}.txt").read_text().split(" ") for rank in range(2)]
-    port = told[0][4]
+    given = [(tmp_path / f"{rank}.txt").read_text().split(" ") for rank in range(2)]
+    port = given[0][4]
     threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
     for rank in range(2):
         expected = [str(rank), str(rank), "2", "127.0.0.1", port, threads, "--data", "a", "b"]
-        assert told[rank] == expected
+        assert given[rank] == expected
 
 
 def test_debug_reaches_the_processes(start, tmp_path: Path):
@@ -81,11 +82,57 @@ def test_debug_reaches_the_processes(start, tmp_path: Path):
     assert sorted((tmp_path / "0.txt").read_text().split()[6:]) == ["--data", "--debug", "a"]
 
 
-def test_ranks_of_a_second_machine(start, tmp_path: Path):
-    machine = ["--nodes", "3", "--node-rank", "1", "--address", "127.0.0.9", "--port", "29511"]
-    assert start("", "--processes", "2", *machine).wait(20) == 0
-    assert (tmp_path / "2.txt").read_text().split()[:5] == ["2", "0", "6", "127.0.0.9", "29511"]
-    assert (tmp_path / "3.txt").read_text().split()[:5] == ["3", "1", "6", "127.0.0.9", "29511"]
+def test_a_second_machine_starts_when_the_first_says_so(start, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # in the first one's place
+        port = str(server.getsockname()[1])
+        machine = ["--nodes", "3", "--node-rank", "1", "--address", "127.0.0.1", "--port", port]
+        process = start("", "--processes", "2", *machine)
+        server.settimeout(20)
+        first, _ = server.accept()
+        assert first.recv(100) == b"1 3 2\n"
+        time.sleep(0.3)
+        assert not list(tmp_path.glob("*.txt"))
+        first.sendall(b"\n")
+        assert process.wait(20) == 0
+    assert (tmp_path / "2.txt").read_text().split()[:5] == ["2", "0", "6", "127.0.0.1", port]
+    assert (tmp_path / "3.txt").read_text().split()[:5] == ["3", "1", "6", "127.0.0.1", port]
+
+
+def test_a_machine_that_does_not_fit_says_why_and_starts_nothing(start, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        process = start("", "--nodes", "2", "--node-rank", "1", "--port", port)
+        server.settimeout(20)
+        first, _ = server.accept()
+        first.sendall(b"two machines have one address\n")
+        assert process.wait(20) == 1
+    assert process.stderr.read() == "launch.py: two machines have one address\n"
+    assert not list(tmp_path.glob("*.txt"))
+
+
+def test_a_machine_that_waits_can_be_stopped(start):
+    process = start("", "--nodes", "2", "--port", str(launch.free_port()))
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 128 + signal.SIGINT
+
+
+def test_an_aborted_process_is_named_with_the_line_to_resume(start, tmp_path: Path):
+    (tmp_path / "my run").mkdir()
+    (tmp_path / "my run" / "last.safetensors").touch()
+    abort = "if rank == '1': os.abort()\n" + TRAIN
+    process = start(abort, "--processes", "2", arguments=("--output", "my run"))
+    assert process.wait(20) == 128 + signal.SIGABRT
+    said = process.stderr.read()
+    assert "process 1 was ended by SIGABRT; " in said
+    assert "--resume my run/last.safetensors" in said
+
+
+def test_help_needs_no_set_up(tmp_path: Path):
+    command = [sys.executable, ROOT / "training/launch.py", "--help"]
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(command, cwd=tmp_path, env=plain, capture_output=True, text=True)
+    assert result.returncode == 0 and "--node-rank" in result.stdout, result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -123,7 +170,7 @@ def test_a_second_signal_kills(start, tmp_path: Path):
 def test_a_process_that_does_not_end_at_a_signal_is_killed():
     """It may wait, in the middle of a step, for one that has left."""
     stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(flush=True)"
-    launcher = launch.Launcher()
+    launcher = launch.Launcher(launch.make_parser().parse_args(["script"]))
     for code in (f"{stubborn}; time.sleep(60)", f"{stubborn}; time.sleep(1); raise SystemExit(130)"):
         launcher.workers.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE))
     for worker in launcher.workers:

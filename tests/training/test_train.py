@@ -35,8 +35,9 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "from small_network import SmallNetwork\n"
         "from training.networks import to_arrays\n"
         "from training.options import Recipe\n"
+        "from training.processes import check_agreement\n"
         "from training.steps import Step\n"
-        "from utils import import_oneflow\nflow = import_oneflow()\n"
+        "from utils import UserError, import_oneflow\nflow = import_oneflow()\n"
         "rng = np.random.default_rng(0)\n"
         "image = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)\n"
         "mask = rng.choice([0, 128, 255], (4, 1, 32, 32)).astype(np.uint8)\n"
@@ -49,6 +50,10 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         "for _ in range(2):\n"
         "    step(flow.tensor(image[mine]), flow.tensor(mask[mine]), 0.1)\n"
         "np.savez(sys.argv[1] + str(rank), **to_arrays(model))\n"
+        "try:\n"
+        "    check_agreement({'size': 32, 'lr': rank}, flow.device('cpu'))\n"
+        "except UserError as error:\n"
+        "    open(sys.argv[1] + str(rank) + '.txt', 'w').write(str(error))\n"
     )
     launch = ["-m", "oneflow.distributed.launch", "--nproc_per_node", "2", "--master_port", str(free_port())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -57,6 +62,9 @@ def test_two_processes_equal_one_with_the_double_batch(data, tmp_path):
         [*launch, str(script), str(tmp_path / "two")],
     ):
         subprocess.run([sys.executable, *arguments], check=True, timeout=240, env=environment, cwd=tmp_path)
+    assert not (tmp_path / "one0.txt").exists()
+    for rank in range(2):
+        assert f"process {rank} of 2 has lr {rank}" in (tmp_path / f"two{rank}.txt").read_text()
     one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one0", "two0", "two1"))
     flow.manual_seed(0)
     start = to_arrays(SmallNetwork())
