@@ -45,9 +45,7 @@ class Job(NamedTuple):
 
 def is_files(spec: str | None) -> bool:
     """Return whether a source means files: one, a folder, or a pattern with *, ? or []."""
-    return not (
-        spec is None or spec == "sample" or spec == "-" or is_stream(spec) or camera_index(spec) is not None
-    )
+    return not (spec in (None, "sample", "-") or is_stream(spec) or camera_index(spec) is not None)
 
 
 def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> tuple[list[Job], Counter]:

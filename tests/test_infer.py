@@ -404,6 +404,14 @@ def script(*args: str) -> list:
     return [sys.executable, str(ROOT / "infer.py"), "--size", "64", *args]
 
 
+def test_standard_output_holds_the_video_alone(random_weights):
+    command = script("--source", "sample", "--output", "-", "--weights", str(random_weights))
+    done = subprocess.run([*command, "--max-frames", "8", "--timing"], capture_output=True, timeout=300)
+    Path("o.ts").write_bytes(done.stdout)
+    assert done.returncode == 0 and len(frames_of("o.ts")) == 8
+    assert b"8 frames in" in done.stderr and os.listdir(".") == ["o.ts"]
+
+
 def test_the_script_with_a_real_network(random_weights):
     clip("in.mp4", count=10)
     command = script("--source", "in.mp4", "--output", "out.mp4", "--weights", str(random_weights))
