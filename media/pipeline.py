@@ -67,7 +67,7 @@ class Stage:
         with self.changed:
             room = self.room(item)
             self.changed.wait_for(lambda: self.closed or not self.waits() or len(self.ready) < room)
-            while len(self.ready) >= room:
+            while len(self.ready) >= room and not self.closed:  # nobody misses what comes after that
                 self.dropped += len(self.ready[::2])
                 del self.ready[::2]
             self.ready.append(item)

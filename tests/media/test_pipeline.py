@@ -121,6 +121,13 @@ def test_a_recording_may_begin_and_end_at_any_time(monkeypatch):
         assert source.index - newest < 20
 
 
+def test_of_a_file_nothing_is_dropped_at_an_early_end():
+    with Pipeline(Numbers(None), lambda image: None) as results:
+        results.take()
+        time.sleep(0.1)  # both stages are full
+    assert results.dropped == 0
+
+
 def test_a_file_does_not_run_ahead_of_who_takes():
     source = Numbers(None)
     with Pipeline(source, lambda image: None) as results:
