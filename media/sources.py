@@ -19,7 +19,7 @@ import numpy as np
 from files.pictures import on_black, picture_of, to_pixels
 from media.frames import LONGEST_GAP, USUAL_RATE, LiveSource, Source
 from media.streams import open_address
-from media.videos import open_file
+from media.videos import FORMATS, VideoFile, open_file
 from utils import UserError, integer
 
 PAGE_SECONDS = 1.0  # for the pages of a TIFF
@@ -46,6 +46,9 @@ def open_video(spec: str, stride: int = 1, patience: float = 30.0) -> Source:
     index = camera_index(spec)
     if index is not None:
         return open_camera(index, stride)
+    if spec in ("-", "pipe:0"):
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "pipe"}
+        return VideoFile("pipe:0", "standard input", stride, options)
     return open_address(spec, stride, patience) if is_stream(spec) else open_file(Path(spec), stride)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import mimetypes
 import re
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,12 +19,13 @@ from urllib.request import Request, urlopen
 import av
 import numpy as np
 
-from files.pictures import IMAGE_SUFFIXES
+from files.pictures import IMAGE_SUFFIXES, read_pixels
 from media.frames import LONGEST_GAP, LiveSource
 from media.videos import FORMATS, VideoFile
-from utils import UserError
+from utils import UserError, log
 
-ANSWER_SECONDS = 10  # how long a stream may take to answer, and to give the next frame
+ANSWER_SECONDS = 10  # how long a server may take to answer, and a stream to give the next frame
+FETCH_SECONDS = 60  # how long fetching a picture may take
 
 
 class Stream(LiveSource):
@@ -50,7 +52,7 @@ class Stream(LiveSource):
         """
         self.video.close()
         if self.patience > 0:
-            print(f"{self.name} broke off after {self.index} frames: connecting again", file=sys.stderr)
+            log.info("%s broke off after %d frames: connecting again", self.name, self.index)
         while True:
             if time.perf_counter() - broken >= self.patience:
                 raise UserError(f"{self.name} stopped after {self.index} frames: was it unplugged or closed?")
@@ -81,23 +83,80 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
         "protocol_whitelist": "http,https,tls,tcp,udp,rtp,rtmp,rtmps,srt,crypto,httpproxy",
         "rtsp_transport": "tcp",
     }
+    name = hide_password(address)
 
     def connect() -> VideoFile:
-        return VideoFile(address, hide_password(address), stride, options, ANSWER_SECONDS)
+        return VideoFile(address, name, stride, options, ANSWER_SECONDS)
 
-    video = connect()
+    try:
+        video = connect()
+    except UserError as error:
+        raise UserError(f"{error}{advice(address)}") from None
     return Stream(connect, video, stride, patience) if video.live else video
 
 
 def hide_password(address: str) -> str:
-    """Return the address as it may be printed."""
-    return re.sub(r"(?<=://)[^/?#]*@", "", address)
+    """Return the address as it may be printed: a password may hold any letter, so that all before @ goes."""
+    return re.sub(r"(?<=://).*@", "", address)
+
+
+def advice(address: str) -> str:
+    """Return what to say where an address cannot be used and a letter of its password may be why."""
+    told = re.search(r"://.*[/?#].*@", address)
+    return "; in a password, # is written %23, / %2F, ? %3F and @ %40" if told else ""
 
 
 def is_picture_address(spec: str) -> bool:
-    """Whether an address is that of one picture."""
-    suffix = Path(re.split("[?#]", spec)[0]).suffix.lower()
-    return spec.startswith(("http://", "https://")) and suffix in IMAGE_SUFFIXES
+    """Return whether an address is that of one picture: by its ending, else by what its server says."""
+    path = re.split("[?#]", spec)[0]
+    if not spec.startswith(("http://", "https://")) or Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return spec.startswith("http")
+    with contextlib.suppress(UserError):
+        return mimetypes.guess_type(path)[0] is None and get(spec, 0)[0].startswith("image/")
+    return False
+
+
+@contextlib.contextmanager
+def fetched(address: str) -> Iterator[str]:
+    """Yield the name of a file with the picture behind an address, at most 200 MB. Raises UserError."""
+    name, limit = hide_password(address), 200 << 20
+    data = get(address, limit + 1)[1]
+    if len(data) > limit:
+        raise UserError(f"{name} has more than 200 MB: fetch it first, and give the file")
+    if not data:
+        raise UserError(f"{name} gives no picture: the server's answer is empty")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / (Path(urlsplit(address).path).name[-100:] or "picture")
+        path.write_bytes(data)
+        try:
+            read_pixels(path)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), name)) from None
+        yield str(path)
+
+
+def get(address: str, limit: int) -> tuple[str, bytes]:
+    """Return the kind (as image/png) and the first `limit` bytes of what is behind an http address.
+
+    Raises UserError, also where all of it takes longer than it may.
+    """
+    name, answers = hide_password(address), []
+
+    def fetch() -> None:
+        try:
+            with urlopen(to_request(address), timeout=ANSWER_SECONDS) as answer:
+                answers.append((answer.headers.get_content_type(), answer.read(limit)))
+        except (OSError, ValueError, HTTPException) as error:
+            answers.append(error)
+
+    # In a thread, because a server that sends a byte now and then is never late for Python.
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    thread.join(FETCH_SECONDS)
+    answer = answers[0] if answers else f"it takes more than {FETCH_SECONDS} s"
+    if not isinstance(answer, tuple):
+        raise UserError(f"{name} cannot be fetched: {answer}; check the address{advice(address)}")
+    return answer
 
 
 def to_request(address: str) -> Request:
@@ -109,20 +168,3 @@ def to_request(address: str) -> Request:
         secret = base64.b64encode(unquote(user).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {secret}")
     return request
-
-
-@contextlib.contextmanager
-def fetched(address: str) -> Iterator[str]:
-    """Yield the name of a file with what an address gives, at most 200 MB. Raises UserError."""
-    name, limit = hide_password(address), 200 << 20
-    try:
-        with urlopen(to_request(address), timeout=ANSWER_SECONDS) as answer:
-            data = answer.read(limit + 1)
-    except (OSError, ValueError, HTTPException) as error:
-        raise UserError(f"{name} cannot be fetched: {error}; check the address") from None
-    if len(data) > limit:
-        raise UserError(f"{name} has more than 200 MB: fetch it first, and give the file")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(urlsplit(address).path).name
-        path.write_bytes(data)
-        yield str(path)

@@ -79,6 +79,8 @@ class Server(http.server.BaseHTTPRequestHandler):
     def send_file(self) -> None:
         data = self.files.get(self.path)
         self.send_response(404 if data is None else 200)
+        if "." not in self.path:
+            self.send_header("Content-Type", "image/jpeg")
         if not self.path.endswith(".ts"):  # which goes on, as far as the client knows
             self.send_header("Content-Length", str(len(data or b"")))
         self.end_headers()

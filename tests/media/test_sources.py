@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from clips import make_clip
 from fakes import FakeCapture
 from PIL import Image
 
 from media import sources
 from media.sources import Animation, Camera, camera_index, is_stream, open_camera
 from utils import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def numbered(count: int) -> list:
@@ -103,3 +109,12 @@ def test_how_long_the_pictures_of_an_animation_are_shown(tmp_path, name, duratio
     first.save(tmp_path / name, save_all=True, append_images=[second], **more)
     source = Animation(tmp_path / name)
     assert [source.read().until for _ in range(2)] == pytest.approx([seconds, 2 * seconds])
+
+
+def test_standard_input_is_a_file_that_is_read_to_its_end(tmp_path):
+    path = make_clip(tmp_path / "a.ts", numbered(40))
+    code = "from media.sources import *; s = open_video('-'); print(s.live, len([*iter(s.read, None)]))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, input=path.read_bytes(), capture_output=True
+    )
+    assert told.stdout == b"False 40\n", told.stderr

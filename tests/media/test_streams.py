@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from clips import make_clip
 from scenes import background
 
+from files.pictures import read_image
 from media import streams
 from media.sources import open_video
-from media.streams import Stream, hide_password, open_address
+from media.streams import Stream, fetched, hide_password, is_picture_address, open_address
 from media.videos import VideoFile
 from utils import UserError
 
@@ -32,13 +35,12 @@ def test_a_stream_is_live_and_its_end_is_told(server):
     assert (np.diff(times) > 0).all() and 0.2 < times[-1] < 5  # by the clock: it does not say its times
 
 
-def test_a_stream_that_breaks_off_is_connected_again(server, capsys):
+def test_a_stream_that_breaks_off_is_connected_again(server, caplog):
+    caplog.set_level("INFO")
     source = open_video(f"{server.url}/stream", patience=20)
     frames = [source.read() for _ in range(100)]
     source.close()
-    assert (
-        server.RequestHandlerClass.connections == 3 and capsys.readouterr().err.count("connecting again") == 2
-    )
+    assert server.RequestHandlerClass.connections == 3 and caplog.text.count("connecting again") == 2
     times = [frame.at for frame in frames]
     assert (np.diff(times) > 0).all() and [frame.index for frame in frames] == list(range(100))
 
@@ -107,16 +109,70 @@ def test_the_sound_of_a_stream_keeps_its_time(server, tmp_path):
     assert sound[0] == pytest.approx(0, abs=0.1) and len(sound) > 20
 
 
-def test_passwords_are_not_shown():
-    assert hide_password("rtsp://me:pw@host:554/a@b") == "rtsp://host:554/a@b"
-    assert hide_password("rtsp://me:p@ss@host/x") == "rtsp://host/x"
-    for address in ("http://host/a?b=c", "http://host?to=a@b", "http://host/@a"):
-        assert hide_password(address) == address
+@pytest.mark.parametrize("secret", ["pw", "p@ss", "secret#1", "a/b", "a?b", "http://x"])
+def test_passwords_are_not_shown(secret):
+    assert hide_password(f"rtsp://me:{secret}@host:554/a") == "rtsp://host:554/a"
+    assert hide_password("http://host/a?b=c") == "http://host/a?b=c"
+
+
+@pytest.mark.parametrize("kind", ["rtsp", "http"])
+def test_what_to_write_in_a_password_is_said(kind):
+    with pytest.raises(UserError, match=r"# is written %23, / %2F, \? %3F") as told:
+        open_video(f"{kind}://admin:secret#1@127.0.0.1:9/stream")
+    assert "secret" not in str(told.value) and "admin" not in str(told.value)
+
+
+def test_a_picture_at_an_address_without_an_ending(server):
+    handler = server.RequestHandlerClass
+    handler.files["/photo?id=3"] = cv2.imencode(".jpg", background(48, 64))[1].tobytes()
+    assert is_picture_address(f"{server.url}/photo?id=3")
+    with fetched(f"{server.url}/photo?id=3") as path:
+        assert np.abs(read_image(path)[..., ::-1].astype(int) - background(48, 64)).mean() < 4
+    assert not is_picture_address(f"{server.url}/stream") and not is_picture_address("rtsp://host/photo")
+    before = handler.connections
+    assert not is_picture_address(f"{server.url}/a.mp4") and is_picture_address(f"{server.url}/a.JPG?size=3")
+    assert handler.connections == before  # these are told by their endings
+
+
+def answer(head: str, *body: bytes, pause: float = 0.0):
+    """Return what a server does that gives this answer."""
+
+    def do_GET(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(f"HTTP/1.0 {head}\r\n\r\n".encode())
+            for part in body:
+                time.sleep(pause)
+                self.wfile.write(part)
+
+    return do_GET
+
+
+@pytest.mark.parametrize(
+    "do_GET, message",
+    [
+        (answer("200 OK\r\nContent-Length: 99", *[b"x"] * 99, pause=0.1), "it takes more than 0.5 s"),
+        (answer("204 No Content"), "the server's answer is empty"),
+        (answer("200 OK", b"no picture"), "not a picture"),
+        (answer("302 Found\r\nLocation: http://[::bad/"), "cannot be fetched"),
+        (answer("302 Found\r\nLocation: file:///etc/hostname"), "cannot be fetched"),
+        (answer("404 Not Found"), "cannot be fetched: HTTP Error 404"),
+    ],
+)
+def test_servers_that_give_no_picture(server, monkeypatch, do_GET, message):
+    monkeypatch.setattr(streams, "FETCH_SECONDS", 0.5)
+    monkeypatch.setattr(streams, "ANSWER_SECONDS", 1)
+    server.RequestHandlerClass.do_GET = do_GET
+    address, start = f"{server.url}/a.jpg", time.monotonic()
+    with pytest.raises(UserError, match=message) as told, fetched(address):
+        pass
+    assert str(told.value).startswith(address) and time.monotonic() - start < 5
+    with pytest.raises(UserError):
+        open_video(f"{server.url}/a.mp4", patience=0).read()
 
 
 def test_the_password_of_a_pictures_address_goes_to_its_server_alone(server):
     handler, asked = server.RequestHandlerClass, []
-    handler.files["/b.jpg"] = b"a picture"
+    handler.files["/b.jpg"] = picture = cv2.imencode(".jpg", background(48, 64))[1].tobytes()
 
     def do_GET(self):
         asked.append((self.path, self.headers["Authorization"]))
@@ -128,9 +184,9 @@ def test_the_password_of_a_pictures_address_goes_to_its_server_alone(server):
             self.send_file()
 
     handler.do_GET = do_GET
-    with streams.fetched(server.url.replace("://", "://me:p%40s@s@") + "/a.jpg") as path:
-        assert Path(path).read_bytes() == b"a picture"
+    with fetched(server.url.replace("://", "://me:p%40s@s@") + "/a.jpg") as path:
+        assert Path(path).read_bytes() == picture
     assert asked == [("/a.jpg", f"Basic {base64.b64encode(b'me:p@s@s').decode()}"), ("/b.jpg", None)]
-    with pytest.raises(UserError) as told, streams.fetched("http://me:secret@127.0.0.1:99999/a.jpg"):
+    with pytest.raises(UserError) as told, fetched("http://me:secret@127.0.0.1:99999/a.jpg"):
         pass
     assert "secret" not in str(told.value)
