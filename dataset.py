@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from files.masks import CONVERT, label_values, read_mask, stored_sideways
 from files.paths import regular_file
-from files.pictures import IMAGE_SUFFIXES, picture_files, picture_of, read_image
-from utils import FACE, MEAN, NOT_JUDGED, STD, Parser, UserError, integer, run
+from files.pictures import IMAGE_SUFFIXES, picture_files, read_image
+from utils import MEAN, STD, Parser, UserError, integer, log, run
 
 
 class PairFolder:
@@ -33,8 +34,15 @@ class PairFolder:
     def __init__(self, folder: str | os.PathLike, skip_bad: bool = False, mask_threshold: int | None = None):
         self.folder, self.mask_threshold = Path(folder), mask_threshold
         self.images, self.masks = (list_pictures(self.folder / name) for name in ("images", "masks"))
+        self.masks = without_affix(self.masks, self.images)
         if not self.images:
             raise UserError(f"{self.folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+        if not self.images.keys() & self.masks.keys():
+            mask, image = min(self.masks, default="none at all"), min(self.images)
+            raise UserError(
+                f"{self.folder}: no mask has the name of its picture: pictures are named as {image!r}, "
+                f"masks as {mask!r}: {CONVERT}"
+            )
         self.names = sorted({**self.images, **self.masks})
         self.files = [*self.images.values(), *self.masks.values()]
         if not skip_bad:
@@ -48,9 +56,13 @@ class PairFolder:
         image_path, mask_path = self.check(self.names[index])
         image, mask = read_image(image_path), read_mask(mask_path, self.mask_threshold)
         if image.shape[:2] != mask.shape:
+            sideways = image.shape[1::-1] == mask.shape and stored_sideways(image_path)
+            remedy = (
+                "its EXIF rotates it, `python -m tools.masks` the mask too" if sideways else "scale the mask"
+            )
             raise UserError(
                 f"{mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its picture {image_path.name} is "
-                f"{image.shape[1]}x{image.shape[0]}; both must have one size"
+                f"{image.shape[1]}x{image.shape[0]}: {remedy}"
             )
         return image, mask
 
@@ -189,38 +201,20 @@ def list_pictures(folder: Path) -> dict:
     return pictures
 
 
-def read_mask(path: Path, threshold: int | None = None) -> np.ndarray:
-    """Return a mask file as HxW uint8 of 0, 128, 255.
+def without_affix(masks: dict, images: dict) -> dict:
+    """Return {name: path} of masks by their pictures' names, where all have one prefix or suffix more."""
+    start = os.path.commonprefix(list(masks))  # noqa: RUF071 (of texts, no paths)
+    end = os.path.commonprefix([name[::-1] for name in masks])[::-1]  # noqa: RUF071
+    affixes = [("", ""), *((start[: i + 1], "") for i in range(len(start)))]
+    affixes += [("", end[i:]) for i in range(len(end))]
 
-    Grey, 1-bit, palette, RGB and RGBA files are understood. Colour files must show greys, and transparent
-    pixels are background. A palette of greys is read by these, one of colours by its numbers. With a
-    threshold, what is at least that bright is face and the rest background.
-    """
-    with picture_of(path) as picture:
-        if threshold is not None:
-            return np.where(np.array(picture.convert("L")) >= threshold, FACE, 0).astype(np.uint8)
-        values = np.array(picture)
-        if picture.mode not in ("1", "L", "I;16", "I"):
-            red, green, blue, alpha = np.moveaxis(np.array(picture.convert("RGBA")), 2, 0)
-            if (red == green).all() and (red == blue).all():
-                values = np.where(alpha >= 128, red, 0)
-            elif picture.mode != "P":
-                raise UserError(f"{path}: a mask must be black, white or grey, and this one has colours")
-        return label_values(values, str(path))
+    def named(affix: tuple) -> dict:
+        return {name.removeprefix(affix[0]).removesuffix(affix[1]): path for name, path in masks.items()}
 
-
-def label_values(values: np.ndarray, where: str) -> np.ndarray:
-    """Turn a mask's values, 0/1 or 0/255 and either with 128, into 0, 128, 255; UserError for any others."""
-    found = np.unique(values)
-    if np.isin(found, (0, 1, NOT_JUDGED)).all():
-        return np.where(values == 1, FACE, values).astype(np.uint8)
-    odd = [value for value in found.tolist() if value not in (0, NOT_JUDGED, FACE)]
-    if not odd:
-        return values.astype(np.uint8)
-    raise UserError(
-        f"{where}: a mask must hold 0 and 255 (or 0 and 1), and 128 for not judged; this one holds {odd[:5]}"
-        + (f" and {len(odd) - 5} more values" if len(odd) > 5 else "")
-    )
+    prefix, suffix = best = max(affixes, key=lambda affix: len(named(affix).keys() & images.keys()))
+    if prefix or suffix:
+        log.info("all masks %s %s", "start with" if prefix else "end in", prefix or suffix)
+    return named(best)
 
 
 def open_array(path: Path) -> np.ndarray:

@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset import (
-    FaceSegData,
-    PairFolder,
-    label_values,
-    open_dataset,
-    read_mask,
-    readable_indices,
-)
+from dataset import FaceSegData, PairFolder, open_dataset, readable_indices
+from files.masks import label_values, read_mask
 from utils import MEAN, STD, UserError
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +123,31 @@ def test_size_that_differs_is_named(pairs, tmp_path):
         PairFolder(tmp_path)[3]
 
 
+@pytest.mark.parametrize("affix", ["{}_mask", "mask_{}", "{}_1_mask1"])
+def test_masks_with_one_prefix_or_suffix_more_are_recognised(pairs, tmp_path, affix, caplog):
+    write_folder(tmp_path, *pairs)
+    for path in list((tmp_path / "masks").iterdir()):
+        path.rename(path.with_stem(affix.format(path.stem)))
+    with caplog.at_level("INFO", "faceseg"):
+        check_equal(open_dataset(tmp_path, "train"), *pairs)
+    assert f"all masks {'end in' if affix[0] == '{' else 'start with'} {affix.format('')}" in caplog.text
+    (tmp_path / "masks" / f"{affix.format('p3')}.png").rename(tmp_path / "masks" / "p3.png")
+    with pytest.raises(UserError, match="has no"):  # not all of them: nothing is guessed
+        open_dataset(tmp_path, "train")
+
+
+def test_a_mask_of_the_picture_as_stored_is_explained(pairs, tmp_path):
+    images, masks = pairs
+    write_folder(tmp_path, images, masks)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(images[0]).save(tmp_path / "images" / "p0.png", exif=exif)
+    with pytest.raises(
+        UserError, match=r"p0\.png is 32x24, but its picture p0\.png is 24x32: its EXIF rotates"
+    ):
+        PairFolder(tmp_path)[0]
+
+
 def test_bad_ones_can_be_left_out(pairs, tmp_path):
     images, masks = pairs
     write_folder(tmp_path, images, masks)
@@ -138,7 +157,7 @@ def test_bad_ones_can_be_left_out(pairs, tmp_path):
     good, messages = readable_indices(open_dataset(tmp_path, "train", skip_bad=True))
     assert good.tolist() == [3, 4]
     assert [re.search(r"p\d.png", message).group() for message in messages] == ["p0.png", "p1.png", "p2.png"]
-    assert "[9]" in messages[1]
+    assert "holds 9" in messages[1]
 
 
 def test_command_names_every_bad_file(pairs, tmp_path):
@@ -258,10 +277,10 @@ def test_masks_of_few_values(values):
 @pytest.mark.parametrize(
     "values, named",
     [
-        ([0, 77, 255], r"\[77\]"),
-        ([0, 1, 255], r"\[1\]"),
-        ([0, 0.5, 1], r"\[0.5, 1.0\]"),
-        ([0, -1], r"\[-1\]"),
+        ([0, 77, 255], "holds 0, 77, 255"),
+        ([0, 1, 255], "holds 0, 1, 255"),
+        ([0, 0.5, 1], r"holds 0, 0\.5, 1"),
+        ([0, -1], "holds -1, 0"),
     ],
 )
 def test_other_values_are_named(values, named):
@@ -270,8 +289,33 @@ def test_other_values_are_named(values, named):
 
 
 def test_many_other_values_are_counted():
-    with pytest.raises(UserError, match=r"\[1, 2, 3, 4, 5\] and 93 more values"):
+    with pytest.raises(UserError, match="holds 0, 1, 2, 3, 4, 5, 6, 7 and 91 more values"):
         label_values(np.arange(99)[None], "a_mask.png")
+
+
+def test_255_in_a_palette_of_colours_is_asked_about(tmp_path):
+    picture = colour_palette(TRIMAP)
+    picture.putpixel((0, 0), 255)
+    picture.save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match=r"holds 0, 1, 128, 255; is 255 face or not judged\? .*tools\.masks"):
+        read_mask(tmp_path / "mask.png")
+
+
+def test_a_threshold_reads_greys_alone(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
+    for number, suffix in enumerate((".png", ".jpg")):
+        for picture in (Image.fromarray(ramp), Image.fromarray(np.dstack([ramp] * 3))):
+            picture.save(tmp_path / f"grey{suffix}", quality=95)
+            expected = np.where(np.array(Image.open(tmp_path / f"grey{suffix}").convert("L")) >= 100, 255, 0)
+            assert np.array_equal(read_mask(tmp_path / f"grey{suffix}", 100), expected), number
+    Image.fromarray(TRIMAP == 255).save(tmp_path / "two.png")
+    assert np.array_equal(read_mask(tmp_path / "two.png", 100), np.where(TRIMAP == 255, 255, 0))
+    labels = np.zeros((40, 40, 3), np.uint8)
+    labels[:20], labels[20:] = (250, 50, 83), (51, 221, 255)  # hair is the brighter one
+    for suffix in (".png", ".jpg"):
+        Image.fromarray(labels).save(tmp_path / f"hair{suffix}", quality=95)
+        with pytest.raises(UserError, match="this one has colours"):
+            read_mask(tmp_path / f"hair{suffix}", 128)
 
 
 def test_bad_mask_files_are_named(tmp_path):
@@ -357,7 +401,7 @@ def test_odd_value_in_an_array_names_array_index_and_value(pairs, tmp_path):
     np.save(tmp_path / "img_test.npy", images)
     np.save(tmp_path / "mask_test.npy", masks)
     found = FaceSegData(tmp_path, "test")
-    with pytest.raises(UserError, match=r"mask_test.npy\[2\]: .*\[7\]"):
+    with pytest.raises(UserError, match=r"mask_test.npy\[2\]: .*holds 0, 7, 255"):
         found[2]
     assert readable_indices(found)[0].tolist() == [0, 1, 3, 4]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset import open_dataset, read_mask
+from dataset import open_dataset
 from faces.crops import brighten
 from faces.metrics import print_table, score_mask, summarise
+from files.masks import read_mask
 from files.pictures import picture_files, read_image
 from runtimes.choose import add_network_options, open_runtime
 from runtimes.weights import trained_size

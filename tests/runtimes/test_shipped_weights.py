@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset import read_mask
+from files.masks import read_mask
 from files.pictures import read_image
 from infer import segment
 from runtimes.network import check_linknet34

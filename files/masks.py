@@ -1,0 +1,70 @@
+"""Mask files: HxW uint8 of 0 = background, 255 = face, 128 = not judged."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from PIL import Image
+
+from files.pictures import picture_of
+from utils import FACE, NOT_JUDGED, UserError
+
+COLOURED = 32  # channels that differ by more are no grey, not even in a JPEG
+CONVERT = "`python -m tools.masks` converts what labelling tools write"
+
+
+def read_mask(path: str | os.PathLike, threshold: int | None = None) -> np.ndarray:
+    """Return a mask file as HxW uint8 of 0, 128, 255.
+
+    Grey, 1-bit, palette, RGB and RGBA files are understood. Colour files must show greys, and transparent
+    pixels are background. A palette of greys is read by these, one of colours by its numbers. With a
+    threshold, what is at least that bright is face and the rest background. Raises UserError for colours and
+    other values.
+    """
+    with picture_of(path) as picture:
+        if picture.mode in ("1", "L", "I;16", "I", "F"):
+            values = np.array(picture) * (FACE if picture.mode == "1" else 1)
+        else:
+            *colours, alpha = np.moveaxis(np.array(picture.convert("RGBA")), 2, 0)
+            grey = np.ptp(colours, axis=0).max() <= (0 if threshold is None else COLOURED)
+            values = np.where(alpha >= 128, colours[0], 0)
+            if not grey and picture.mode == "P" and threshold is None:
+                values = palette_numbers(picture, path)
+            elif not grey:
+                raise UserError(
+                    f"{path}: a mask must be black, white or grey, this one has colours: {CONVERT}"
+                )
+        if threshold is None:
+            return label_values(values, str(path))
+        return np.where(values >= threshold, FACE, 0).astype(np.uint8)
+
+
+def stored_sideways(path: str | os.PathLike) -> bool:
+    """Return whether a picture's EXIF rotates it by a quarter turn."""
+    with picture_of(path) as picture:
+        return picture.getexif().get(0x0112, 1) >= 5
+
+
+def palette_numbers(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
+    """Return the numbers of a palette of colours. Raises UserError for 255, which VOC does not judge."""
+    numbers = np.array(picture)
+    if (numbers == 255).any():
+        values = ", ".join(map(str, np.unique(numbers)[:8]))
+        raise UserError(f"{path}: a palette of colours holds {values}; is 255 face or not judged? {CONVERT}")
+    return numbers
+
+
+def label_values(values: np.ndarray, where: str) -> np.ndarray:
+    """Turn a mask's values, 0/1 or 0/255 and either with 128, into 0, 128, 255; UserError for any others."""
+    present = np.unique(values)
+    if np.isin(present, (0, 1, NOT_JUDGED)).all():
+        return np.where(values == 1, FACE, values).astype(np.uint8)
+    if np.isin(present, (0, NOT_JUDGED, FACE)).all():
+        return values.astype(np.uint8)
+    shown = ", ".join(f"{value:g}" for value in present[:8].tolist())
+    more = f" and {len(present) - 8} more values" if len(present) > 8 else ""
+    raise UserError(
+        f"{where}: a mask must hold 0 and 255 (or 0 and 1), and 128 for not judged; this one holds "
+        f"{shown}{more}: {CONVERT}"
+    )
