@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from dataset import find_parts, group_of, open_dataset
 from faces.detector import Detector
-from faces.metrics import face_height, lightness, score_mask, summarise
+from faces.metrics import face_height, lightness, print_table, score_mask, summarise
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, picture_files, read_image, write_image
@@ -39,15 +39,6 @@ from runtimes.weights import runtime_files, trained_size
 from utils import FACE, NOT_JUDGED, Parser, UserError, integer, log, real, resize, run
 
 SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit", "mask_threshold")  # in the JSON too
-HEADINGS = {  # of the table, for the keys of a summary
-    "iou_mean": "IoU",
-    "iou_p10": "10th pct",
-    "iou_all": "all pixels",
-    "dice": "Dice",
-    "precision": "precision",
-    "recall": "recall",
-    "boundary_iou": "boundary",
-}
 GROUPS = {  # from a picture's name, the picture and its mask to the name of its group
     "names": lambda name, image, mask: group_of(name) or "others",
     "lightness": lambda name, image, mask: lightness(image, mask),
@@ -69,9 +60,8 @@ def make_parser() -> Parser:
     add("--json", metavar="FILE", help="write the figures to this file too")
     what = "also a row for each start of the names, up to the first _, each lightness or height of the faces"
     add("--groups", nargs="?", const="names", choices=GROUPS, help=what)
-    add(
-        "--worst", type=integer(0, 10_000), default=0, metavar="N", help="draw the N images of the lowest IoU"
-    )
+    what = "draw the N images of the lowest IoU"
+    add("--worst", type=integer(0, 10_000), default=0, metavar="N", help=what)
     add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
     what = "face is above this probability (default: %(default)s)"
@@ -210,14 +200,6 @@ def summarise_groups(pairs, scores: dict, kind: str) -> list:
     return [(f"  {name}", summarise(groups[name])) for name in sorted(groups)]
 
 
-def print_table(rows: list) -> None:
-    """Print a line of percentages for each (name, summary)."""
-    print(f"{'':<12} {'images':>7} " + " ".join(f"{heading:>10}" for heading in HEADINGS.values()))
-    for name, summary in rows:
-        figures = " ".join(f"{100 * summary[key]:10.2f}" for key in HEADINGS)
-        print(f"{name:<12} {summary['images']:7} {figures}")
-
-
 @contextlib.contextmanager
 def skipped(skip: bool) -> Iterator[None]:
     """Name what is bad and go on, or raise it."""
@@ -242,14 +224,13 @@ def write_worst(segment: Callable, splits: dict, scores: dict, args: argparse.Na
 
 
 def contact_sheet(cases: list) -> np.ndarray:
-    """Lay out (text, image, mask, marked) cases, row by row, as one HWC uint8 RGB picture.
+    """Return one HWC uint8 RGB picture of (text, image, mask, marked) cases, row by row.
 
     Images are HWC uint8 RGB; masks HxW uint8 (255 = face, 128 = not judged); marked pixels HxW bool.
     """
     blocks = [draw_case(*case) for case in cases]
     blocks += [np.zeros_like(blocks[0])] * (-len(blocks) % COLUMNS)
-    rows = [np.hstack(blocks[start : start + COLUMNS]) for start in range(0, len(blocks), COLUMNS)]
-    return np.vstack(rows)
+    return np.vstack([np.hstack(blocks[i : i + COLUMNS]) for i in range(0, len(blocks), COLUMNS)])
 
 
 def draw_case(text: str, image: np.ndarray, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:

@@ -62,10 +62,7 @@ class ShowTraces(argparse.Action):
 
 
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
-    """Return a converter of an option, or of a value in a file, to an int in [low, high].
-
-    The converter raises UserError.
-    """
+    """Return a converter of options and values in files to an int in [low, high]; it raises UserError."""
 
     def convert(value: object) -> int:
         try:
@@ -80,10 +77,7 @@ def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
 
 
 def real(low: float, high: float) -> Callable[[object], float]:
-    """Return a converter of an option, or of a value in a file, to a float in [low, high].
-
-    The converter raises UserError.
-    """
+    """Return a converter of options and values in files to a float in [low, high]; it raises UserError."""
 
     def convert(value: object) -> float:
         try:
@@ -98,10 +92,7 @@ def real(low: float, high: float) -> Callable[[object], float]:
 
 
 def side(value: object) -> int:
-    """Return an option, or a value in a file, as a side of the network's input in pixels.
-
-    Raises UserError unless it is a multiple of 32 up to LARGEST_SIDE.
-    """
+    """Return the value as a side of the network's input, a multiple of 32 pixels. Raises UserError."""
     number = integer(STRIDE, LARGEST_SIDE)(value)
     if number % STRIDE:
         raise UserError(f"{number} is not a multiple of {STRIDE}")

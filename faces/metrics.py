@@ -15,6 +15,7 @@ from utils import FACE, NOT_JUDGED
 
 LIGHTNESS = {"L* 60-100": 60, "L* 45-60": 45, "L* 30-45": 30, "L* 0-30": 0}  # of a face, at least
 HEIGHTS = {"192 px up": 192, " 96-192 px": 96, " 48-96 px": 48, "  0-48 px": 0}  # likewise
+SHOWN = ("iou_mean", "iou_p10", "iou_all", "dice", "precision", "recall", "boundary_iou")  # in a table
 BAND = 0.02  # width of the boundary's band, as a part of the image's diagonal
 
 
@@ -124,3 +125,11 @@ def face_height(mask: np.ndarray) -> str:
     if not len(rows):
         return "no face"
     return next(name for name, least in HEIGHTS.items() if rows[-1] - rows[0] + 1 >= least)
+
+
+def print_table(rows: list) -> None:
+    """Print a line of percentages for each (name, summary)."""
+    print(f"{'':<12} {'images':>7} " + " ".join(f"{key:>12}" for key in SHOWN))
+    for name, summary in rows:
+        figures = " ".join(f"{100 * summary[key]:12.2f}" for key in SHOWN)
+        print(f"{name:<12} {summary['images']:7} {figures}")

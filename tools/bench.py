@@ -3,14 +3,14 @@
     python -m tools.bench
     python -m tools.bench --size 256 --runs 100 --json bench.json
 
-Each runtime has a process of its own, so that its peak memory is its own, and all take turns, so that
-whatever else the machine does hits them alike: compare the figures of one run, not of two. A time is the
-median over the runs, float32 array to float32 array. The whole way from file to file is timed by
-`python infer.py --source sample --output sample.mp4 --timing`.
+A time is the median over the runs, float32 array to float32 array. Each runtime has a process of its own, so
+that its peak memory is its own. They run one after the other: on a busy machine compare with care. From file
+to file `python infer.py --source sample --output sample.mp4 --timing` measures.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import statistics
@@ -20,6 +20,7 @@ import timeit
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from files.paths import refuse_inputs, write_json
 from runtimes.choose import open_runtime
@@ -29,7 +30,6 @@ from runtimes.weights import default_weights, existing_weights, read_weights, ru
 from utils import Parser, UserError, integer, run, side
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 3  # turns that the runs are divided into, at most
 
 
 def open_torch(weights: str) -> Runtime:
@@ -67,33 +67,29 @@ BACKENDS = {
 }
 
 
-def measure(name: str, weights: str, size: int, runs: int) -> None:
-    """Print the milliseconds of each run, and last this process's peak memory in MiB."""
+def measure(name: str, weights: str, size: int, runs: int) -> dict:
+    """Return the median milliseconds of a backend in this process, and the process's peak memory in MiB."""
     forward = BACKENDS[name](weights)
     batch = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
-    for each in timeit.repeat(lambda: forward(batch), number=1, repeat=runs + 2)[2:]:  # two are slower
-        print(1000 * each)
+    times = timeit.repeat(lambda: forward(batch), number=1, repeat=runs + 2)[2:]  # two are slower
     # Not getrusage, which starts from what the parent had.
-    print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+    return {"milliseconds": 1000 * statistics.median(times), "peak_mib": peak / 1024}
 
 
-def bench(weights: str, size: int, runs: int) -> tuple[dict, dict]:
-    """Return {backend: figures} of those that work, and {backend: why it was left out}."""
-    times, peaks, errors = {}, {}, {}
-    rounds = min(ROUNDS, runs)
-    settings = ("--weights", weights, "--size", str(size), "--runs", str(-(-runs // rounds)))
-    for turn in range(rounds):
-        for name in [name for name in BACKENDS if name not in errors]:
-            print(f"round {turn + 1} of {rounds}: {name}", file=sys.stderr)
-            command = [sys.executable, "-m", "tools.bench", "--backend", name, *settings]
-            result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            if result.returncode:
-                errors[name] = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1]
-            else:
-                *milliseconds, peaks[name] = map(float, result.stdout.split())
-                times.setdefault(name, []).extend(milliseconds)
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    return {name: {"milliseconds": medians[name], "peak_mib": peaks[name]} for name in times}, errors
+def bench(*settings: str) -> tuple[dict, dict]:
+    """Return {backend: figures} of those that work, and {backend: why it does not}."""
+    figures, errors = {}, {}
+    for name in tqdm(BACKENDS, unit="runtime"):
+        command = [sys.executable, "-m", "tools.bench", "--backend", name, *settings]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if result.returncode:
+            errors[name] = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1]
+        else:
+            figures[name] = json.loads(result.stdout)
+    if not figures:
+        raise UserError("no runtime works here: " + "; ".join(f"{name}: {errors[name]}" for name in errors))
+    return figures, errors
 
 
 def processor() -> str:
@@ -106,14 +102,9 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--weights", default=default_weights(), help="default: %(default)s")
     add("--size", type=side, help="side of the input (default: as the weights were trained)")
-    add(
-        "--runs",
-        type=integer(1, 1_000_000),
-        default=50,
-        help="frames for each runtime (default: %(default)s)",
-    )
+    add("--runs", type=integer(1, 10**6), default=50, help="frames for each runtime (default: %(default)s)")
     add("--json", type=Path, metavar="FILE", help="write the figures to this file too")
-    add("--backend", choices=BACKENDS, help="this one in this process, plain numbers")
+    add("--backend", choices=BACKENDS, help="only this one, in this process; its figures are printed as JSON")
     return parser
 
 
@@ -122,12 +113,10 @@ def main() -> None:
     size = args.size or trained_size(args.weights)
     weights = str(existing_weights(args.weights).resolve())
     if args.backend:
-        return measure(args.backend, weights, size, args.runs)
+        return print(json.dumps(measure(args.backend, weights, size, args.runs)))
     refuse_inputs([args.json], runtime_files(weights))
     check_linknet34(read_weights(weights))
-    figures, errors = bench(weights, size, args.runs)
-    if not figures:
-        raise UserError("no runtime works here: " + "; ".join(f"{name}: {errors[name]}" for name in errors))
+    figures, errors = bench("--weights", weights, "--size", str(size), "--runs", str(args.runs))
     print(f"{processor()}, the network at {size}x{size}\n")
     print("| runtime | ms a frame | frames/s | peak MiB |\n|---|---|---|---|")
     for name, figure in figures.items():

@@ -25,7 +25,7 @@ def test_each_runtime_is_timed_or_named(
     output = tmp_path / "bench.json"
     arguments = ("--weights", random_weights, "--runs", 1, "--size", 64, "--json", output)
     result = run_here(bench.main, *arguments)
-    assert result.returncode == 0 and result.stderr.count("round 1 of 1") == len(BACKENDS), result.stderr
+    assert result.returncode == 0, result.stderr
     figures = json.loads(output.read_text())
     missing = {name for name, package in PACKAGES.items() if importlib.util.find_spec(package) is None}
     assert "tools.export" in figures["left_out"]["OpenVINO INT8"]  # there is none beside these weights
@@ -45,9 +45,10 @@ def test_broken_weights_are_no_success(tmp_path: Path, run_here: Callable) -> No
 
 
 def test_where_no_runtime_works(random_weights: Path, run_here: Callable, monkeypatch) -> None:
-    monkeypatch.setattr(bench, "bench", lambda *settings: ({}, {"OpenVINO f32": "it is missing"}))
+    failed = subprocess.CompletedProcess([], 1, "", "it is\nmissing\n")
+    monkeypatch.setattr(bench.subprocess, "run", lambda *command, **more: failed)
     result = run_here(bench.main, "--weights", random_weights)
-    assert result.returncode == 1 and "OpenVINO f32: it is missing" in result.stderr
+    assert result.returncode == 1 and "OpenVINO f32: missing" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -61,21 +62,3 @@ def test_where_no_runtime_works(random_weights: Path, run_here: Callable, monkey
 def test_what_is_wrong_is_said(arguments: list, message: str, run_here: Callable) -> None:
     result = run_here(bench.main, *arguments)
     assert result.returncode != 0 and message in result.stderr
-
-
-def test_the_runs_are_divided_into_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = []
-
-    def run(command: list, **more) -> subprocess.CompletedProcess:
-        name, runs = (command[command.index(option) + 1] for option in ("--backend", "--runs"))
-        turns.append((name, runs))
-        milliseconds = "1\n9\n2\n" if len(turns) < 3 else "5\n"
-        return subprocess.CompletedProcess(
-            command, int(name == "b"), f"{milliseconds}100\n", "x\nno b here\n"
-        )
-
-    monkeypatch.setattr(bench.subprocess, "run", run)
-    monkeypatch.setattr(bench, "BACKENDS", ("a", "b"))
-    figures, errors = bench.bench("w", 64, 8)
-    assert turns == [("a", "3"), ("b", "3"), ("a", "3"), ("a", "3")]
-    assert figures == {"a": {"milliseconds": 5, "peak_mib": 100}} and errors == {"b": "no b here"}
