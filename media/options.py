@@ -57,6 +57,8 @@ class Options:
     crf: int = 18
     preset: str = "superfast"
     sound: bool = True
+    camera_size: tuple[int, int] | None = None  # (width, height); None is what the camera chooses
+    camera_rate: float | None = None
     reconnect: float = 30.0
     max_frames: int | None = None
     stride: int = 1
@@ -83,6 +85,14 @@ def shard(text: str) -> tuple[int, int]:
         raise UserError(f"{text!r} is no part such as 2/8")
     parts = integer(1)(parts)
     return integer(1, parts)(part), parts
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """Return the (width, height) meant by '1280x720'."""
+    width, cross, height = text.lower().partition("x")
+    if not cross:
+        raise UserError(f"{text!r} is no size such as 1280x720")
+    return integer(16, 16384)(width), integer(16, 16384)(height)
 
 
 def make_parser() -> Parser:
@@ -136,6 +146,8 @@ def make_parser() -> Parser:
     add("--crf", type=integer(0, 51), help="quality of videos, lower is better (default: %(default)s)")
     add("--preset", choices=PRESETS, help="of H.264: slower ones make smaller files (default: %(default)s)")
     add("--no-audio", dest="sound", action="store_false", help="leave out the video's sound")
+    add("--camera-size", type=camera_size, metavar="WxH", help="ask the camera for this size, as 1280x720")
+    add("--camera-rate", type=real(1, 1000), metavar="N", help="ask the camera for so many frames/s")
     seconds = "seconds to reconnect a broken stream (default: %(default)g)"
     add("--reconnect", type=real(0, 86400), help=seconds)
     add("--max-frames", type=integer(1), help="end after so many frames or pictures")

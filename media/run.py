@@ -156,7 +156,8 @@ def open_source(job: Job, options: Options, endless: bool) -> Source:
         return open_file(job.source, options.stride)
     if job.source != "sample":
         try:
-            return open_video(job.source or "0", options.stride, options.reconnect)
+            camera = options.camera_size, options.camera_rate
+            return open_video(job.source or "0", options.stride, options.reconnect, *camera)
         except UserError as error:
             if job.source is not None:
                 raise

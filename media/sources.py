@@ -20,11 +20,12 @@ from files.pictures import on_black, picture_of, to_pixels
 from media.frames import LONGEST_GAP, USUAL_RATE, LiveSource, Source
 from media.streams import open_address
 from media.videos import FORMATS, VideoFile, open_file
-from utils import UserError, integer
+from utils import UserError, integer, log
 
 PAGE_SECONDS = 1.0  # for the pages of a TIFF
 SHORT_SECONDS = 0.1  # for the pictures of an animation that says 0, as browsers take it
 RETRY_SECONDS = 1.0  # a camera may miss a frame, and take a moment to start
+VGA = 640 * 480  # pixels
 
 
 def camera_index(spec: str) -> int | None:
@@ -37,22 +38,35 @@ def is_stream(spec: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+://", spec, re.IGNORECASE) is not None
 
 
-def open_video(spec: str, stride: int = 1, patience: float = 30.0) -> Source:
-    """Return the camera, stream or video file that `spec` names.
+def open_video(
+    spec: str,
+    stride: int = 1,
+    patience: float = 30.0,
+    size: tuple[int, int] | None = None,
+    rate: float | None = None,
+) -> Source:
+    """Return the camera, stream or video file that `spec` names; "-" is standard input, read as a file.
 
-    stride: only every so-many-th frame is given. patience: seconds for which a stream that broke off is tried
-    again. Raises UserError if there is none, or nothing can be read from it.
+    stride: every nth frame is given. patience: seconds for which a stream that broke off is tried again.
+    size, rate: (width, height) and frames/s to ask a camera for. Raises UserError if nothing is there, or can
+    be read from it.
     """
     index = camera_index(spec)
     if index is not None:
-        return open_camera(index, stride)
+        return open_camera(index, stride, size, rate)
     if spec in ("-", "pipe:0"):
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "pipe"}
         return VideoFile("pipe:0", "standard input", stride, options)
     return open_address(spec, stride, patience) if is_stream(spec) else open_file(Path(spec), stride)
 
 
-def open_camera(index: int, stride: int = 1, opener: Callable = cv2.VideoCapture) -> Camera:
+def open_camera(
+    index: int,
+    stride: int = 1,
+    size: tuple[int, int] | None = None,
+    rate: float | None = None,
+    opener: Callable = cv2.VideoCapture,
+) -> Camera:
     """opener: what opens it, in the way of cv2.VideoCapture. Raises UserError."""
     capture = opener(index)
     if not capture.isOpened():
@@ -64,13 +78,22 @@ def open_camera(index: int, stride: int = 1, opener: Callable = cv2.VideoCapture
             )
         raise UserError(f"there is no camera {index}")
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no old frames in a queue
+    if size is not None:
+        if size[0] * size[1] > VGA:  # of which USB carries only a few a second uncompressed
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+    if rate is not None:
+        capture.set(cv2.CAP_PROP_FPS, rate)
     camera = Camera(capture, f"camera {index}", stride)
     try:
-        camera.read()  # a camera that is in use elsewhere may open, and then give nothing
-        camera.index, camera.pictures = 0, camera._pictures()  # its time begins with what is looked at
+        height, width = camera.read().image.shape[:2]  # one in use elsewhere may open, and then give nothing
     except UserError:
         camera.close()
         raise
+    if size not in (None, (width, height)):
+        log.warning("camera %d gives %dx%d, not %dx%d", index, width, height, *size)
+    camera.index, camera.pictures = 0, camera._pictures()  # its time begins with what is looked at
     return camera
 
 

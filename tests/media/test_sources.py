@@ -70,6 +70,21 @@ def test_a_camera_that_is_unplugged(monkeypatch):
         read_all(source)
 
 
+@pytest.mark.parametrize("size, fourcc", [((64, 48), 0), ((1280, 720), cv2.VideoWriter.fourcc(*"MJPG"))])
+def test_a_camera_is_asked_for_size_and_rate_compressed_where_it_is_large(size, fourcc, caplog):
+    capture = FakeCapture(numbered(3))
+    source = open_camera(0, 1, size, 60, opener=lambda index: capture)
+    asked = [cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FOURCC]
+    assert [capture.get(setting) for setting in asked] == [*size, 60, fourcc] and source.rate == 60
+    assert ("camera 0 gives 64x48, not 1280x720" in caplog.text) == (size != (64, 48))
+
+
+def test_a_camera_chooses_for_itself_by_default():
+    capture = FakeCapture(numbered(3))
+    open_camera(0, opener=lambda index: capture)
+    assert set(capture.properties) == {cv2.CAP_PROP_FPS, cv2.CAP_PROP_BUFFERSIZE}
+
+
 def test_a_camera_may_miss_a_frame_and_need_a_moment_to_start():
     frames = numbered(3)
     source = open_camera(0, opener=lambda index: FakeCapture([None, None, frames[0], None, *frames[1:]]))
