@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -19,35 +18,42 @@ import numpy as np
 from media.colors import Colors
 from media.encoder import Format, OpenVideo, Plan, letterbox
 from media.frames import Sound
+from media.sources import is_stream
 from media.streams import hide_password
 from media.views import to_bgr
 from media.writers import Writer
 from utils import UserError, log
 
 STDOUT = ("-", "pipe:", "pipe:1")
-FORMATS = {  # by what an address begins with
-    "rtsp": "rtsp",
-    **dict.fromkeys(("rtmp", "rtmps"), "flv"),
-    **dict.fromkeys(("udp", "srt", "tcp", "pipe"), "mpegts"),
+# By what an address begins with: the format, and FFmpeg's options. A server has ten seconds to answer.
+FORMATS = {
+    "rtsp": ("rtsp", "rtsp_transport=tcp:timeout=10000000"),
+    **dict.fromkeys(("rtmp", "rtmps"), ("flv", "rw_timeout=10000000")),
+    "udp": ("mpegts", "flush_packets=1:pkt_size=1316"),  # seven packets in a datagram
+    "tcp": ("mpegts", "flush_packets=1:rw_timeout=10000000"),
+    "pipe": ("mpegts", ""),
 }
-OPTIONS = {  # of FFmpeg's for a format: a server has ten seconds to answer
-    "rtsp": "rtsp_transport=tcp:timeout=10000000",
-    "flv": "rw_timeout=10000000",
-    "mpegts": "rw_timeout=10000000:pkt_size=1316:flush_packets=1",  # seven packets in a datagram
-}
-KEY_SECONDS = 1.0  # from one frame to the next with which who comes later can begin
+# What is sent from a thread of FFmpeg's, so that nothing here waits for the network.
+THREAD = {"queue_size": "200", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
+ERRORS = (OSError, ValueError, av.error.FFmpegError)
+KEY_SECONDS = 1.0  # from one frame to the next with which a viewer can begin
 RETRY_SECONDS = 1.0  # from one try to connect to the next
 STEADY_SECONDS = 15.0  # without an error, after which there is a connection: FFmpeg does not say when
 
 
 def is_live(output: str) -> bool:
-    """Whether an output is an address or standard output, and not a file."""
-    return output in STDOUT or re.match(r"(pipe:|[a-z][a-z0-9+.-]+://)", output, re.IGNORECASE) is not None
+    """Return whether an output is an address or standard output, and not a file."""
+    return output == "-" or output.startswith("pipe:") or is_stream(output)
 
 
 @contextlib.contextmanager
 def stdout_kept() -> Iterator[str]:
-    """Yield an address of standard output for LiveOutput. Until the end, what is printed goes to stderr."""
+    """Yield an address of standard output for LiveOutput. Until the end, what is printed goes to stderr.
+
+    Raises UserError if it is a terminal.
+    """
+    if os.isatty(1):
+        raise UserError("standard output is a terminal: pipe the video on, as in `--output - | ffplay -`")
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -80,12 +86,13 @@ class LiveOutput(Writer):
         Raises UserError for an address that nothing can be sent to.
         """
         protocol = address.partition(":")[0].lower()
-        self.address, self.live, self.patience = address, protocol != "pipe", patience
+        self.address = protocol + address[len(protocol) :]  # which FFmpeg wants in small letters
+        self.live, self.patience = protocol != "pipe", patience
         self.path = self.result = hide_password(address) if self.live else "standard output"
         if protocol not in FORMATS:
             known = ", ".join(f"{name}://" for name in FORMATS if name != "pipe")
             raise UserError(f"{self.path}: nothing can be sent there; use {known} or - (standard output)")
-        self.format = FORMATS[protocol]
+        self.format, self.options = FORMATS[protocol]
         self.plan = Plan(self.path, rate, colors, sound, crf, preset)
         if sound is not None:
             sound.wanted = True
@@ -106,7 +113,7 @@ class LiveOutput(Writer):
                 self.tried, self.video = now, self._open(picture.shape, at)
             self.video.write(picture, at, until)
             self.sent += 1
-        except (OSError, av.error.FFmpegError, ValueError) as error:
+        except ERRORS as error:
             self.dropped += 1
             self._break_off(error)
         if self.video is not None and now - self.tried > STEADY_SECONDS:
@@ -114,14 +121,15 @@ class LiveOutput(Writer):
 
     def close(self, finished: bool = True) -> None:
         """Raises OSError if the server is away, or nobody reads standard output any more."""
-        if self.video is not None:
-            self.patience = 0.0
-            try:
+        just_tried = self.video is None or time.perf_counter() - self.tried < RETRY_SECONDS
+        try:
+            if self.broken is not None and just_tried:
+                raise OSError("it was away at the end")
+            if self.video is not None:
                 self.video.close()
-            except (OSError, av.error.FFmpegError, ValueError) as error:
-                self._break_off(error)
-        elif self.broken is not None:
-            raise OSError(f"{self.path} is away after {self.sent} frames")
+        except ERRORS as error:
+            self.patience = 0.0
+            self._break_off(error)
 
     def outcome(self) -> str:
         dropped = f"; {self.dropped} were dropped while it was away" if self.dropped else ""
@@ -129,10 +137,9 @@ class LiveOutput(Writer):
 
     def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
         """Return a new connection, which will be made when the first frame is there."""
-        if self.live:  # sent from a thread of FFmpeg's, so that nothing here waits for the network
-            thread = {"fifo_format": self.format, "format_opts": OPTIONS[self.format], "queue_size": "200"}
-            policy = {"drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
-            file = av.open(self.address, "w", format="fifo", container_options={**thread, **policy})
+        if self.live:
+            options = {**THREAD, "fifo_format": self.format, "format_opts": self.options}
+            file = av.open(self.address, "w", format="fifo", container_options=options)
         else:
             file = av.open(self.address, "w", format=self.format, container_options={"flush_packets": "1"})
         if self.plan.sound is not None:
@@ -144,20 +151,21 @@ class LiveOutput(Writer):
     def _break_off(self, error: Exception) -> None:
         """Be ready to connect again. Raises OSError where that is of no use, or was tried for long enough."""
         if self.video is not None:
-            with contextlib.suppress(OSError, av.error.FFmpegError, ValueError):
+            with contextlib.suppress(*ERRORS):
                 self.video.file.close()
             self.video = None
         now, why = time.perf_counter(), getattr(error, "strerror", None) or error
+        # Who hangs up was there. Anything else, the first time, is a mistake in the address.
+        self.reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
+        if not (self.live and self.reached):
+            advice = "; check the address, and that its server runs" if self.live else ""
+            raise OSError(f"cannot write to {self.path}: {why}{advice}") from error
         if self.broken is None:
-            # Who hangs up was there. Anything else, the first time, is a mistake in the address.
-            reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
-            if not (self.live and reached):
-                advice = "; check the address, and that its server runs" if self.live else ""
-                raise OSError(f"cannot write to {self.path}: {why}{advice}") from error
             self.broken = now
             if self.patience > 0:
                 log.warning(f"{self.path} broke off after {self.sent} frames ({why}): connecting again")
         if now - self.broken >= self.patience:
+            self.broken = None  # which is said once
             raise OSError(f"{self.path} stopped after {self.sent} frames: {why}") from error
 
 

@@ -166,24 +166,14 @@ def open_source(job: Job, options: Options, endless: bool) -> Source:
 
 
 def open_writer(job: Job, source: Source, options: Options, view: View):
-    """Return what writes the pictures of a source: a video, an animation, or numbered files in a folder."""
+    """Return what writes the pictures of a source: a video, a stream, an animation, or numbered files."""
     if job.kind == ANIMATION and Path(job.output).suffix.lower() in ANIMATED_SUFFIXES:
         return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected))
     if job.is_numbered(view):
         return PictureFolder(job.output)
     sound = source.sound if options.sound else None
+    how = (source.rate, source.colors, sound)
     if isinstance(job.output, str):
-        return LiveOutput(
-            job.output, source.rate, source.colors, sound, options.crf, options.preset, options.reconnect
-        )
+        return LiveOutput(job.output, *how, options.crf, options.preset, options.reconnect)
     metadata = source.metadata if options.keep_metadata else {}
-    return VideoWriter(
-        job.output,
-        source.rate,
-        source.colors,
-        sound,
-        view.transparent,
-        options.crf,
-        options.preset,
-        metadata,
-    )
+    return VideoWriter(job.output, *how, view.transparent, options.crf, options.preset, metadata)

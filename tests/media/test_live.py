@@ -1,15 +1,175 @@
-"""Live outputs: python -m pytest tests/media/test_live.py"""
+"""Live outputs, with FFmpeg at the other end, on the loopback: python -m pytest tests/media/test_live.py"""
 
 from __future__ import annotations
 
+import io
+import os
+import socket
+import subprocess
 import sys
+import threading
+import time
 import types
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from clips import make_clip
 from scenes import background
 
-from media.live import VirtualCamera
+from media import live
+from media.live import LiveOutput, VirtualCamera
+from media.playback import Playback
+from media.sources import open_video
+from utils import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+RED = np.full((96, 128, 3), (30, 40, 220), np.uint8)  # BGR
+LISTEN = {  # what makes FFmpeg a server, by what an address begins with
+    "rtsp": {"rtsp_flags": "listen", "listen_timeout": "20"},
+    "rtmp": {"listen": "1"},
+    "tcp": {},
+    "udp": {},
+}
+
+
+class Receiver:
+    """FFmpeg as the other end of an address, in a thread: it takes so many frames, and goes away."""
+
+    def __init__(self, address: str, count: int = 1000):
+        self.address, self.count = address, count
+        self.frames, self.kinds = [], []
+        self.thread = threading.Thread(target=self._receive, daemon=True)
+        self.thread.start()
+
+    def _receive(self) -> None:
+        options = {**LISTEN[self.address.partition(":")[0]], "probesize": "20000"}
+        try:
+            with av.open(self.address, options=options, timeout=3) as file:
+                self.kinds = [stream.codec_context.name for stream in file.streams]
+                for frame in file.decode(video=0):
+                    self.frames.append(frame.to_ndarray(format="bgr24"))
+                    if len(self.frames) == self.count:
+                        return
+        except (OSError, av.error.FFmpegError):
+            """The sender has gone."""
+
+    def wait(self) -> list[np.ndarray]:
+        self.thread.join(30)
+        return self.frames
+
+
+def address_of(protocol: str) -> str:
+    """Return an address with a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"{protocol}://127.0.0.1:{free.getsockname()[1]}/live/face"
+
+
+def send(output: LiveOutput, seconds: float, rate: float = 50) -> None:
+    for number in range(round(seconds * rate)):
+        output.write(RED, number / rate, (number + 1) / rate)
+        time.sleep(1 / rate)
+
+
+@pytest.mark.parametrize("protocol", LISTEN)
+def test_frames_arrive(protocol, tmp_path):
+    address = address_of(protocol)
+    if protocol in ("udp", "tcp"):
+        address = address.removesuffix("/live/face")
+    source = open_video(str(make_clip(tmp_path / "in.mp4", [RED] * 50, 50, sound="aac", seconds=2)))
+    receiver = Receiver(address + "?listen=1" * (protocol == "tcp"))
+    time.sleep(0.5)  # until it listens
+    output = LiveOutput(address, source.rate, source.colors, source.sound)
+    while (frame := source.read()) is not None:
+        output.write(frame.image, frame.at, frame.until)
+        time.sleep(0.02)
+    output.close()
+    frames = receiver.wait()
+    assert receiver.kinds == ["h264", "aac"] and len(frames) > 40
+    assert np.abs(frames[-1][48, 64].astype(int) - RED[0, 0]).max() <= 4
+    assert output.outcome() == f"sent 50 frames to {address}"
+
+
+def test_a_server_that_goes_away_is_connected_again(monkeypatch, caplog):
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.2)
+    address = address_of("rtsp")
+    first = Receiver(address, count=20)
+    time.sleep(0.5)
+    output = LiveOutput(address, 50, patience=20)
+    send(output, 1.5)
+    assert len(first.wait()) == 20
+    second = Receiver(address, count=10)
+    send(output, 2)
+    assert len(second.wait()) == 10
+    with pytest.raises(OSError, match=r"stopped after \d+ frames: "):
+        send(output, 0.5)
+        output.close()
+    assert any("broke off after" in said and "connecting again" in said for said in caplog.messages)
+    assert "were dropped while it was away" in output.outcome()
+
+
+def test_a_server_that_stays_away_ends_it(monkeypatch):
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.1)
+    address = address_of("rtsp")
+    receiver = Receiver(address, count=5)
+    time.sleep(0.5)
+    output = LiveOutput(address, 50, patience=0.5)
+    with pytest.raises(OSError, match=rf"^{address} stopped after \d+ frames: "):
+        send(output, 5)
+    assert receiver.wait()
+
+
+def test_a_server_that_is_not_there_is_told_at_once_and_no_password():
+    address = address_of("rtsp").replace("://", "://admin:secret@")
+    with pytest.raises(
+        OSError, match="Connection refused; check the address, and that its server runs"
+    ) as told:
+        send(LiveOutput(address, 50), 2)
+    assert "secret" not in str(told.value)
+
+
+def test_an_address_that_nothing_can_be_sent_to():
+    with pytest.raises(UserError, match=r"http://a/b: nothing can be sent there; use rtsp://, rtmp://"):
+        LiveOutput("http://me:secret@a/b", 25)
+
+
+def test_what_is_sent_has_its_own_speed_and_a_pipe_has_none():
+    class Player:
+        window = view = None
+
+    source = types.SimpleNamespace(live=False)
+    for address, paced in (("udp://127.0.0.1:9", True), ("pipe:9", False)):
+        assert Playback(Player(), source, [LiveOutput(address, 25)]).paced == paced
+
+
+def test_standard_output_holds_the_video_and_nothing_else(tmp_path, random_weights):
+    source = make_clip(tmp_path / "in.mp4", [background(96, 128, n) for n in range(10)], sound="aac")
+    command = [sys.executable, str(ROOT / "infer.py"), "--source", str(source), "--output", "-", "--timing"]
+    command += ["--weights", str(random_weights), "--size", "64"]
+    done = subprocess.run(command, capture_output=True, timeout=100, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    packets = [done.stdout[start : start + 188] for start in range(0, len(done.stdout), 188)]
+    assert all(packet[:1] == b"G" and len(packet) == 188 for packet in packets)
+    with av.open(io.BytesIO(done.stdout)) as file:
+        assert [stream.codec_context.name for stream in file.streams] == ["h264", "aac"]
+        assert sum(1 for _ in file.decode(video=0)) == 10
+    said = done.stderr.decode()
+    assert "10 frames in " in said and "sent 10 frames to standard output" in said and "write" in said
+    assert os.listdir(tmp_path) == ["in.mp4"]
+
+
+def test_a_reader_that_goes_away_ends_it(tmp_path, random_weights):
+    source = make_clip(tmp_path / "in.mp4", [background(96, 128, n) for n in range(100)])
+    command = [sys.executable, str(ROOT / "infer.py"), "--source", str(source), "--output", "pipe:1"]
+    command += ["--weights", str(random_weights), "--size", "64"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    process.stdout.read(188)
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    assert process.wait(60) == 1 and "cannot write to standard output: Broken pipe" in said
+    assert "Traceback" not in said
 
 
 class StubCamera:
