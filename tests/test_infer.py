@@ -259,7 +259,7 @@ def camera_of(frames: list, monkeypatch) -> None:
     monkeypatch.setattr(
         jobs,
         "open_video",
-        lambda spec, stride, _: sources.open_camera(0, stride, lambda index: Slow(frames)),
+        lambda spec, stride, *_: sources.open_camera(0, stride, opener=lambda index: Slow(frames)),
     )
 
 
