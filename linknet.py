@@ -40,11 +40,11 @@ class DecoderBlock(nn.Module):
 
 
 class LinkNet34(nn.Module):
-    """The whole network.
+    """The network.
 
     `forward` takes (N, 3, H, W) float32 RGB, normalised as `utils.preprocess` does, with H and W multiples
-    of 32. It gives (N, 1, H, W) logits: above 0 is face. With `num_classes` above 1 it gives
-    (N, num_classes, H, W) log-probabilities. Any other size raises ValueError.
+    of 32, and returns (N, 1, H, W) logits: above 0 is face. With `num_classes` above 1 it returns
+    (N, num_classes, H, W) log-probabilities. It raises ValueError for any other size.
     """
 
     def __init__(self, num_classes: int = 1):

@@ -15,7 +15,7 @@ nn = flow.nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+    """Two 3x3 convolutions and a shortcut: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
 
 
 def make_layer(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """A stage of `blocks` basic blocks, of which the first has the stride."""
+    """Return a stage of `blocks` basic blocks, the first with the stride."""
     first = BasicBlock(in_channels, out_channels, stride)
     return nn.Sequential(first, *(BasicBlock(out_channels, out_channels) for _ in range(blocks - 1)))
 
@@ -47,7 +47,7 @@ def make_layer(in_channels: int, out_channels: int, blocks: int, stride: int) ->
 class ResNet34(nn.Module):
     """The convolutional part of ResNet34.
 
-    `forward` takes (N, 3, H, W) and gives the maps of the four stages, from fine to coarse:
+    `forward` takes (N, 3, H, W) and returns the maps of the four stages, from fine to coarse:
     64 channels at H/4, 128 at H/8, 256 at H/16, 512 at H/32.
     """
 

@@ -4,7 +4,7 @@
     logits = linknet34(ops, images)
 
 `ops` is an object with the layers as methods: `Shapes` here lists the names and shapes of the state dict,
-`onnx.OnnxOps` builds a graph, `torch.TorchOps` computes. linknet.py is the same network in OneFlow's modules.
+`OnnxOps` builds a graph, `TorchOps` computes. linknet.py is the same network in OneFlow's modules.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ ENCODER = ((3, 64), (4, 128), (6, 256), (3, 512))  # of each stage the basic blo
 def linknet34(ops, x):
     """Return what `ops` makes of LinkNet34's input x: (N, 3, H, W), H and W multiples of 32 -> (N, 1, H, W).
 
-    ops.conv(x, name, channels, kernel, stride, padding, bias) is a convolution to so many channels;
+    ops.conv(x, name, channels, kernel, stride, padding, bias) is a convolution to that many channels;
     ops.deconv(x, name, channels, kernel, padding) a transposed one of stride 2 with bias; ops.norm(x, name) a
-    batch norm; ops.relu(x); ops.add(x, y); ops.pool(x) the largest of 3x3 with stride 2 and padding 1.
+    batch norm; ops.relu(x); ops.add(x, y); ops.pool(x) the maximum of 3x3 with stride 2 and padding 1.
     """
 
     def basic_block(x, name, channels, stride):
@@ -44,9 +44,8 @@ def linknet34(ops, x):
     maps = []
     for stage, (blocks, channels) in enumerate(ENCODER, start=1):
         for block in range(blocks):
-            x = basic_block(
-                x, f"encoder{stage}.{block}", channels, stride=2 if stage > 1 and block == 0 else 1
-            )
+            stride = 2 if stage > 1 and block == 0 else 1
+            x = basic_block(x, f"encoder{stage}.{block}", channels, stride)
         maps.append(x)
     x = ops.add(decoder_block(x, "decoder4", 512, 256), maps[2])
     x = ops.add(decoder_block(x, "decoder3", 256, 128), maps[1])
@@ -58,26 +57,26 @@ def linknet34(ops, x):
 
 
 class Shapes:
-    """Lists the entries of the state dict in `found`; what stands for a tensor is its number of channels."""
+    """Collects the shapes of the state dict's entries; a tensor is represented by its number of channels."""
 
     def __init__(self):
-        self.found: dict[str, tuple[int, ...]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
 
     def conv(self, x, name, channels, kernel, stride=1, padding=0, bias=False):
-        self.found[f"{name}.weight"] = (channels, x, kernel, kernel)
+        self.shapes[f"{name}.weight"] = (channels, x, kernel, kernel)
         if bias:
-            self.found[f"{name}.bias"] = (channels,)
+            self.shapes[f"{name}.bias"] = (channels,)
         return channels
 
     def deconv(self, x, name, channels, kernel, padding=0):
-        self.found[f"{name}.weight"] = (x, channels, kernel, kernel)
-        self.found[f"{name}.bias"] = (channels,)
+        self.shapes[f"{name}.weight"] = (x, channels, kernel, kernel)
+        self.shapes[f"{name}.bias"] = (channels,)
         return channels
 
     def norm(self, x, name):
         for entry in ("weight", "bias", "running_mean", "running_var"):
-            self.found[f"{name}.{entry}"] = (x,)
-        self.found[f"{name}.num_batches_tracked"] = ()
+            self.shapes[f"{name}.{entry}"] = (x,)
+        self.shapes[f"{name}.num_batches_tracked"] = ()
         return x
 
     def relu(self, x):
@@ -91,9 +90,9 @@ class Shapes:
 
 def linknet34_shapes() -> dict[str, tuple[int, ...]]:
     """Return {name: shape} of the 306 entries in LinkNet34's state dict, in its order."""
-    shapes = Shapes()
-    linknet34(shapes, 3)
-    return shapes.found
+    ops = Shapes()
+    linknet34(ops, 3)
+    return ops.shapes
 
 
 def check_batch(batch: np.ndarray) -> None:

@@ -3,9 +3,9 @@
     from runtimes.weights import read_weights, write_weights
     state = read_weights("weights/linknet34.safetensors")  # {name: array}
 
-Readable are: safetensors (float16, float32, float64; the weights alone or a training checkpoint), the old
-OneFlow directory of the published files (one folder a variable) and a PyTorch `.pth` (where there is torch).
-`python -m tools.convert` makes safetensors of them, and of the directories that `flow.save` writes.
+It reads safetensors (float16, float32, float64; weights or a training checkpoint), the old OneFlow directory
+of the published files (one folder a variable) and, where torch is installed, a PyTorch `.pth`. `python -m
+tools.convert` makes safetensors of them, and of the directories that `flow.save` writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from utils import UserError, real, side
 MAX_BYTES = 2**31  # of a file: a checkpoint of train.py has some 350 MB
 MAX_DIMENSIONS = 8  # of an array: LinkNet34's have four at most
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
-# What OneFlow's protobuf text calls the types.
+# The names of the types in OneFlow's protobuf text.
 ONEFLOW_TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kInt32": "<i4", "kInt64": "<i8", "kFloat16": "<f2"}
 
 
@@ -38,8 +38,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Return the state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
 
     `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above; of a training checkpoint
-    the averaged weights (EMA) are taken where there are any. Names are as stored, without a "module." in
-    front. Raises UserError for everything that cannot be read.
+    the averaged weights (EMA) are taken where there are any. Names are as stored, without a leading
+    "module.". Raises UserError for whatever cannot be read.
     """
     path = existing_weights(path)
     if path.is_dir():
@@ -70,7 +70,7 @@ def int8_path(weights: str | Path) -> Path:
 
 
 def existing_weights(path: str | Path) -> Path:
-    """Return `path`. Raises UserError that says what to do if there is nothing."""
+    """Return `path`. Raises UserError, which says what to do, if nothing is there."""
     if not Path(path).exists():
         raise UserError(
             f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
@@ -169,9 +169,9 @@ def read_variable(folder: Path) -> np.ndarray:
 
 
 def trained_size(path: str | Path) -> int:
-    """Return the side, in pixels, of the examples that these weights were trained on, where they work best.
+    """Return the side in pixels of the examples that these weights were trained on, where they work best.
 
-    256, the published size, where the file does not say. Raises UserError for a size that is none.
+    256, the published size, where the file does not say. Raises UserError for a size that is not possible.
     """
     path = existing_weights(path)
     try:
@@ -189,7 +189,7 @@ def trained_size(path: str | Path) -> int:
 
 
 def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """Return the same arrays as float32, with a scalar `num_batches_tracked` beside every running variance.
+    """Return the same arrays as float32, with a scalar `num_batches_tracked` for every running variance.
 
     Older versions of OneFlow and PyTorch did not store that counter, or stored it with the shape (1,).
     """

@@ -3,18 +3,19 @@
     python -m tools.export --output linknet34.onnx
     python -m tools.export --int8 --data DIR  # makes weights/linknet34-int8.xml and .bin
 
-runtimes/onnx.py says what goes into the graph and what comes out. OneFlow is needed neither to make it nor
-to run it.
+runtimes/onnx_graph.py says what goes into the graph and what comes out. OneFlow is needed neither to make it
+nor to run it.
 
 In INT8, weights and activations are 8-bit integers (Jacob et al., "Quantization and Training of Neural
 Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018). NNCF measures their ranges on pictures
-of DIR's train split; the form is kept only if the masks on the test split stay the same.
-`.venv/bin/pip install nncf==3.4.0` is for making it: it runs without.
+of DIR's train split; the form is written only if the masks of the test split stay the same. Making it needs
+`.venv/bin/pip install nncf==3.4.0`, running it does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.int8 != bool(args.data):
         parser.error("--int8 needs --data DIR, and goes with it: pictures of faces that it is judged on")
-    args.output = args.output or (int8_path(args.weights) if args.int8 else args.weights.with_suffix(".onnx"))
-    suffix = ".xml" if args.int8 else ".onnx"
-    if args.output.suffix.lower() != suffix:
-        parser.error(f"--output {args.output}: the file's name must end in {suffix}")
+    usual = int8_path(args.weights) if args.int8 else args.weights.with_suffix(".onnx")
+    args.output = args.output or usual
+    if args.output.suffix.lower() != usual.suffix:
+        parser.error(f"--output {args.output}: the file's name must end in {usual.suffix}")
     args.size = args.size or trained_size(args.weights)
     binary = args.output.with_suffix(".bin") if args.int8 else None
     refuse_inputs([args.output, binary], weights_files(args.weights))
@@ -73,6 +74,7 @@ def export_int8(model, args: argparse.Namespace) -> None:
     """
     train, test = open_dataset(args.data, "train"), open_dataset(args.data, "test")
     refuse_inputs([args.output, args.output.with_suffix(".bin")], [*train.files, *test.files])
+    sys.modules.setdefault("openvino_telemetry", None)  # NNCF would report its use to a server
     try:
         import nncf
     except ImportError as error:
@@ -101,9 +103,8 @@ def export_int8(model, args: argparse.Namespace) -> None:
 def mean_iou(runtime: OpenVinoRuntime, pairs, size: int) -> float:
     """Return the mean IoU of face over the pictures, 0..1, at the mask's own size; 128 does not count."""
     each = (pairs[index] for index in tqdm(range(len(pairs)), desc=runtime.name, leave=False))
-    return float(
-        np.mean([score_mask(image_logits(runtime, image, size) > 0, mask).iou for image, mask in each])
-    )
+    ious = [score_mask(image_logits(runtime, image, size) > 0, mask).iou for image, mask in each]
+    return float(np.mean(ious))
 
 
 if __name__ == "__main__":
