@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
 from files.paths import atomic_path, regular_file
-from utils import UserError
+from utils import UserError, log
 
 with contextlib.suppress(ImportError):
     import pillow_heif
@@ -45,12 +45,14 @@ OTHERS = {
     (b"%PDF",): "PDF: the package pypdfium2 turns its pages into pictures",
     (b"\xff\x0a", b"JXL "): "JPEG XL: the package pillow-jxl-plugin reads it",
     (b"ftypavif",): "AVIF: Pillow 11.3 or later reads it",
+    (b"II*\0", b"MM\0*"): "TIFF that is not read here: save it with 8 or 16 bits a channel, as whole numbers",
     (b"ftypcrx",): "a camera's raw picture: the package rawpy reads it",
     (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"): "HEIC: install the package pillow-heif",
 }
 # EXIF that is kept: title, maker, camera, program, date, author, rights, the camera's settings, the place.
 # All else, in TIFF, says how the file was stored, and would make another one unreadable.
 KEPT = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
+SAMPLE_FORMAT = 339  # TIFF's tag; 1 is of integers without a sign
 MAKER_NOTE = 0x927C  # of the settings: may hold a small copy of the picture
 RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")
 
@@ -66,12 +68,13 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 def read_pixels(path: str | os.PathLike) -> np.ndarray:
     """Return a picture file as HxWx3 uint8 sRGB, or HxWx4 where it has transparency.
 
-    The camera's EXIF orientation and the colour profile are applied, 16 bits become 8, grey, palette and CMYK
-    become RGB. Raises UserError, naming the file and, where it is known, what could read it, if there is no
-    whole picture in it, or one of numbers of more than 16 bits.
+    The camera's EXIF orientation and the colour profile are applied; 16 bits become 8; grey, palette and CMYK
+    become RGB; greys of more bits are scaled. Raises UserError, naming the file and, where it is known, what
+    could read it, if there is no whole picture in it.
     """
     with picture_of(path) as picture:
-        return to_pixels(ImageOps.exif_transpose(picture))
+        ImageOps.exif_transpose(picture, in_place=True)
+        return to_pixels(picture)
 
 
 def on_black(pixels: np.ndarray) -> np.ndarray:
@@ -109,16 +112,32 @@ def open_picture(path: str | os.PathLike) -> Image.Image:
 def to_pixels(picture: Image.Image) -> np.ndarray:
     """Return HxWx3 or HxWx4 uint8 sRGB."""
     if picture.mode == "F" or picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        if picture.mode == "F" or values.min() < 0 or values.max() >= 1 << 16:
-            raise ValueError("its greys have more than 16 bits")
-        return np.dstack([(values >> 8).astype(np.uint8)] * 3)
+        return np.dstack([to_grey(picture)] * 3)
     alpha = None
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         alpha = np.array(picture.getchannel("A"))
     pixels = np.array(to_srgb(picture))
     return pixels if alpha is None or alpha.min() == 255 else np.dstack([pixels, alpha])
+
+
+def to_grey(picture: Image.Image) -> np.ndarray:
+    """Return greys of more than 8 bits as HxW uint8: the upper half of 16 bits, 0 to 1 of floats, else all
+    from the lowest to the highest; a line says so.
+    """
+    values = np.asarray(picture)
+    if picture.mode == "I" and getattr(picture, "tag_v2", {}).get(SAMPLE_FORMAT) == (1,):
+        values = values.view(np.uint32)  # as it is in the TIFF
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if not np.isfinite(high - low):
+        raise ValueError("its greys are not finite")
+    if values.dtype.kind in "iu" and low >= 0 and high < 1 << 16:
+        return (values >> 8).astype(np.uint8)
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    log.info("%s: its greys from %g to %g become those from 0 to 255", picture.filename, low, high)
+    scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-30))
+    return np.nan_to_num(scaled + 0.5).astype(np.uint8)
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:

@@ -69,14 +69,38 @@ def test_what_could_read_it_is_said(tmp_path, data, library):
         read_image(tmp_path / "a.nef")
 
 
-def test_greys_have_up_to_16_bits(tmp_path):
-    Image.fromarray(np.uint16([[0, 0x8000, 0xFFFF]])).save(tmp_path / "a.tif")
+@pytest.mark.parametrize(
+    "values, wanted, told",
+    [
+        (np.uint16([[0, 0x8000, 0xFFFF]]), [0, 128, 255], ""),
+        (np.int32([[0, 0x8000, 0xFFFF]]), [0, 128, 255], ""),
+        (np.float32([[0.25, 0.5, 1]]), [64, 128, 255], "greys from 0 to 1"),
+        (np.float32([[np.nan, -1000, 1000]]), [0, 0, 255], "greys from -1000 to 1000"),
+        (np.int32([[-100, 0, 300]]), [0, 64, 255], "greys from -100 to 300"),
+        (np.float32([[7, 7, 7]]), [0, 0, 0], "greys from 7 to 7"),
+    ],
+)
+def test_greys_of_more_than_8_bits_are_scaled(tmp_path, values, wanted, told, caplog):
+    caplog.set_level("INFO")
+    Image.fromarray(values).save(tmp_path / "a.tif")
     image = read_image(tmp_path / "a.tif")
-    np.testing.assert_array_equal(image, np.repeat(np.uint8([0, 128, 255])[None, :, None], 3, axis=2))
-    for values in (np.float32([[0, 0.5, 1]]), np.int32([[0, 1 << 30]]), np.int32([[-1, 9]])):
-        Image.fromarray(values).save(tmp_path / "b.tif")
-        with pytest.raises(UserError, match=r"b\.tif: .*more than 16 bits"):
-            read_image(tmp_path / "b.tif")
+    np.testing.assert_array_equal(image, np.repeat(np.uint8(wanted)[None, :, None], 3, axis=2))
+    assert told in caplog.text and bool(told) == bool(caplog.text)
+
+
+def test_what_would_help_with_other_tiffs_is_said(tmp_path):
+    Image.fromarray(np.float32([[np.inf, 1]])).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif: broken picture \(its greys are not finite"):
+        read_image(tmp_path / "a.tif")
+    Image.new("RGB", (4, 2)).save(tmp_path / "b.tif")
+    data = (tmp_path / "b.tif").read_bytes()
+    bits = struct.pack("<3H", 8, 8, 8)
+    assert data.count(bits) == 1
+    (tmp_path / "b.tif").write_bytes(data.replace(bits, struct.pack("<3H", 32, 32, 32)))
+    with pytest.raises(
+        UserError, match=r"b\.tif: it is TIFF that is not read here: save it with 8 or 16 bits"
+    ):
+        read_image(tmp_path / "b.tif")
 
 
 def display_p3() -> bytes:
