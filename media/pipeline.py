@@ -27,6 +27,7 @@ from runtimes.timing import Timing
 from utils import UserError, interrupted_status, log
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
+LAST_WAIT = 2.0  # seconds that a camera has at the end
 IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
 QUEUE = 2  # frames that wait between two stages of a file
 BUFFER = 384 << 20  # bytes of frames that wait while a live source is recorded: 2 s of 1080p, 14 s of VGA
@@ -128,9 +129,9 @@ class Pipeline:
     def __exit__(self, *error) -> None:
         self.frames.close()
         self.results.close()
+        self.results.thread.join()  # in a runtime when Python ends, it would abort the process
         # A thread that waits for a dead camera inside OpenCV cannot be stopped: it does not hold up the end.
-        for stage in (self.frames, self.results):
-            stage.thread.join(timeout=2)
+        self.frames.thread.join(timeout=LAST_WAIT)
         if not self.frames.thread.is_alive():
             self.source.close()
 

@@ -188,6 +188,21 @@ def test_the_end_may_come_at_any_time():
     assert source.closed
 
 
+def test_the_end_waits_for_the_frame_that_is_being_segmented(monkeypatch):
+    monkeypatch.setattr(pipeline, "LAST_WAIT", 0.05)
+    begun, done = threading.Event(), []
+
+    def segment(image: np.ndarray) -> None:
+        begun.set()
+        time.sleep(0.5)
+        done.append(True)
+
+    with pytest.raises(OSError, match="full"), Pipeline(Numbers(None), segment):
+        begun.wait()
+        raise OSError("the disk is full")
+    assert done and not threads_left()
+
+
 def test_an_empty_source():
     with Pipeline(Numbers(0), lambda image: None) as results:
         assert results.take() is None
