@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -33,6 +32,7 @@ from faces.metrics import face_height, lightness, print_table, score_mask, summa
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
 from files.pictures import WRITTEN, picture_files, read_image, write_image
+from media.window import draw_lines
 from runtimes.choose import add_network_options, open_runtime
 from runtimes.runtime import image_logits, with_flip
 from runtimes.weights import runtime_files, trained_size
@@ -166,7 +166,7 @@ def open_segment(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.nd
     detector = Detector(photo=True)
 
     def segment_as_infer(image: np.ndarray) -> np.ndarray:
-        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        picture = np.ascontiguousarray(image[..., ::-1])  # BGR
         return segment_picture(network, detector, picture, args.size).probability > args.threshold * 255
 
     return segment_as_infer, runtime.name
@@ -235,7 +235,7 @@ def contact_sheet(cases: list) -> np.ndarray:
 
 def draw_case(text: str, image: np.ndarray, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
     block = np.zeros((TILE + CAPTION, 3 * TILE + 8, 3), np.uint8)
-    cv2.putText(block, text, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    draw_lines(block, [text])
     planes = (image, np.dstack([mask] * 3), np.dstack([np.where(marked, FACE, 0).astype(np.uint8)] * 3))
     for place, plane in enumerate(planes):
         scale = TILE / max(plane.shape[:2])

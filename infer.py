@@ -19,7 +19,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -46,7 +45,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupted)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, interrupted)
-    cv2.setLogLevel(0)  # our messages say better what it would remark
     with contextlib.ExitStack() as stack:
         if options.source is not None and is_picture_address(options.source):
             options = replace(options, source=stack.enter_context(fetched(options.source)))

@@ -17,9 +17,16 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
+
+try:
+    import cv2
+except ImportError as error:  # for `run` it is too early
+    raise SystemExit(
+        f"OpenCV does not load ({error}): install libgl1, libglib2.0-0 and libsm6 (their names in Debian), or "
+        "put opencv-python-headless in place of opencv-python: it needs none of them, and has no window"
+    ) from None
 
 STRIDE = 32  # the network halves the sides five times
 LARGEST_SIDE = 4096  # of its input, in pixels

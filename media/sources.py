@@ -68,6 +68,7 @@ def open_camera(
     opener: Callable = cv2.VideoCapture,
 ) -> Camera:
     """opener: what opens it, in the way of cv2.VideoCapture. Raises UserError."""
+    cv2.setLogLevel(0)  # our messages say better what it would remark
     capture = opener(index)
     if not capture.isOpened():
         capture.release()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import ended
+from programs import PROGRAMS, ended
 from safetensors.numpy import save_file
 
 import utils
@@ -73,6 +73,16 @@ def test_what_is_logged_is_printed_in_lines_and_warnings_name_the_program(capsys
     assert capsys.readouterr().err == "wrote a.png\ntest_programs.py: broken\n"
     ended(main, "--debug")
     assert "KeyError: 'inside'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_without_libraries_that_opencv_needs_one_line_says_what_to_install(program, tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert "libGL.so.1" in done.stderr and "opencv-python-headless" in done.stderr
 
 
 def test_the_status_is_what_the_program_returns():
