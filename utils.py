@@ -24,8 +24,8 @@ try:
     import cv2
 except ImportError as error:  # for `run` it is too early
     raise SystemExit(
-        f"OpenCV does not load ({error}): install libgl1, libglib2.0-0 and libsm6 (their names in Debian), or "
-        "put opencv-python-headless in place of opencv-python: it needs none of them, and has no window"
+        f"OpenCV does not load ({error}): install libgl1, libglib2.0-0 and libsm6 (their names in Debian), "
+        "or put opencv-python-headless in place of opencv-python: it needs none of them, and has no window"
     ) from None
 
 STRIDE = 32  # the network halves the sides five times

@@ -29,9 +29,7 @@ HELP = (
 
 
 def has_display() -> bool:
-    """Whether a window can be opened. Qt, inside OpenCV, would end the whole program where none can."""
-    if not cv2.currentUIFramework():  # opencv-python-headless
-        return False
+    """Return whether a window can be opened: Qt, inside OpenCV, ends the whole program where none can."""
     if not sys.platform.startswith("linux"):
         return True
     if not os.environ.get("DISPLAY"):
@@ -48,17 +46,20 @@ def has_display() -> bool:
 
 
 def open_window(title: str) -> Window | None:
-    """Return a window, None where there is no display. To be opened before OpenVINO is loaded: after that, Qt
-    gets no events one time in about twenty.
+    """Return a window, None where there is none. Open it before OpenVINO is loaded: after that, Qt gets no
+    events one time in about twenty.
     """
-    if has_display():
+    if not cv2.currentUIFramework():
+        log.warning("this OpenCV, opencv-python-headless, has no window")
+    elif not has_display():
+        log.warning("there is no display, so no window opens")
+    else:
         return Window(title)
-    log.warning("there is no display, so no window opens")
     return None
 
 
 class Window:
-    """One window. To be used in the main thread."""
+    """One window, for the main thread."""
 
     def __init__(self, title: str):
         self.title, self.has_size = title, False
@@ -98,7 +99,7 @@ class Window:
 
 
 def draw_lines(picture: np.ndarray, lines: list[str]) -> None:
-    """White text on a dark shadow into the top left corner of an HWC BGR picture, in place; ASCII only."""
+    """Write white ASCII text with a shadow into the top left corner of an HWC uint8 picture, in place."""
     scale = max(0.4, picture.shape[0] / 900)
     step = round(36 * scale)
     for row, line in enumerate(lines, start=1):
