@@ -292,6 +292,7 @@ def test_choice(monkeypatch, installed: str, gpu: bool, asked: tuple, chosen: tu
         oneflow_runtime.importlib.util, "find_spec", lambda name: installed in (name, "both") or None
     )
     monkeypatch.setattr(oneflow_runtime, "import_oneflow", lambda: Flow(gpu))
+    monkeypatch.setattr(choose, "RUNTIMES", ("openvino", "oneflow"))
     for module in (choose, oneflow_runtime):
         monkeypatch.setattr(module, "has_gpu_driver", lambda: gpu)
     if installed in ("oneflow", "none"):
