@@ -196,8 +196,9 @@ def write_image(
         options.pop("compression", None)  # what compresses TIFF cannot write the camera's settings
     data = io.BytesIO()
     try:
-        first, *more = map(Image.fromarray, images)
-        first.save(data, kind, append_images=more, **options)
+        more = map(Image.fromarray, images[1:])  # one by one, but for PNG, which Pillow goes through twice
+        more = list(more) if kind == "PNG" else more
+        Image.fromarray(images[0]).save(data, kind, append_images=more, **options)
     except Exception as error:  # of any kind: too large, an encoder that is not there
         raise UserError(f"{path}: cannot encode this picture ({error})") from error
     with atomic_path(path) as temporary:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from files.paths import create_made_up
 from files.pictures import write_image
-from media.mux import create_unfinished, unfinished_path
+from media.mux import unfinished_path
 from media.views import to_rgb
 from media.writers import Writer
 from utils import UserError
 
-MOST_PIXELS = 200_000_000  # of an animation, which is kept in memory until it is written: some 1.5 GB
+MOST_PIXELS = 130_000_000  # of an animation, which is in memory until it is written: up to 1.5 GB for PNG
 
 
 class AnimationWriter(Writer):
@@ -45,10 +46,12 @@ class AnimationWriter(Writer):
             write_image(self.path, *self.images, seconds=self.seconds)
             return
         self.result = unfinished_path(Path(os.path.realpath(self.path)))
-        lock = create_unfinished(self.result)
-        write_image(self.result, *self.images, seconds=self.seconds)
-        if lock is not None:
-            os.close(lock)
+        create_made_up(self.result)
+        try:
+            write_image(self.result, *self.images, seconds=self.seconds)
+        except (OSError, UserError):
+            self.result.unlink()
+            raise
 
 
 class PictureFolder(Writer):
