@@ -58,11 +58,16 @@ def make_parser() -> Parser:
     add("--data", default="faceseg_data", help="a data folder, as for train.py (default: %(default)s)")
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
-    what = "also a row for each start of the names, up to the first _, each lightness or height of the faces"
+    what = "also a row for each start of the names up to the first _, or for the faces' lightness or height"
     add("--groups", nargs="?", const="names", choices=GROUPS, help=what)
     what = "draw the N images of the lowest IoU"
     add("--worst", type=integer(0, 10_000), default=0, metavar="N", help=what)
-    add("--worst-picture", default="output/worst.png", metavar="FILE", help="there (default: %(default)s)")
+    add(
+        "--worst-picture",
+        default="output/worst.png",
+        metavar="FILE",
+        help="where --worst draws (default: %(default)s)",
+    )
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
     what = "face is above this probability (default: %(default)s)"
     add("--threshold", type=real(0.001, 0.999), default=0.5, help=what)
@@ -70,7 +75,7 @@ def make_parser() -> Parser:
     what = "detect the faces and segment each, also in the mirror, as infer.py does; --precision auto"
     add("--as-infer", action="store_true", help=what)
     add("--limit", type=integer(1), metavar="N", help="only N images of each split, evenly spread over it")
-    add("--mask-threshold", type=integer(1, 255), help="from here on a mask shows face (JPEG masks need it)")
+    add("--mask-threshold", type=integer(1, 255), help="mask values from here on are face (for JPEG masks)")
     add("--skip-bad", action="store_true", help="leave out unreadable images and odd masks, and count them")
     return parser
 

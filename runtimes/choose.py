@@ -30,13 +30,13 @@ LIVE_SMALLEST = 128  # below it faces lose their shape: at 96 five points of IoU
 def add_network_options(parser: Parser, precision: str = "auto") -> None:
     """Add the options that name a network and what runs it, as `open_runtime` takes them, and --size."""
     add = parser.add_argument
-    which = "or a checkpoint of train.py, or for infer.py 'published' (default: the repository's)"
+    which = "weights, or a checkpoint of train.py, or for infer.py 'published' (default: the repository's)"
     add("--weights", default=default_weights(), help=which)
     add("--size", type=side, help="longest side of the network's input (default: as it was trained)")
     for name, choices, default, what in (
         ("--runtime", RUNTIMES, "auto", "what runs the network"),
-        ("--device", DEVICES, "auto", "and where"),
-        ("--precision", PRECISIONS, precision, "auto is the fastest"),
+        ("--device", DEVICES, "auto", "where it runs"),
+        ("--precision", PRECISIONS, precision, "of the numbers; auto is the fastest here"),
     ):
         add(name, choices=("auto", *choices), default=default, help=f"{what} (default: {default})")
 
