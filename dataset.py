@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from files.masks import CONVERT, label_values, read_mask, stored_sideways
+from files.masks import CONVERT, label_values, orientation, read_mask, without_affix
 from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_files, read_image
-from utils import MEAN, STD, Parser, UserError, integer, log, run
+from utils import MEAN, STD, Parser, UserError, integer, run
 
 
 class PairFolder:
@@ -56,7 +56,7 @@ class PairFolder:
         image_path, mask_path = self.check(self.names[index])
         image, mask = read_image(image_path), read_mask(mask_path, self.mask_threshold)
         if image.shape[:2] != mask.shape:
-            sideways = image.shape[1::-1] == mask.shape and stored_sideways(image_path)
+            sideways = image.shape[1::-1] == mask.shape and orientation(image_path) >= 5
             remedy = (
                 "its EXIF rotates it, `python -m tools.masks` the mask too" if sideways else "scale the mask"
             )
@@ -199,22 +199,6 @@ def list_pictures(folder: Path) -> dict:
             raise UserError(f"{path} and {pictures[path.stem].name} share one name; leave only one of them")
         pictures[path.stem] = path
     return pictures
-
-
-def without_affix(masks: dict, images: dict) -> dict:
-    """Return {name: path} of masks by their pictures' names, where all have one prefix or suffix more."""
-    start = os.path.commonprefix(list(masks))  # noqa: RUF071 (of texts, no paths)
-    end = os.path.commonprefix([name[::-1] for name in masks])[::-1]  # noqa: RUF071
-    affixes = [("", ""), *((start[: i + 1], "") for i in range(len(start)))]
-    affixes += [("", end[i:]) for i in range(len(end))]
-
-    def named(affix: tuple) -> dict:
-        return {name.removeprefix(affix[0]).removesuffix(affix[1]): path for name, path in masks.items()}
-
-    prefix, suffix = best = max(affixes, key=lambda affix: len(named(affix).keys() & images.keys()))
-    if prefix or suffix:
-        log.info("all masks %s %s", "start with" if prefix else "end in", prefix or suffix)
-    return named(best)
 
 
 def open_array(path: Path) -> np.ndarray:

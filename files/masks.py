@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from files.pictures import picture_of
-from utils import FACE, NOT_JUDGED, UserError
+from utils import FACE, NOT_JUDGED, UserError, log
 
 COLOURED = 32  # channels that differ by more are no grey, not even in a JPEG
+SIDEWAYS = {
+    5: Image.TRANSPOSE,
+    6: Image.ROTATE_270,
+    7: Image.TRANSVERSE,
+    8: Image.ROTATE_90,
+}  # by orientation
 CONVERT = "`python -m tools.masks` converts what labelling tools write"
 
 
@@ -40,10 +47,38 @@ def read_mask(path: str | os.PathLike, threshold: int | None = None) -> np.ndarr
         return np.where(values >= threshold, FACE, 0).astype(np.uint8)
 
 
-def stored_sideways(path: str | os.PathLike) -> bool:
-    """Return whether a picture's EXIF rotates it by a quarter turn."""
+def orientation(path: str | os.PathLike) -> int:
+    """Return the EXIF orientation of a picture: 1 as stored, from 5 on with the sides swapped."""
     with picture_of(path) as picture:
-        return picture.getexif().get(0x0112, 1) >= 5
+        return picture.getexif().get(0x0112, 1)
+
+
+def fit_mask(mask: np.ndarray, path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask in its picture's (height, width): scaled, or turned as the picture's EXIF says.
+
+    Raises UserError for a mask of other proportions.
+    """
+    if mask.shape != size and mask.shape == size[::-1] and orientation(path) in SIDEWAYS:
+        mask = np.array(Image.fromarray(mask).transpose(SIDEWAYS[orientation(path)]))
+    if abs(mask.shape[0] * size[1] - mask.shape[1] * size[0]) > 0.02 * mask.shape[1] * size[0]:
+        raise UserError(f"{path} is {size[1]}x{size[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}")
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def without_affix(masks: dict, images: dict) -> dict:
+    """Return {name: path} of masks by their pictures' names, where all have one prefix or suffix more."""
+    start = os.path.commonprefix(list(masks))  # noqa: RUF071 (of texts, no paths)
+    end = os.path.commonprefix([name[::-1] for name in masks])[::-1]  # noqa: RUF071
+    affixes = [("", ""), *((start[: i + 1], "") for i in range(len(start)))]
+    affixes += [("", end[i:]) for i in range(len(end))]
+
+    def named(affix: tuple) -> dict:
+        return {name.removeprefix(affix[0]).removesuffix(affix[1]): path for name, path in masks.items()}
+
+    prefix, suffix = best = max(affixes, key=lambda affix: len(named(affix).keys() & images.keys()))
+    if prefix or suffix:
+        log.info("all masks %s %s", "start with" if prefix else "end in", prefix or suffix)
+    return named(best)
 
 
 def palette_numbers(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:

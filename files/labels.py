@@ -1,0 +1,249 @@
+"""Pictures and their labelled regions, as labelling tools write them.
+
+    for labelled in read_labels(Source("export")):
+        labelled.picture, labelled.regions  # its path; {label: HxW bool}, empty where nothing is labelled
+
+A label is the tool's name for it; where an export knows only colours it is "250,50,83", of numbers "1". Every
+function raises UserError for files that are not as their format says.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from files.masks import without_affix
+from files.pictures import IMAGE_SUFFIXES, picture_of, read_image
+from utils import NOT_JUDGED, UserError
+
+IMAGE_FOLDERS = ("images", "JPEGImages", "CelebA-HQ-img")
+MASK_FOLDERS = ("masks", "SegmentationClass", "SegmentationClassPNG", "CelebAMask-HQ-mask-anno")
+VOID = "not judged"  # the label of what VOC leaves open, number 255 or the colour E0E0C0
+MOST_VALUES = 64  # of a mask: blended edges make more
+MOST_PIXELS = 2 * 10**8
+STROKE = re.compile(r"task-(\d+)-annotation-\d+-by-.*?-tag-(.*)-\d+")  # Label Studio's masks
+PART = re.compile(r"(\d{5})_([a-z_]+)")  # CelebAMask-HQ's
+
+
+@dataclass
+class Labelled:
+    picture: Path
+    regions: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, label: object, region: np.ndarray) -> None:
+        """Unite HxW bool with the region of a label."""
+        if any(region.shape != other.shape for other in self.regions.values()):
+            raise UserError(f"{self.picture}: its masks have different sizes")
+        label = VOID if label == "__ignore__" else str(label)
+        self.regions[label] = self.regions.get(label, False) | region
+
+
+class Source:
+    """The files of an export: `pictures` and `masks` by name without ending, `jsons` by path."""
+
+    def __init__(self, folder: Path, images: Path | None = None):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; unpack the export first")
+        self.folder = folder
+        self.images = images or next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), folder)
+        masks = next((folder / n for n in MASK_FOLDERS if (folder / n).is_dir()), None)
+        self.masks = list_below(masks) if masks else {}
+        self.pictures = list_below(self.images, masks)
+        self.jsons = {}
+        for path in sorted(folder.rglob("*.json")):
+            try:
+                self.jsons[path] = json.loads(path.read_text("utf-8-sig"))
+            except (OSError, ValueError, RecursionError) as error:
+                raise UserError(f"{path}: no readable JSON ({error})") from None
+
+    def picture(self, name: str, named_in: Path) -> Path:
+        """Return the picture that an export names by a path or an address, of whatever system."""
+        last = re.split(r"[/\\]", name.partition("?")[0])[-1]
+        if Path(last).stem not in self.pictures:
+            raise UserError(
+                f"{named_in}: its picture {last} is not in {self.images}; --images names its folder"
+            )
+        return self.pictures[Path(last).stem]
+
+
+def list_below(folder: Path, but: Path | None = None) -> dict[str, Path]:
+    """Return {name without ending: path} of all pictures below a folder, but not those in `but`."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and but not in path.parents:
+            if path.stem in files:
+                raise UserError(f"{path} and {files[path.stem]} share one name; rename one of them")
+            files[path.stem] = path
+    return files
+
+
+def read_labels(source: Source) -> Iterator[Labelled]:
+    """Yield every picture of an export, in whichever format it is."""
+    if any(map(STROKE.fullmatch, source.masks)):
+        read = read_label_studio
+    elif any(map(PART.fullmatch, source.masks)):
+        read = read_celebamask
+    elif source.jsons:
+        read = read_json
+    elif any((source.folder / "labels").rglob("*.txt")):
+        read = read_yolo
+    else:
+        read = read_coloured
+    try:
+        yield from read(source)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        form = read.__name__[5:].replace("_", " ")
+        raise UserError(f"{source.folder}: not as the format {form} should be: {error!r}") from None
+
+
+def read_coloured(source: Source) -> Iterator[Labelled]:
+    """A mask for each picture, of colours or numbers: CVAT's, VOC's, labelme's exported to VOC."""
+    masks = without_affix(source.masks, source.pictures)
+    names = {}
+    for path in source.folder.rglob("labelmap.txt"):  # CVAT's: name:R,G,B:parts:actions
+        lines = [line.split(":") for line in path.read_text().splitlines() if line[:1] not in ("", "#")]
+        names = {colour: label for label, colour, *_ in lines}
+    for stem, picture in source.pictures.items():
+        labelled = Labelled(picture)
+        for value, region in split_values(masks[stem], bool(names)) if stem in masks else ():
+            labelled.add(names.get(value, value), region)
+        yield labelled
+
+
+def split_values(path: Path, colours: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (colour or number, HxW bool) of each value of a mask. colours: take a palette's colours."""
+    with picture_of(path) as picture:
+        if picture.mode in ("1", "L", "I;16", "I") or (picture.mode == "P" and not colours):
+            values, colours = np.array(picture).astype(int), False
+        else:
+            values, colours = np.array(picture.convert("RGB")).astype(int) @ (1 << 16, 1 << 8, 1), True
+        numbers = np.unique(values).tolist()
+        if len(numbers) > MOST_VALUES:
+            raise UserError(
+                f"{path} has {len(numbers)} values, as from JPEG or smooth edges: export plain PNG"
+            )
+        names = {0xE0E0C0: VOID} if colours else {255: VOID}
+        if picture.mode == "L" and set(numbers) <= {0, NOT_JUDGED, 255}:
+            names = {255: "face", NOT_JUDGED: VOID}  # a mask as those to train on
+        for number in numbers:
+            colour = f"{number >> 16},{number >> 8 & 255},{number & 255}"
+            yield names.get(number, colour if colours else str(number)), values == number
+
+
+def read_label_studio(source: Source) -> Iterator[Labelled]:
+    """Brush strokes as PNG; an export as JSON says which task is which picture."""
+    strokes: dict[str, list] = {}
+    for name, path in source.masks.items():
+        if match := STROKE.fullmatch(name):
+            strokes.setdefault(match[1], []).append((match[2], path))
+    for path, content in source.jsons.items():
+        for task in content if isinstance(content, list) else [content]:
+            texts = [text for text in {**task, **task.get("data", {})}.values() if isinstance(text, str)]
+            names = [text for text in texts if Path(text.partition("?")[0]).suffix.lower() in IMAGE_SUFFIXES]
+            if names:
+                yield united(source.picture(names[0], path), strokes.pop(str(task.get("id")), []))
+    if strokes:
+        raise UserError(
+            f"which picture is task {min(strokes)}? Export the project as JSON too, into {source.folder}"
+        )
+
+
+def read_celebamask(source: Source) -> Iterator[Labelled]:
+    """A mask for each part of a face: of the picture 7 or 00007 are 00007_skin, 00007_l_eye ..."""
+    parts: dict[str, list] = {}
+    for name, path in source.masks.items():
+        if match := PART.fullmatch(name):
+            parts.setdefault(match[1], []).append((match[2], path))
+    for stem, picture in source.pictures.items():
+        yield united(picture, parts.get(stem.zfill(5), []))
+
+
+def united(picture: Path, files: list) -> Labelled:
+    """Return a picture with what is white in mask files, (label, path) each."""
+    labelled = Labelled(picture)
+    for label, path in files:
+        with picture_of(path) as mask:
+            labelled.add(label, np.array(mask.convert("L")) > 127)
+    return labelled
+
+
+def read_json(source: Source) -> Iterator[Labelled]:
+    """labelme's files, one a picture, or COCO's."""
+    for path, content in source.jsons.items():
+        yield from (read_labelme if "shapes" in content else read_coco)(source, path, content)
+
+
+def read_labelme(source: Source, path: Path, content: dict) -> Iterator[Labelled]:
+    labelled = Labelled(source.picture(content["imagePath"], path))
+    size = content["imageHeight"], content["imageWidth"]
+    for shape in content["shapes"]:
+        points, kind = np.array(shape["points"], float), shape.get("shape_type", "polygon")
+        region = fill(size, [points] if kind == "polygon" else [])
+        if kind == "mask":  # a PNG, and the corners of where it lies
+            png = Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=["PNG"])
+            (left, top), part = points[0].astype(int), np.array(png.convert("L")) > 0
+            region[top : top + part.shape[0], left : left + part.shape[1]] = part
+        elif kind != "polygon":
+            raise UserError(f"{path}: {shape['label']} is a {kind}, no polygon")
+        labelled.add(shape["label"], region)
+    yield labelled
+
+
+def read_coco(source: Source, path: Path, content: dict) -> Iterator[Labelled]:
+    """Polygons and run lengths; a crowd is not judged."""
+    labels = {category["id"]: category["name"] for category in content["categories"]}
+    shapes: dict[object, list] = {}
+    for shape in content["annotations"]:
+        shapes.setdefault(shape["image_id"], []).append(shape)
+    for image in content["images"]:
+        labelled, size = Labelled(source.picture(image["file_name"], path)), (image["height"], image["width"])
+        for shape in shapes.get(image["id"], []):
+            outline = shape["segmentation"]
+            region = fill(size, outline) if isinstance(outline, list) else decode(outline, size)
+            labelled.add(VOID if shape.get("iscrowd") else labels[shape["category_id"]], region)
+        yield labelled
+
+
+def decode(lengths: dict, size: tuple[int, int]) -> np.ndarray:
+    """Return HxW bool of COCO's run lengths."""
+    try:
+        from pycocotools import mask
+    except ImportError:
+        raise UserError(
+            "COCO's run lengths need a package: .venv/bin/python -m pip install pycocotools"
+        ) from None
+    packed = mask.frPyObjects(lengths, *size) if isinstance(lengths["counts"], list) else lengths
+    return mask.decode(packed).astype(bool)
+
+
+def read_yolo(source: Source) -> Iterator[Labelled]:
+    """labels/NAME.txt: for each outline the number of its label, then x and y as shares of the sides."""
+    texts = {path.stem: path for path in (source.folder / "labels").rglob("*.txt")}
+    for stem, picture in source.pictures.items():
+        labelled, (height, width, _) = Labelled(picture), read_image(picture).shape
+        for line in texts[stem].read_text().splitlines() if stem in texts else ():
+            label, *shares = line.split()
+            if len(shares) < 6 or len(shares) % 2:
+                raise UserError(f"{texts[stem]}: {line[:40]!r} is no outline (a box has none)")
+            corners = np.array(shares, float).reshape(-1, 2) * (width, height)
+            labelled.add(label, fill((height, width), [corners]))
+        yield labelled
+
+
+def fill(size: tuple[int, int], polygons: list) -> np.ndarray:
+    """Return HxW bool of what polygons, x and y in pixels, enclose. size: (height, width)."""
+    if not 0 < size[0] * size[1] < MOST_PIXELS:
+        raise ValueError(f"a picture of {size[1]}x{size[0]}")
+    region = np.zeros(size, np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(region, [np.rint(polygon).astype(np.int32).reshape(-1, 2)], 1)
+    return region.astype(bool)

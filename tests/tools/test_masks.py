@@ -1,0 +1,274 @@
+"""tools/masks.py: the same face comes out of every format that labelling tools write."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset import PairFolder
+from files.pictures import read_image
+from tools import masks
+
+HEIGHT, WIDTH = 60, 80
+FACE = np.zeros((HEIGHT, WIDTH), bool)
+FACE[10:41, 20:51] = True
+HAIR = np.zeros((HEIGHT, WIDTH), bool)
+HAIR[2:10, 20:51] = True
+OPEN = np.zeros((HEIGHT, WIDTH), bool)  # not judged
+OPEN[50:, :] = True
+CORNERS = [20, 10, 50, 10, 50, 40, 20, 40]  # of the face, x and y
+
+
+def picture(folder: Path, name: str, **more) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(name)).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / name, **more)
+
+
+def write_mask(path: Path, *regions: tuple, palette: bool = False) -> None:
+    """Write a mask of (region, value), a grey, a number of a palette of colours, or a colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.zeros((HEIGHT, WIDTH, 3) if isinstance(regions[0][1], tuple) else (HEIGHT, WIDTH), np.uint8)
+    for region, value in regions:
+        values[region] = value
+    image = Image.fromarray(values)
+    if palette:
+        image = Image.fromarray(values, "P")
+        image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [224, 224, 192] * 253)
+    image.save(path)
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def cvat(folder: Path) -> list:
+    picture(folder / "JPEGImages", "a.png")
+    colours = (FACE, (250, 50, 83)), (HAIR, (51, 221, 255)), (OPEN, (224, 224, 192))
+    write_mask(folder / "SegmentationClass" / "a.png", *colours)
+    write_mask(folder / "SegmentationObject" / "a.png", (FACE, (1, 2, 3)))
+    (folder / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nface:250,50,83::\nhair:51,221,255::\n"
+    )
+    return []
+
+
+def colours(folder: Path) -> list:
+    cvat(folder)
+    (folder / "labelmap.txt").unlink()
+    return ["--face", "250,50,83"]
+
+
+def palette(folder: Path) -> list:
+    picture(folder / "images", "a.jpg")
+    write_mask(folder / "masks" / "a.png", (HAIR, 2), (FACE, 1), (OPEN, 255), palette=True)
+    return ["--face", "1"]
+
+
+def suffix(folder: Path) -> list:
+    picture(folder / "images", "a.jpg")
+    write_mask(folder / "masks" / "a_mask.png", (FACE, 255), (OPEN, 128))
+    return []
+
+
+def coco(folder: Path, face: object = (CORNERS,)) -> list:
+    picture(folder / "images", "a.jpg")
+    bottom = [0, 50, 79, 50, 79, 59, 0, 59]
+    shapes = [
+        {"image_id": 7, "category_id": 3, "iscrowd": 0, "segmentation": face},
+        {"image_id": 7, "category_id": 4, "segmentation": [[20, 2, 50, 2, 50, 9, 20, 9]]},
+        {"image_id": 7, "category_id": 3, "iscrowd": 1, "segmentation": [bottom]},
+    ]
+    content = {
+        "images": [{"id": 7, "file_name": "some/where/a.jpg", "height": HEIGHT, "width": WIDTH}],
+        "categories": [{"id": 3, "name": "Face"}, {"id": 4, "name": "hair"}],
+        "annotations": shapes,
+    }
+    write_json(folder / "annotations" / "instances.json", content)
+    return []
+
+
+def coco_lengths(folder: Path) -> list:
+    """By columns: how many pixels are outside, inside, outside ..."""
+    pytest.importorskip("pycocotools")
+    changes = np.flatnonzero(np.diff(FACE.T.ravel().astype(int))) + 1
+    return coco(folder, {"size": [HEIGHT, WIDTH], "counts": np.diff([0, *changes, FACE.size]).tolist()})
+
+
+def labelme(folder: Path) -> list:
+    picture(folder, "a.jpg")
+    png = io.BytesIO()
+    Image.fromarray(np.ones((10, WIDTH), bool)).save(png, "PNG")
+    ignored = {"label": "__ignore__", "shape_type": "mask", "points": [[0, 50], [79, 59]]}
+    ignored["mask"] = base64.b64encode(png.getvalue()).decode()
+    face = {"label": "face", "points": np.reshape(CORNERS, (4, 2)).tolist(), "shape_type": "polygon"}
+    content = {"imagePath": "..\\pictures\\a.jpg", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    write_json(folder / "a.json", {**content, "shapes": [face, ignored]})
+    return []
+
+
+def label_studio(folder: Path) -> list:
+    """Two strokes make the face."""
+    picture(folder / "images", "61148fa3-a.jpg")
+    upper, lower = FACE.copy(), FACE.copy()
+    upper[30:], lower[:25] = False, False
+    for number, stroke in enumerate((upper, lower)):
+        write_mask(folder / "masks" / f"task-3-annotation-9-by-1-tag-face-{number}.png", (stroke, 255))
+    write_mask(folder / "masks" / "task-3-annotation-9-by-1-tag-hair-0.png", (HAIR, 255))
+    task = {"id": 3, "data": {"image": "/data/upload/1/61148fa3-a.jpg"}, "annotations": []}
+    write_json(folder / "project-1.json", [task])
+    return []
+
+
+def celebamask(folder: Path) -> list:
+    """The skin goes on below the hair; masks of half the size."""
+    picture(folder / "CelebA-HQ-img", "7.jpg")
+    skin = FACE | HAIR
+    skin[20:30, 30:40] = False
+    nose = np.zeros_like(FACE)
+    nose[20:30, 30:40] = True
+    for part, region in (("skin", skin), ("nose", nose), ("hair", HAIR), ("neck", OPEN), ("l_ear", OPEN)):
+        write_mask(folder / "CelebAMask-HQ-mask-anno" / "0" / f"00007_{part}.png", (region, (255, 255, 255)))
+    return []
+
+
+def yolo(folder: Path) -> list:
+    picture(folder / "images" / "train", "a.jpg")
+    shares = np.reshape(CORNERS, (4, 2)) / (WIDTH, HEIGHT)
+    (folder / "labels" / "train").mkdir(parents=True)
+    line = "1 " + " ".join(map(str, shares.ravel()))
+    (folder / "labels" / "train" / "a.txt").write_text(f"0 0.1 0.1 0.2 0.1 0.2 0.2\n{line}\n")
+    return ["--face", "1"]
+
+
+def turned(folder: Path) -> list:
+    """The mask is drawn on the picture as it is stored; the right side up is a quarter to the right."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(folder / "images", "a.jpg", exif=exif)
+    write_mask(folder / "masks" / "a.png", (FACE, 255), (OPEN, 128))
+    return []
+
+
+JUDGED = (coco, coco_lengths, cvat, colours, palette, suffix, turned, labelme)  # these know what is not
+FORMATS = (*JUDGED, label_studio, celebamask, yolo)
+
+
+@pytest.mark.parametrize("write", FORMATS)
+def test_every_format_gives_the_same_face(write, tmp_path, run_here):
+    arguments = write(tmp_path / "export")
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made", *arguments)
+    assert result.returncode == 0, result.stderr
+    expected = np.where(FACE, 255, np.where(OPEN, 128, 0) if write in JUDGED else 0)
+    ((image, mask),) = PairFolder(tmp_path / "made")
+    assert np.array_equal(mask, np.rot90(expected, -1) if write is turned else expected)
+    originals = [
+        p for p in (tmp_path / "export").rglob("*.*") if p.name.endswith(("a.jpg", "7.jpg", "a.png"))
+    ]
+    assert any(np.array_equal(image, read_image(path)) for path in originals)
+    assert read_image(tmp_path / "made" / "overlays.jpg").std() > 10
+    assert result.stdout.lower().startswith(f"face: {arguments[1] if arguments else ''}"[:7])
+
+
+def test_pictures_without_a_mask_are_named_and_left_out(tmp_path, run_here):
+    coco(tmp_path / "export")
+    picture(tmp_path / "export" / "images", "b.jpg")
+    content = json.loads((tmp_path / "export" / "annotations" / "instances.json").read_text())
+    content["images"].append({"id": 8, "file_name": "b.jpg", "height": HEIGHT, "width": WIDTH})
+    write_json(tmp_path / "export" / "annotations" / "instances.json", content)
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    assert (
+        result.returncode == 0 and "1 pictures without a mask of a face were left out: b.jpg" in result.stdout
+    )
+    assert PairFolder(tmp_path / "made").names == ["a"]
+
+
+def test_what_covers_the_face_is_taken_out(tmp_path, run_here):
+    cvat(tmp_path / "export")
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made", "--face", "face", "--face", "HAIR")
+    assert result.stdout.startswith("face: ") and "hair" in result.stdout.splitlines()[0]
+    both = PairFolder(tmp_path / "made")[0][1] == 255
+    assert np.array_equal(both, FACE | HAIR)
+    run_here(masks.main, tmp_path / "export", tmp_path / "less", "--face", "face", "--cover", "face")
+    assert not (tmp_path / "less").exists()
+
+
+def break_json(folder: Path) -> None:
+    (folder / "annotations" / "instances.json").write_text("{")
+
+
+def lose_picture(folder: Path) -> None:
+    (folder / "images" / "a.jpg").unlink()
+
+
+def change_coco(folder: Path, **changes) -> None:
+    path = folder / "annotations" / "instances.json"
+    write_json(path, {**json.loads(path.read_text()), **changes})
+
+
+IMAGE = {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}
+
+
+@pytest.mark.parametrize(
+    ("write", "spoil", "words"),
+    [
+        (coco, break_json, "instances.json: no readable JSON"),
+        (coco, lose_picture, "its picture a.jpg is not in"),
+        (coco, lambda folder: change_coco(folder, annotations=3), "not as the format json should be"),
+        (coco, lambda folder: change_coco(folder, images=[{**IMAGE, "height": 10**9}]), "80x1000000000"),
+        (
+            coco,
+            lambda folder: change_coco(folder, images=[{**IMAGE, "height": 90}]),
+            "a.jpg is 80x60, but its mask",
+        ),
+        (coco, lambda folder: change_coco(folder, categories=[]), "not as the format json should be"),
+        (labelme, lambda folder: (folder / "a.json").write_text('{"shapes": []}'), "'imagePath'"),
+        (
+            label_studio,
+            lambda folder: (folder / "project-1.json").unlink(),
+            "which picture is task 3? Export",
+        ),
+        (
+            yolo,
+            lambda folder: (folder / "labels/train/a.txt").write_text("0 0.5 0.5 0.1 0.1"),
+            "is no outline",
+        ),
+        (yolo, lambda folder: (folder / "labels/train/a.txt").write_text("0 a b c d e f"), "format yolo"),
+        (palette, lambda folder: picture(folder / "masks", "a.png"), "values, as from JPEG or smooth edges"),
+        (
+            cvat,
+            lambda folder: (folder / "labelmap.txt").unlink(),
+            "no label is named face; name it with --face: 0,0,0",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_nothing_written(write, spoil, words, tmp_path, run_here):
+    write(tmp_path / "export")
+    spoil(tmp_path / "export")
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    assert result.returncode == 1 and words in result.stderr, result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_run_lengths_without_their_package_say_what_to_install(tmp_path, run_here, monkeypatch):
+    coco(tmp_path / "export", {"size": [HEIGHT, WIDTH], "counts": "abc"})
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    assert result.returncode == 1 and ".venv/bin/python -m pip install pycocotools" in result.stderr
+
+
+def test_a_target_that_is_there_is_refused(tmp_path, run_here):
+    cvat(tmp_path / "export")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "mine.txt").write_text("mine")
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    assert result.returncode == 1 and "choose another TARGET" in result.stderr
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["mine.txt"]
