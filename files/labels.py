@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from files.masks import without_affix
+from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_of, read_image
 from utils import NOT_JUDGED, UserError
 
@@ -61,7 +62,7 @@ class Source:
         self.jsons = {}
         for path in sorted(folder.rglob("*.json")):
             try:
-                self.jsons[path] = json.loads(path.read_text("utf-8-sig"))
+                self.jsons[path] = json.loads(regular_file(path).read_text("utf-8-sig"))
             except (OSError, ValueError, RecursionError) as error:
                 raise UserError(f"{path}: no readable JSON ({error})") from None
 
@@ -70,7 +71,7 @@ class Source:
         last = re.split(r"[/\\]", name.partition("?")[0])[-1]
         if Path(last).stem not in self.pictures:
             raise UserError(
-                f"{named_in}: its picture {last} is not in {self.images}; --images names its folder"
+                f"{named_in}: its picture {last} is not in {self.images}; --pictures names its folder"
             )
         return self.pictures[Path(last).stem]
 
@@ -110,7 +111,11 @@ def read_coloured(source: Source) -> Iterator[Labelled]:
     masks = without_affix(source.masks, source.pictures)
     names = {}
     for path in source.folder.rglob("labelmap.txt"):  # CVAT's: name:R,G,B:parts:actions
-        lines = [line.split(":") for line in path.read_text().splitlines() if line[:1] not in ("", "#")]
+        lines = [
+            line.split(":")
+            for line in regular_file(path).read_text().splitlines()
+            if line[:1] not in ("", "#")
+        ]
         names = {colour: label for label, colour, *_ in lines}
     for stem, picture in source.pictures.items():
         labelled = Labelled(picture)
@@ -230,7 +235,7 @@ def read_yolo(source: Source) -> Iterator[Labelled]:
     texts = {path.stem: path for path in (source.folder / "labels").rglob("*.txt")}
     for stem, picture in source.pictures.items():
         labelled, (height, width, _) = Labelled(picture), read_image(picture).shape
-        for line in texts[stem].read_text().splitlines() if stem in texts else ():
+        for line in regular_file(texts[stem]).read_text().splitlines() if stem in texts else ():
             label, *shares = line.split()
             if len(shares) < 6 or len(shares) % 2:
                 raise UserError(f"{texts[stem]}: {line[:40]!r} is no outline (a box has none)")

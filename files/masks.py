@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -62,7 +61,7 @@ def fit_mask(mask: np.ndarray, path: str | os.PathLike, size: tuple[int, int]) -
         mask = np.array(Image.fromarray(mask).transpose(SIDEWAYS[orientation(path)]))
     if abs(mask.shape[0] * size[1] - mask.shape[1] * size[0]) > 0.02 * mask.shape[1] * size[0]:
         raise UserError(f"{path} is {size[1]}x{size[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}")
-    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.array(Image.fromarray(mask).resize(size[::-1], Image.NEAREST))
 
 
 def without_affix(masks: dict, images: dict) -> dict:

@@ -42,7 +42,7 @@ MORE = {  # what makes a program use the option that is tried
     "evaluate": ["--worst", "1"],
     "train": ["--device", "cpu", "--size", "32", "--batch-size", "1", "--workers", "0"],
 }
-FOLDERS = ("data", "no_face", "scenes")
+FOLDERS = ("data", "no_face", "scenes", "export", "pictures")
 NUMBERS = (
     "-1",
     "nan",
@@ -132,6 +132,9 @@ def good(program: str, name: str) -> str:
         "data": "data",
         "no_face": "no_face",
         "scenes": "scenes",
+        "export": "data/train",
+        "pictures": "data/train/images",
+        "target": "made",
     }
     others = {"source": "source.png", "script": "script.py", "folder": "output"}
     return {**values, **others}.get(name, f"{name}.safetensors")

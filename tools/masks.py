@@ -36,7 +36,7 @@ OVERLAYS, TILE = 10, 320  # pictures of the sheet, and their longest side in pix
 def make_parser() -> Parser:
     parser = Parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="folder of the export")
+    add("export", metavar="SOURCE", help="folder of the export")
     add("target", metavar="TARGET", help="folder to make")
     label = "name, R,G,B or number of a label that is {}; may be repeated (default: {})"
     add("--face", action="append", metavar="LABEL", help=label.format("face", ", ".join(FACES)))
@@ -62,7 +62,7 @@ def main() -> int:
     with atomic_path(target, folder=True) as folder:
         for name in ("images", "masks"):
             (folder / name).mkdir()
-        for labelled in read_labels(Source(Path(args.source), args.images)):
+        for labelled in read_labels(Source(Path(args.export), args.pictures)):
             areas.update({label: int(region.sum()) for label, region in labelled.regions.items()})
             more = COVERS if "skin" in faces & labelled.regions.keys() else ()
             mask = face_mask(labelled, faces, {*covers, *more})
