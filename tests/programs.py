@@ -12,7 +12,18 @@ import utils
 
 ROOT = Path(__file__).parent.parent
 # What stands for a file or a folder, by the option's name; of the others the value is no path.
-READ = {"source", "weights", "data", "backbone", "resume", "no_face", "script", "scenes", "export", "pictures"}
+READ = {
+    "source",
+    "weights",
+    "data",
+    "backbone",
+    "resume",
+    "no_face",
+    "script",
+    "scenes",
+    "export",
+    "pictures",
+}
 WRITTEN = {"output", "json", "worst_picture", "folder", "table", "target"}
 WORDS = {"view", "color", "sizes", "address", "shard", "more"}
 WORDS |= {"grow", "feather", "except_track", "only_in", "not_in", "face", "cover"}

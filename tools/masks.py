@@ -43,7 +43,7 @@ def make_parser() -> Parser:
     covers = label.format("taken out of the face", ", ".join(COVERS) + " where there is skin")
     add("--cover", action="append", metavar="LABEL", help=covers)
     add(
-        "--images",
+        "--pictures",
         type=Path,
         metavar="DIR",
         help="folder of the pictures (default: SOURCE/images, or SOURCE)",
