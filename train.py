@@ -89,7 +89,7 @@ def read_to_resume(path: str, given: dict) -> Checkpoint:
         )
     free = {"resume", "output", "device", "workers", "save_minutes"}
     if not recipe.demo:  # pictures may have moved
-        free |= {name for name in ("data", "no_face") if getattr(recipe, name)}
+        free |= {name for name in ("data", "no_face", "labels") if getattr(recipe, name)}
     for name, value in given.items():
         before = getattr(recipe, name)
         if name not in free and value != before:

@@ -19,6 +19,7 @@ READ = {
     "backbone",
     "resume",
     "no_face",
+    "labels",
     "script",
     "scenes",
     "export",

@@ -18,6 +18,7 @@ from training.augment import augment
 from training.crops import UPRIGHT, face_boxes, upright_crop, warp
 from training.demo import DemoFaces
 from training.hands import find_hand
+from training.labels import Relabelled, read_labels
 from training.options import split_more
 from utils import UserError, preprocess
 
@@ -34,6 +35,11 @@ def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
     else:
         pairs = open_dataset(args.data, "train", args.skip_bad, args.mask_threshold)
     train_indices, val_indices = split_by_person(pairs.names, args.val)
+    if args.labels:
+        pairs = Relabelled(pairs, read_labels(args.labels))
+        train_indices, val_indices = (
+            np.setdiff1d(part, pairs.left_out) for part in (train_indices, val_indices)
+        )
     count, without_face = len(pairs), np.array([], int)
     if args.no_face:
         pairs = WithNoFace(pairs, args.no_face)

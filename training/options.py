@@ -39,6 +39,7 @@ FLAG = {"action": "store_true"}
 MACHINES_OWN = (
     "data",
     "no_face",
+    "labels",
     "output",
     "weights",
     "backbone",
@@ -87,6 +88,7 @@ class Recipe:
         type=checked_by(split_more),
     )
     no_face: str | None = option(None, "train also on this folder's pictures, without a face", metavar="DIR")
+    labels: str | None = option(None, "list of masks that are wrong, and what to do", metavar="FILE")
     val: float = option(0.05, "share of the pictures, by person, for validation", type=real(0, 0.99))
     seed: int = option(0, type=integer(0, 2**63 - 1))
     # the machine
