@@ -1,11 +1,12 @@
 """Labels that are wrong: what a file says of them, and what is trained on then."""
 
+import cv2
 import numpy as np
 import pytest
 from runs import write_pairs
 
 from training.examples import open_pairs
-from training.labels import read_labels
+from training.labels import Relabelled, read_labels
 from training.options import parse_arguments
 from utils import UserError
 
@@ -14,12 +15,14 @@ face_0_0001 leave-out  # someone else
 face_1 not-judged 1,2,30,40
 
 face_1 not-judged 0,0,5,5
+web_* not-judged hull
 """
 
 
 def test_each_line_names_a_picture_and_what_is_done(tmp_path):
     (tmp_path / "labels.txt").write_text(GOOD)
-    expected = {"face_0_0001": None, "face_1": [(1, 2, 30, 40), (0, 0, 5, 5)]}
+    regions = [("face_1", (1, 2, 30, 40)), ("face_1", (0, 0, 5, 5))]
+    expected = [("face_0_0001", "leave-out"), *regions, ("web_*", "hull")]
     assert read_labels(tmp_path / "labels.txt") == expected
 
 
@@ -39,7 +42,7 @@ def test_each_line_names_a_picture_and_what_is_done(tmp_path):
 )
 def test_a_line_that_is_not_understood_is_named(tmp_path, line):
     (tmp_path / "labels.txt").write_text(f"# labels\n{line}\n")
-    with pytest.raises(UserError, match=r"labels\.txt, line 2: .* is neither 'NAME leave-out'"):
+    with pytest.raises(UserError, match=r"labels\.txt, line 2: .* is none of 'NAME leave-out'"):
         read_labels(tmp_path / "labels.txt")
 
 
@@ -63,3 +66,26 @@ def test_wrong_labels_are_left_out_and_wrong_regions_not_judged(tmp_path):
     labels.write_text("nobody leave-out\n")
     with pytest.raises(UserError, match="--labels names nobody, and no training picture has that name"):
         open_pairs(parse_arguments([*arguments, "--labels", str(labels)]))
+
+
+def test_what_a_mask_leaves_out_of_a_face_is_not_judged():
+    whole = np.zeros((100, 160), np.uint8)
+    cv2.circle(whole, (40, 50), 30, 255, -1)
+    mask = cv2.circle(whole.copy(), (30, 45), 6, 0, -1)  # an eye
+    mask[45:55, 50:72] = 0  # a notch
+    cv2.circle(mask, (130, 50), 20, 255, -1)  # another face, far away
+    pairs = Pairs([(cv2.merge([mask] * 3), mask)], ["web_1"])
+    _, result = Relabelled(pairs, [("web_*", "hull")])[0]
+    assert np.array_equal(result[mask == 255], mask[mask == 255])
+    assert (result[38:52, 24:36][mask[38:52, 24:36] == 0] == 128).all()
+    assert (result[45:55, 50:66] == 128).all()
+    assert not result[:, 75:105].any()  # what is between two faces is background
+    assert ((result == 128) & (whole == 0)).mean() < 0.01
+
+
+class Pairs(list):
+    """Pairs with names."""
+
+    def __init__(self, pairs: list, names: list):
+        super().__init__(pairs)
+        self.names = names
