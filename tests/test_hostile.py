@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from programs import PROGRAMS, READ, WORDS, WRITTEN, ended, given, is_number, options_of, parser_of
@@ -71,6 +72,9 @@ def here(tmp_path: Path, monkeypatch) -> Path:
             write_image(tmp_path / f"data/{split}/images/{name}.png", picture[..., ::-1])
             write_image(tmp_path / f"data/{split}/masks/{name}.png", face.astype(np.uint8) * 255)
     shutil.copytree(tmp_path / "data/test/images", tmp_path / "no_face")
+    arm = np.full((120, 90, 3), (70, 90, 150), np.uint8)
+    write_image(tmp_path / "no_face/arm.png", cv2.line(arm, (45, 130), (45, 45), (200, 150, 120), 25))
+    (tmp_path / "labels.txt").write_text("a not-judged hull\n")
     shutil.copytree(tmp_path / "data/test/images", tmp_path / "scenes/images")
     (tmp_path / "scenes/faces.json").write_text(
         '{"a.png": {"size": [64, 64], "faces": [[20, 20, 20, 30]], "maybe": []}}'
@@ -131,6 +135,7 @@ def good(program: str, name: str) -> str:
         "worst_picture": "worst.png",
         "data": "data",
         "no_face": "no_face",
+        "labels": "labels.txt",
         "scenes": "scenes",
         "export": "data/train",
         "pictures": "data/train/images",

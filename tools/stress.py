@@ -21,7 +21,7 @@ from files.pictures import picture_files, read_image
 from runtimes.choose import add_network_options, open_runtime
 from runtimes.weights import trained_size
 from training.covers import Place
-from training.crops import face_boxes, upright_crop, warp
+from training.crops import SMALLEST, face_boxes, upright_crop, warp
 from training.hands import find_hand, lay_hand
 from training.photometric import darken, white_balance
 from utils import Parser, UserError, preprocess, run
@@ -33,17 +33,20 @@ DIM = 0.18  # of the brightness
 
 def main() -> None:
     args = make_parser().parse_args()
+    runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
+    size = args.size or trained_size(args.weights)
+    pairs = open_dataset(args.data, "test")
+    crops = [face_crop(*pairs[index], size) for index in range(len(pairs))]
+    crops = [crop for crop in crops if crop is not None]
+    if not crops:
+        raise UserError(f"{args.data}: its test part has no face of {SMALLEST} pixels or more")
     hands = [find_hand(read_image(path)) for path in picture_files(args.no_face)]
     hands = [hand for hand in hands if hand is not None]
     if not hands:
         raise UserError(f"{args.no_face}: no hand is found in these pictures; take others")
-    runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
-    size = args.size or trained_size(args.weights)
     print(f"{runtime.name}, crops of {size} pixels, {len(hands)} hands")
-    pairs = open_dataset(args.data, "test")
-    crops = (face_crop(*pairs[index], size) for index in range(len(pairs)))
     for name, some in (("test part", crops), ("portrait", [face_crop(*read_portrait(), size)])):
-        scores = measure([crop for crop in some if crop is not None], hands, runtime)
+        scores = measure(some, hands, runtime)
         print(f"\n{name}")
         print_table([(f"{case:<16}", summarise(figures)) for case, figures in scores.items() if figures])
 
