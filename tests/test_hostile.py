@@ -97,7 +97,6 @@ def here(tmp_path: Path, monkeypatch) -> Path:
         "tools.export.build_onnx", lambda state: argparse.Namespace(SerializeToString=lambda: b"1")
     )
     monkeypatch.setitem(sys.modules, "nncf", None)
-    monkeypatch.setattr("tools.bench.bench", lambda *settings: ({}, {}))
     monkeypatch.setattr("training.loop.Training", Reader)
     monkeypatch.setattr("train.lock", lambda folder: None)  # it would last as long as the process
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
