@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -70,40 +71,33 @@ class ShowTraces(argparse.Action):
 
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
     """Return a converter of options and values in files to an int in [low, high]; it raises UserError."""
-
-    def convert(value: object) -> int:
-        try:
-            number = int(value)
-        except (TypeError, ValueError, OverflowError):
-            number = low - 1
-        if not low <= number <= high or isinstance(value, float):
-            raise UserError(f"{str(value)[:40]!r} is not a whole number from {low} to {high}")
-        return number
-
-    return convert
+    return number(int, low, high, "a whole number")
 
 
 def real(low: float, high: float) -> Callable[[object], float]:
     """Return a converter of options and values in files to a float in [low, high]; it raises UserError."""
+    return number(float, low, high, "a number")
 
+
+def number(kind: type, low: float, high: float, what: str) -> Callable:
     def convert(value: object) -> float:
         try:
-            number = float(value)
+            result = kind(value)
         except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        if not low <= number <= high:
-            raise UserError(f"{str(value)[:40]!r} is not a number from {low:g} to {high:g}")
-        return number
+            result = math.nan
+        if not low <= result <= high or (kind is int and isinstance(value, float)):
+            raise UserError(f"{str(value)[:40]!r} is not {what} from {low} to {high}")
+        return result
 
     return convert
 
 
 def side(value: object) -> int:
     """Return the value as a side of the network's input, a multiple of 32 pixels. Raises UserError."""
-    number = integer(STRIDE, LARGEST_SIDE)(value)
-    if number % STRIDE:
-        raise UserError(f"{number} is not a multiple of {STRIDE}")
-    return number
+    pixels = integer(STRIDE, LARGEST_SIDE)(value)
+    if pixels % STRIDE:
+        raise UserError(f"{pixels} is not a multiple of {STRIDE}")
+    return pixels
 
 
 class Lines(logging.Handler):

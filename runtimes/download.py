@@ -96,9 +96,7 @@ def unpack(archive: Path, folder: Path) -> None:
     log.info(f"Unpacking to {folder}")
     try:
         with zipfile.ZipFile(archive) as file, atomic_path(folder, folder=True) as temporary:
-            members = [
-                m for m in file.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")
-            ]
+            members = [m for m in file.infolist() if not m.is_dir() and "__MACOSX/" not in m.filename]
             if not members:
                 raise UserError("it has no files")
             around = os.path.commonpath([os.path.dirname(member.filename) for member in members])
@@ -107,7 +105,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 file.extract(member, temporary)
     except (OSError, UserError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"cannot unpack {archive}: {error}. Remove it if it is damaged, and try again."
+            f"cannot unpack {archive}: {error}. If it is damaged, remove it; try again."
         ) from error
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-LATEST = 20_000  # times of a stage that are kept: a camera may run for days
+LATEST = 20_000  # kept times of a stage: a camera may run for days
 
 
 class Timing:
@@ -34,7 +34,7 @@ class Timing:
         self.add(stage, time.perf_counter() - start)
 
     def table(self) -> str:
-        """A line for each stage: how many times are known; their median, mean and 95th percentile in ms."""
+        """Return a line for each stage: the number of times; their median, mean and 95th percentile in ms."""
         lines = [f"{'stage':<10} {'times':>7} {'median':>9} {'mean':>9} {'95%':>9}  (ms)"]
         for stage, seconds in self.seconds.items():
             milliseconds = np.array(seconds) * 1000

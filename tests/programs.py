@@ -57,7 +57,7 @@ def options_of(program: str) -> dict[str, argparse.Action]:
 
 def is_number(option: argparse.Action) -> bool:
     made_by = getattr(option.type, "__qualname__", "").partition(".")[0]
-    return made_by in ("integer", "real", "side")
+    return made_by in ("number", "side")
 
 
 def given(option: argparse.Action, value: object) -> list[str]:

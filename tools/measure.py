@@ -45,10 +45,10 @@ def print_scenes(segment: Callable, folder: Path) -> None:
     for name, scene in tqdm(read_scenes(folder / "faces.json").items(), unit="image"):
         scored, strays[name] = score_scene(segment(read_image(folder / "images" / name)), scene)
         faces += scored
-    print(f"{'height of the face':<20} {'faces':>7} {'marked':>7} {'recall, %':>12}")
+    print(f"{'height of the face':<20} {'faces':>7} {'marked':>7} {'recall, %':>10}")
     for band in [*BANDS, "all"]:
         hits = [hit for name, hit in faces if band in (name, "all")]
-        print(f"{band:<20} {len(hits):7} {sum(hits):7} {100 * np.mean(hits or [0]):12.1f}")
+        print(f"{band:<20} {len(hits):7} {sum(hits):7} {100 * np.mean(hits or [0]):10.1f}")
     mean, most = 100 * np.mean(list(strays.values())), max(strays, key=strays.get)
     print(f"stray: {mean:.4f} % of the pictures on average, {100 * strays[most]:.3f} % of {most}")
 
