@@ -9,6 +9,7 @@ import random
 import shutil
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,49 @@ def bad_videos(folder: Path) -> list[Path]:
         "http://[",
     ]
     return [*sorted(folder.iterdir()), *map(str, addresses), Path("/dev/zero"), Path("/dev/tty")]
+
+
+def fuzzed(good: bytes, kind: str, count: int) -> Iterator[bytes]:
+    """Yield damaged copies of a file, the same ones each time: bytes changed anywhere or in the header, a
+    stretch zeroed, put in or taken out, the end cut off.
+    """
+    for seed in range(count):
+        rng = random.Random(f"{kind} {seed}")
+        data = bytearray(good)
+        place = rng.randrange(len(data))
+        length = min(rng.choice((1, 4, 60, 1000)), len(data) - place)
+        if seed % 6 == 0:
+            for _ in range(rng.choice((1, 5, 60))):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        elif seed % 6 == 1:
+            for _ in range(rng.choice((1, 2, 8))):
+                data[rng.randrange(min(len(data), 400))] = rng.choice((0, 1, 127, 128, 255))
+        elif seed % 6 == 2:
+            data[place : place + length] = bytes(length)
+        elif seed % 6 == 3:
+            data[place:place] = rng.randbytes(length)
+        elif seed % 6 == 4:
+            del data[place : place + length]
+        else:
+            del data[place:]
+        yield bytes(data)
+
+
+NAMES = (".", "..", "/", "~", "*", "[", "-", "--", "-1", "null", "data", "good.png", "good.mp4", "%s")
+VALUES = (0, 1, -1, 7, 0.5, 2**31, 2**64, "nan", "1e9", "")
+
+
+def random_word(rng: random.Random) -> str:
+    """Return what somebody might type, or paste, for an option."""
+    numbers = [str(rng.choice(VALUES)) for _ in range(rng.randint(1, 5))]
+    letters = [chr(rng.choice((rng.randrange(1, 128), 0xE9, 0x4E2D, 0x1F600))) for _ in range(20)]
+    words = (
+        ",".join(numbers),
+        "/".join(numbers[:2]),
+        f"{numbers[0]}%",
+        "".join(letters),
+        os.fsdecode(rng.randbytes(9).replace(b"\0", b"x")),
+        "x" * rng.choice((255, 256, 5000)),
+        rng.choice(NAMES),
+    )
+    return rng.choice(words)

@@ -14,101 +14,23 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_files import bad_pictures, bad_videos, bad_weights
-from programs import PROGRAMS, ended, given, is_number, options_of
+from attacks import LIMIT, Count
+from bad_files import bad_pictures, bad_videos, bad_weights, fuzzed, random_word
+from clips import make_clip
+from programs import PROGRAMS, WRITTEN, given, is_number, options_of
 from safetensors.numpy import save_file
-from scenes import background, draw_face
+from scenes import RedDetector, background, draw_face, red_runtime
 
 from files.pictures import write_image
 from media.writers import VideoWriter
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
-LIMIT = 60  # seconds that a bad input may take
-MEMORY = 4 << 20  # KiB
 LIGHT = [program for program in PROGRAMS if program != "train"]
-
-
-class Count(collections.Counter):
-    """What came of the attempts; `bad` are those with a fault."""
-
-    def __init__(self):
-        super().__init__()
-        self.bad: list[str] = []
-
-    def attempt(self, program: str, *words: object) -> None:
-        before = fingerprints()
-        status, said, memory = forked(program, words)
-        faults = {
-            "stack trace": "Traceback" in said,
-            "overwritten": any(fingerprints().get(path) != print_ for path, print_ in before.items()),
-            "hang": status is None,
-            "crash": status is not None and (status < 0 or status > 2),
-            "no word": status in (1, 2) and not said.strip(),
-            "run": Path("ran").exists(),
-            "password told": "secret" in said,
-            "memory": memory > MEMORY,
-            "last line": "should not have happened" in said,
-        }
-        self["attempts"] += 1
-        self[f"status {status}"] += 1
-        for fault, found in faults.items():
-            self[fault] += found
-            if found:
-                self.bad.append(f"{fault}: {program} {words!r}: {status} {said[-300:]}")
-                print(self.bad[-1], flush=True)
-        for name in ("out.png", "out.mp4", "out.safetensors", "out.onnx", "out.webp", "out.json", "ran"):
-            Path(name).unlink(missing_ok=True)
-        for name in ("out", "runs"):
-            shutil.rmtree(name, ignore_errors=True)
-
-
-def fingerprints() -> dict:
-    """Return size, time and number of every file that was there before."""
-    found = {}
-    for path in Path(".").rglob("*"):
-        if not path.is_symlink() and path.is_file() and "out" not in path.parts[0]:
-            status = path.stat()
-            found[path] = status.st_size, status.st_mtime_ns, status.st_ino
-    return found
-
-
-def forked(program: str, words: tuple) -> tuple:
-    """Run a program in a fork of this process: (status, None if it hung; what it said; its memory, KiB)."""
-    with open("said", "w+b") as said:
-        process = os.fork()
-        if process == 0:
-            try:
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
-                sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
-                status = ended(importlib.import_module(program).main, *words)
-                sys.stdout.flush()
-                sys.stderr.flush()
-            except BaseException:
-                traceback.print_exc(file=sys.__stderr__)
-                status = 99
-            os._exit(status)
-        deadline = time.monotonic() + LIMIT
-        while True:
-            ended_process, status, usage = os.wait4(process, os.WNOHANG)
-            if ended_process:
-                break
-            if time.monotonic() > deadline:
-                os.kill(process, signal.SIGKILL)
-                os.wait4(process, 0)
-                return None, "", 0
-            time.sleep(0.01)
-        said.seek(0)
-        text = said.read().decode(errors="replace")
-    os.unlink("said")
-    return os.waitstatus_to_exitcode(status), text, usage.ru_maxrss
 
 
 @pytest.fixture
@@ -192,6 +114,61 @@ def test_absurd_numbers(here, count):
             for text in ("-1", "nan", "1e400", "4294967296", "9" * 999, "x") if is_number(option) else ():
                 count.attempt(program, *given(option, text))
     assert count["attempts"] > 50 and not count.bad
+
+
+FUZZED = {  # the good file of each kind
+    "mp4": lambda path: make_clip(path, moving(12), sound="aac"),
+    "mkv": lambda path: make_clip(path, moving(12), sound="pcm_s16le"),
+    "avi": lambda path: make_clip(path, moving(12), codec="mjpeg", pix_fmt="yuvj420p", sound="mp3"),
+    "webm": lambda path: make_clip(path, moving(8), codec="libvpx-vp9", sound="libopus"),
+    "gif": lambda path: write_image(path, *moving(4), seconds=[0.1] * 4),
+    "png": lambda path: write_image(path, moving(1)[0]),
+    "jpg": lambda path: write_image(path, moving(1)[0]),
+    "tiff": lambda path: write_image(path, *moving(2)),
+}
+MANY = int(os.environ.get("FUZZ", 20))  # of each kind: FUZZ=100 takes an hour
+
+
+def moving(count: int) -> list:
+    frames = [background(64, 96, number) for number in range(count)]
+    for number, frame in enumerate(frames):
+        draw_face(frame, (30 + 2 * number, 32), 16)
+    return frames
+
+
+@pytest.mark.parametrize("kind", FUZZED)
+def test_damaged_pictures_and_videos(kind, here, count, monkeypatch):
+    monkeypatch.setattr("infer.open_network", lambda options: red_runtime)
+    monkeypatch.setattr("media.run.Detector", RedDetector)
+    damaged = Path(f"damaged.{kind}")
+    FUZZED[kind](damaged)
+    for data in fuzzed(damaged.read_bytes(), kind, MANY):
+        damaged.write_bytes(data)
+        output = "out.png" if kind in ("png", "jpg") else "out.mp4"
+        count.attempt("infer", "--source", damaged, "--output", output, "--table", "out.csv", *LIVE)
+    assert count["attempts"] == MANY and not count.bad
+
+
+def test_damaged_weights(here, count):
+    good, damaged = Path("weights.safetensors").read_bytes(), Path("damaged.safetensors")
+    header = 8 + int.from_bytes(good[:8], "little")
+    for data in fuzzed(good[: header + 1000], "safetensors", MANY):
+        damaged.write_bytes(data + good[header + 1000 :])
+        words = ("--source", "good.png", "--output", "out.png", "--weights", damaged)
+        count.attempt("infer", *words, "--size", "64", "--no-window")
+    assert count["attempts"] == MANY and not count.bad
+
+
+def test_odd_options(here, count):
+    for seed in range(MANY):
+        rng = random.Random(seed)
+        program = rng.choice(LIGHT)
+        options = options_of(program)
+        needed = [word for option in options.values() if option.required for word in given(option, "out")]
+        names = sorted(options.keys() - WRITTEN)
+        chosen = [given(options[rng.choice(names)], random_word(rng)) for _ in names[:2]]
+        count.attempt(program, *needed, *(word for words in chosen for word in words))
+    assert count["attempts"] == MANY and not count.bad
 
 
 KILLED = {  # the program's arguments; how often it is killed; after how many seconds, from and to
