@@ -42,6 +42,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     "module.". Raises UserError for whatever cannot be read.
     """
     path = existing_weights(path)
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path} is larger than {MAX_BYTES >> 30} GB: these are not LinkNet34's weights")
     if path.is_dir():
         state = read_oneflow_directory(path)
     elif path.suffix.lower() in TORCH_SUFFIXES:
@@ -81,8 +83,6 @@ def existing_weights(path: str | Path) -> Path:
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a safetensors file; of a training checkpoint the weights only."""
-    if regular_file(path).stat().st_size > MAX_BYTES:
-        raise UserError(f"{path} is larger than {MAX_BYTES >> 30} GB: these are not LinkNet34's weights")
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = list(file.keys())
@@ -146,26 +146,19 @@ def read_variable(folder: Path) -> np.ndarray:
     """Return one variable: its folder holds `meta`, protobuf text, and `out`, raw little-endian numbers."""
     try:
         meta = regular_file(folder / "meta").read_text()
-        data = (folder / "out").read_bytes()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the variable in {folder} cannot be read: {error}") from error
     # the shape is written `dim: 64 dim: 3` or `dim: [64, 3]`
     dims = re.findall(r"\bdim\s*:\s*(\[[\d\s,]*\]|\d+)", meta)
     shape = tuple(int(number) for dim in dims for number in re.findall(r"\d+", dim))
     kind = re.search(r"\bdata_type\s*:\s*(\w+)", meta)
-    if kind is None or kind[1] not in ONEFLOW_TYPES:
-        raise UserError(f"{folder / 'meta'} names no type of number known here: {meta.strip()[:200]!r}")
-    if len(shape) > MAX_DIMENSIONS:
-        raise UserError(
-            f"{folder / 'meta'} names {len(shape)} dimensions: this is no variable of LinkNet34's"
-        )
-    dtype = np.dtype(ONEFLOW_TYPES[kind[1]])
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        raise UserError(
-            f"{folder / 'out'} has {len(data)} bytes where its shape {shape} needs {expected}: fetch it again"
-        )
-    return np.frombuffer(data, dtype).reshape(shape)
+    if kind is None or kind[1] not in ONEFLOW_TYPES or len(shape) > MAX_DIMENSIONS:
+        raise UserError(f"{folder / 'meta'} describes no array of LinkNet34's: {meta.strip()[:200]!r}")
+    out, dtype = regular_file(folder / "out"), np.dtype(ONEFLOW_TYPES[kind[1]])
+    size, expected = out.stat().st_size, math.prod(shape) * dtype.itemsize
+    if size != expected or size > MAX_BYTES:
+        raise UserError(f"{out} has {size} bytes where its shape {shape} needs {expected}: fetch it again")
+    return np.fromfile(out, dtype).reshape(shape)
 
 
 def trained_size(path: str | Path) -> int:

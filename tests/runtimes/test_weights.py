@@ -117,6 +117,10 @@ def test_old_directory_number_types_and_spellings(tmp_path: Path) -> None:
 
 def test_old_directory_with_a_short_file(tmp_path: Path) -> None:
     write_old_directory(tmp_path, SMALL)
+    with open(tmp_path / "conv.weight" / "out", "wb") as file:
+        file.truncate(8_000_000_000)  # sparse: it takes no room on the disk, and is not read
+    with pytest.raises(UserError, match=r"conv.weight.out has 8000000000 bytes .* needs 96"):
+        read_weights(tmp_path)
     (tmp_path / "conv.weight" / "out").write_bytes(b"\0" * 95)
     with pytest.raises(UserError, match=r"conv.weight.out has 95 bytes .* needs 96"):
         read_weights(tmp_path)
@@ -134,7 +138,7 @@ def test_old_directory_with_a_variable_of_forty_dimensions(tmp_path: Path) -> No
     write_variable(tmp_path / "a", np.ones((1,) * 32, np.float32), "kFloat")
     dims = "dim: 1 " * 40
     (tmp_path / "a" / "meta").write_text(f"shape {{ {dims} }} data_type: kFloat")
-    with pytest.raises(UserError, match="names 40 dimensions"):
+    with pytest.raises(UserError, match=r"describes no array .*dim: 1 dim: 1"):
         read_weights(tmp_path)
 
 
