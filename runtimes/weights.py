@@ -150,7 +150,7 @@ def read_variable(folder: Path) -> np.ndarray:
         raise UserError(f"the variable in {folder} cannot be read: {error}") from error
     # the shape is written `dim: 64 dim: 3` or `dim: [64, 3]`
     dims = re.findall(r"\bdim\s*:\s*(\[[\d\s,]*\]|\d+)", meta)
-    shape = tuple(int(number) for dim in dims for number in re.findall(r"\d+", dim))
+    shape = tuple(int(number) for dim in dims for number in re.findall(r"\d{1,18}", dim))
     kind = re.search(r"\bdata_type\s*:\s*(\w+)", meta)
     if kind is None or kind[1] not in ONEFLOW_TYPES or len(shape) > MAX_DIMENSIONS:
         raise UserError(f"{folder / 'meta'} describes no array of LinkNet34's: {meta.strip()[:200]!r}")

@@ -126,7 +126,10 @@ def test_old_directory_with_a_short_file(tmp_path: Path) -> None:
         read_weights(tmp_path)
 
 
-@pytest.mark.parametrize("meta", ["", "shape { dim: 2 } data_type: kOFRecord", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "meta",
+    ["", "shape { dim: 2 } data_type: kOFRecord", "\xff\xfe", "dim: " + "9" * 9999 + " data_type: kFloat"],
+)
 def test_old_directory_with_a_broken_meta(tmp_path: Path, meta: str) -> None:
     write_old_directory(tmp_path, SMALL)
     (tmp_path / "bn.running_var" / "meta").write_bytes(meta.encode("latin-1"))
