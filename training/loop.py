@@ -25,7 +25,7 @@ from training.networks import load_arrays, new_model, start_model, to_arrays, up
 from training.options import MACHINES_OWN, Recipe
 from training.processes import StopRequest, check_agreement, choose_device, sum_over_processes
 from training.steps import Step, learning_rate
-from utils import UserError, import_oneflow
+from utils import UserError, import_oneflow, log
 
 flow = import_oneflow()
 
@@ -116,19 +116,19 @@ class Training:
 
     def conclude(self) -> int:
         """Say how the training ended; return the exit status, 1 where it made nothing better."""
-        state, rate = self.state, f"try a lower rate: --lr {self.recipe.lr / 10:g}"
+        state, best = self.state, self.output / "best.safetensors"
+        fault = None
         if self.has_diverged():
-            first, last = state.first_loss, state.log[-1].loss
-            self.tell(f"the training diverged, from a loss of {first:.3g} to {last:.3g}; {rate}")
-            return 1
-        if state.start_iou is not None and state.best_iou <= state.start_iou:
-            self.tell(
-                f"no epoch was better than the weights it started from, of val_iou {state.start_iou:.4g}, "
-                f"which are in {self.output / 'best.safetensors'}; {rate}"
+            fault = (
+                f"the training diverged: its loss was {state.first_loss:.3g}, and is {state.log[-1].loss:.3g}"
             )
-            return 1
-        self.tell(f"done: the weights are in {self.output / 'best.safetensors'}")
-        return 0
+        elif state.start_iou is not None and state.best_iou <= state.start_iou:
+            fault = f"no epoch was better than the weights it started from, which are in {best}"
+        if fault and self.rank == 0:
+            log.error("%s; try a lower rate, as --lr %g", fault, self.recipe.lr / 10)
+        elif not fault:
+            self.tell(f"done: the weights are in {best}")
+        return 1 if fault else 0
 
     def tell(self, line: str) -> None:
         if self.rank == 0:

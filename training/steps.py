@@ -79,7 +79,7 @@ class Step:
         """Take the moments back. Raises UserError unless they are this optimizer's, for these parameters."""
         parameters = [p for group in self.optimizer.param_groups for p in group.parameters]
         expected = {f"{i}.{name}": tuple(p.shape) for i, p in enumerate(parameters) for name in self.moments}
-        check_entries(arrays, expected if steps_done else {}, "the optimizer's state does not fit")
+        check_entries(arrays, expected if steps_done else {}, "the checkpoint's optimizer state does not fit")
         saved = self.optimizer.state_dict()
         for key, array in arrays.items():
             index, name = key.split(".")

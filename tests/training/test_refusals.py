@@ -1,5 +1,6 @@
 """What a training refuses, in words: options, data, places and checkpoints that do not go together."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -66,6 +67,17 @@ def test_bad_picture_is_named_and_can_be_skipped(tmp_path, run_here):
     result = run_here(*options(tmp_path, tmp_path / "again", "--val", "0", "--skip-bad", "--epochs", "1"))
     assert result.returncode == 0, result.stderr
     assert "1 bad" in result.stderr
+
+
+def test_a_name_that_is_no_text_is_refused_or_left_out(tmp_path, run_here):
+    write_pairs(tmp_path / "train", 14)
+    for folder in ("images", "masks"):
+        path = tmp_path / "train" / folder / "demo3.png"
+        path.rename(path.with_name(os.fsdecode(b"demo\xff.png")))
+    arguments = [*options(tmp_path, tmp_path / "run", "--val", "0", "--epochs", "1")]
+    result = run_here(*arguments)
+    assert result.returncode == 1 and "the name is not UTF-8" in result.stderr
+    assert run_here(*arguments[:-2], "--skip-bad", "--output", str(tmp_path / "run2")).returncode == 0
 
 
 def test_pictures_that_are_all_held_out_are_no_matter_of_the_batch(tmp_path, run_here):
