@@ -27,8 +27,8 @@ class Format(NamedTuple):
     sounds: tuple[str, ...] = ()
 
 
-class Plan(NamedTuple):
-    """What is to be encoded.
+class Encoding(NamedTuple):
+    """What is encoded, and how well.
 
     name: of the output, in messages. rate: frames/s, about. colors: of the source; by default as usual for
     the size. crf: x264's and VP9's quality, lower is better. preset: one of PRESETS, of x264.
@@ -58,7 +58,7 @@ class OpenVideo:
         self,
         file: av.container.OutputContainer,
         format: Format,
-        plan: Plan,
+        encoding: Encoding,
         shape: tuple[int, ...],
         start: float = 0.0,
         key_seconds: float = 4.0,
@@ -70,27 +70,17 @@ class OpenVideo:
         frame that needs no other to the next. headers_first: what decoders must know goes before the packets,
         where the format itself does not say so. Raises FFmpeg's errors.
         """
-        self.file, self.name, self.start, self.count = file, plan.name, start, 0
+        self.file, self.name, self.start, self.count = file, encoding.name, start, 0
         self.until = 0.0  # when the last picture ends, in seconds
         self.last = -1  # when it begins, in ticks of the clock
         self.height, self.width = shape[:2]
-        self.colors = completed(plan.colors or Colors(1 if self.height >= 720 else 6, 1))
+        # Where nothing is said of the colours, players take them so.
+        self.colors = completed(encoding.colors or Colors(1 if self.height >= 720 else 6, 1))
         self.transparent = format.pixels.startswith("yuva")
         self.reformatter = VideoReformatter()
-        options = {**OPTIONS[format.codec], "crf": str(plan.crf), "preset": plan.preset}
-        rate = Fraction(plan.rate).limit_denominator(1001)
-        self.stream = stream = file.add_stream(format.codec, rate=rate, options=options)
-        stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
-        stream.pix_fmt = format.pixels
-        if self.transparent:
-            stream.metadata["alpha_mode"] = "1"
-        context = stream.codec_context
-        context.time_base = stream.time_base = CLOCK
-        context.gop_size = max(1, round(key_seconds * plan.rate))
-        # Where nothing is said of the colours, players take them so.
-        context.colorspace, context.color_range = self.colors.matrix, self.colors.range
-        context.color_primaries, context.color_trc = self.colors.primaries, self.colors.transfer
-        self.sound = add_sound(file, plan.sound, format.sounds, plan.name) if plan.sound else None
+        self.stream = self._add_stream(format, encoding)
+        self.stream.codec_context.gop_size = max(1, round(key_seconds * encoding.rate))
+        self.sound = add_sound(file, encoding.sound, format.sounds, encoding.name) if encoding.sound else None
         for stream in file.streams if headers_first else ():
             stream.codec_context.flags |= Flags.global_header
         file.start_encoding()
@@ -115,6 +105,20 @@ class OpenVideo:
                 if self.sound.lost:
                     log.warning(f"{self.name}: {self.sound.lost} damaged packets of the sound are left out")
 
+    def _add_stream(self, format: Format, encoding: Encoding) -> av.VideoStream:
+        options = {**OPTIONS[format.codec], "crf": str(encoding.crf), "preset": encoding.preset}
+        rate = Fraction(encoding.rate).limit_denominator(1001)
+        stream = self.file.add_stream(format.codec, rate=rate, options=options)
+        stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
+        stream.pix_fmt = format.pixels
+        if self.transparent:
+            stream.metadata["alpha_mode"] = "1"
+        context = stream.codec_context
+        context.time_base = stream.time_base = CLOCK
+        context.colorspace, context.color_range = self.colors.matrix, self.colors.range
+        context.color_primaries, context.color_trc = self.colors.primaries, self.colors.transfer
+        return stream
+
     def _frame(self, picture: np.ndarray) -> av.VideoFrame:
         """Return the picture in the size, the colours and the format of the video."""
         if self.transparent and (picture.ndim == 2 or picture.shape[2] == 3):
@@ -122,8 +126,8 @@ class OpenVideo:
         elif not self.transparent:
             picture = to_bgr(picture)
         picture = letterbox(picture, self.height, self.width)
-        even = (0, self.height % 2, 0, self.width % 2)
-        picture = cv2.copyMakeBorder(picture, *even, cv2.BORDER_REPLICATE)
+        more = (0, self.height % 2, 0, self.width % 2)  # rows and columns, for even sides
+        picture = cv2.copyMakeBorder(picture, *more, cv2.BORDER_REPLICATE)
         if not self.transparent:
             return encode(picture, self.colors)
         frame = av.VideoFrame.from_ndarray(picture, format="bgra")

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from media.colors import Colors
-from media.encoder import Format, OpenVideo, Plan, letterbox
+from media.encoder import Encoding, Format, OpenVideo, letterbox
 from media.frames import Sound
 from media.sources import is_stream
 from media.streams import hide_password
@@ -81,7 +81,7 @@ class LiveOutput(Writer):
         preset: str = "superfast",
         patience: float = 30.0,
     ):
-        """patience: for how many seconds a server is connected again. The rest is that of encoder.Plan.
+        """patience: for how many seconds a server is connected again. The rest is that of encoder.Encoding.
 
         Raises UserError for an address that nothing can be sent to.
         """
@@ -93,7 +93,7 @@ class LiveOutput(Writer):
             known = ", ".join(f"{name}://" for name in FORMATS if name != "pipe")
             raise UserError(f"{self.path}: nothing can be sent there; use {known} or - (standard output)")
         self.format, self.options = FORMATS[protocol]
-        self.plan = Plan(self.path, rate, colors, sound, crf, preset)
+        self.encoding = Encoding(self.path, rate, colors, sound, crf, preset)
         if sound is not None:
             sound.wanted = True
         self.video: OpenVideo | None = None  # None before the first picture, and after an error
@@ -142,11 +142,11 @@ class LiveOutput(Writer):
             file = av.open(self.address, "w", format="fifo", container_options=options)
         else:
             file = av.open(self.address, "w", format=self.format, container_options={"flush_packets": "1"})
-        if self.plan.sound is not None:
-            for _ in self.plan.sound.take(at):
+        if self.encoding.sound is not None:
+            for _ in self.encoding.sound.take(at):
                 """What has come before is not sent."""
         headers_first = self.format != "mpegts"
-        return OpenVideo(file, Format("libx264"), self.plan, shape, 0.0, KEY_SECONDS, headers_first)
+        return OpenVideo(file, Format("libx264"), self.encoding, shape, 0.0, KEY_SECONDS, headers_first)
 
     def _break_off(self, error: Exception) -> None:
         """Be ready to connect again. Raises OSError where that is of no use, or was tried for long enough."""

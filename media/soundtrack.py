@@ -86,7 +86,9 @@ class SoundTrack:
         try:
             for packet in packets:
                 self.file.mux(packet)
-        except ValueError:  # what FFmpeg says of data; of disks and networks it raises OSErrors
+        except (av.error.FFmpegError, ValueError) as error:
+            if isinstance(error, OSError):  # it is about a disk or a network, and not about the sound
+                raise
             self.lost += 1
 
     def _converted(self, packet: av.Packet) -> Iterator[av.Packet]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from files.paths import atomic_path, target_of
 from media.colors import Colors
-from media.encoder import Format, OpenVideo, Plan
+from media.encoder import Encoding, Format, OpenVideo
 from media.frames import Sound
 from media.mux import create_unfinished, plays, remux, unfinished_path
 from utils import UserError
@@ -88,7 +88,7 @@ class VideoWriter(Writer):
         preset: str = "superfast",
         metadata: dict | None = None,
     ):
-        """metadata: date, place and camera, as FFmpeg names them. The rest is that of encoder.Plan.
+        """metadata: date, place and camera, as FFmpeg names them. The rest is that of encoder.Encoding.
 
         Raises UserError if the suffix is none of a video that can be written, or cannot hold transparency.
         """
@@ -103,13 +103,14 @@ class VideoWriter(Writer):
                 f"{path}: '{suffix}' cannot hold transparency; use .webm, .mov, or a folder for numbered .png"
             )
         self.format = (TRANSPARENT if transparent else FORMATS)[suffix]
-        self.plan = Plan(str(path), rate, colors, sound, crf, preset)
+        self.encoding = Encoding(str(path), rate, colors, sound, crf, preset)
         self.metadata = metadata or {}
         if sound is not None:
             sound.wanted = True
         # Next to what a link leads to, as that is what is written.
         self.unfinished = self.result = unfinished_path(Path(os.path.realpath(path)))
         self.video: OpenVideo | None = None  # from the first picture on
+        self.lock: int | None = None  # of the unfinished file
         self.error: OSError | None = None  # the first
 
     @property
@@ -120,7 +121,7 @@ class VideoWriter(Writer):
     def write(self, picture: np.ndarray, at: float | None = None, until: float | None = None) -> None:
         """Write a picture; without a time, it is shown as the rate has it."""
         if at is None:
-            at, until = self.count / self.plan.rate, (self.count + 1) / self.plan.rate
+            at, until = self.count / self.encoding.rate, (self.count + 1) / self.encoding.rate
         with self._named_errors():
             if self.video is None:
                 self.video = self._open(picture.shape, at)
@@ -161,7 +162,7 @@ class VideoWriter(Writer):
         try:
             self._check_room()
             file = av.open(str(self.unfinished), "w", container_options=PARTS)
-            return OpenVideo(file, self.format, self.plan, shape, 0.0 if self.plan.sound else at)
+            return OpenVideo(file, self.format, self.encoding, shape, 0.0 if self.encoding.sound else at)
         except Exception:
             self._release(keep=False)
             raise
