@@ -84,11 +84,13 @@ class SoundTrack:
 
     def _mux(self, packets: Iterator[av.Packet]) -> None:
         try:
-            for packet in packets:
-                self.file.mux(packet)
-        except (av.error.FFmpegError, ValueError) as error:
-            if isinstance(error, OSError):  # it is about a disk or a network, and not about the sound
-                raise
+            made = list(packets)
+        except (av.error.FFmpegError, ValueError):  # whatever it is, as EPERM of some decoders
+            self.lost += 1
+            return
+        try:
+            self.file.mux(made)
+        except ValueError:  # it is about the sound; about disks and networks FFmpeg raises OSErrors
             self.lost += 1
 
     def _converted(self, packet: av.Packet) -> Iterator[av.Packet]:

@@ -96,3 +96,17 @@ def test_sound_that_cannot_be_written_is_left_out_with_a_line(tmp_path, caplog):
     out = copy_clip(source, tmp_path / "out.mp4")
     assert len(frames_of(out)) == 5 and sound_of(out) == ("", 0.0)
     assert caplog.messages == [f"{out}: the sound (pcm_s16le) cannot be written: left out"]
+
+
+def test_damaged_sound_costs_no_picture(tmp_path, caplog):
+    source = make_clip(tmp_path / "in.ts", [background(48, 64, number) for number in range(25)], sound="aac")
+    data = bytearray(source.read_bytes())
+    for start in range(0, len(data), 188):
+        if data[start + 1] & 0x1F == 1 and data[start + 2] == 1 and start > 20_000:  # of the second track
+            data[start + 30 : start + 188] = b"\xff" * 158
+    source.write_bytes(data)
+    for suffix in (".mp4", ".webm"):
+        out = copy_clip(source, tmp_path / f"out{suffix}")
+        assert len(frames_of(out)) == 25
+        assert "damaged packets of the sound are left out" in caplog.messages[-1]
+    assert 0 < sound_of(out)[1] < 1
