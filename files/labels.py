@@ -3,7 +3,7 @@
     for labelled in read_labels(Source("export")):
         labelled.picture, labelled.regions  # its path; {label: HxW bool}, empty where nothing is labelled
 
-A label is the tool's name for it; where an export knows only colours it is "250,50,83", of numbers "1". Every
+A label is a name, a colour "250,50,83", a number "1", or a name with its colour, "face=250,50,83". Every
 function raises UserError for files that are not as their format says.
 """
 
@@ -28,7 +28,7 @@ from utils import NOT_JUDGED, UserError
 
 IMAGE_FOLDERS = ("images", "JPEGImages", "CelebA-HQ-img")
 MASK_FOLDERS = ("masks", "SegmentationClass", "SegmentationClassPNG", "CelebAMask-HQ-mask-anno")
-VOID = "not judged"  # the label of what VOC leaves open, number 255 or the colour E0E0C0
+VOID = "not judged"  # the label of what VOC leaves open: number 255, or the colour E0E0C0
 MOST_VALUES = 64  # of a mask: blended edges make more
 MOST_PIXELS = 2 * 10**8
 STROKE = re.compile(r"task-(\d+)-annotation-\d+-by-.*?-tag-(.*)-\d+")  # Label Studio's masks
@@ -49,7 +49,7 @@ class Labelled:
 
 
 class Source:
-    """The files of an export: `pictures` and `masks` by name without ending, `jsons` by path."""
+    """The files of an export: `pictures` and `masks`, {name without ending: path}, and JSON."""
 
     def __init__(self, folder: Path, images: Path | None = None):
         if not folder.is_dir():
@@ -59,10 +59,12 @@ class Source:
         masks = next((folder / n for n in MASK_FOLDERS if (folder / n).is_dir()), None)
         self.masks = list_below(masks) if masks else {}
         self.pictures = list_below(self.images, masks)
-        self.jsons = {}
-        for path in sorted(folder.rglob("*.json")):
+
+    def jsons(self) -> Iterator[tuple[Path, object]]:
+        """Yield (path, content) of all JSON files, one at a time: labelme's hold their pictures."""
+        for path in sorted(self.folder.rglob("*.json")):
             try:
-                self.jsons[path] = json.loads(regular_file(path).read_text("utf-8-sig"))
+                yield path, json.loads(regular_file(path).read_text("utf-8-sig"))
             except (OSError, ValueError, RecursionError) as error:
                 raise UserError(f"{path}: no readable JSON ({error})") from None
 
@@ -70,9 +72,7 @@ class Source:
         """Return the picture that an export names by a path or an address, of whatever system."""
         last = re.split(r"[/\\]", name.partition("?")[0])[-1]
         if Path(last).stem not in self.pictures:
-            raise UserError(
-                f"{named_in}: its picture {last} is not in {self.images}; --pictures names its folder"
-            )
+            raise UserError(f"{named_in}: its picture {last} is not in {self.images}: see --pictures")
         return self.pictures[Path(last).stem]
 
 
@@ -93,7 +93,7 @@ def read_labels(source: Source) -> Iterator[Labelled]:
         read = read_label_studio
     elif any(map(PART.fullmatch, source.masks)):
         read = read_celebamask
-    elif source.jsons:
+    elif any(source.folder.rglob("*.json")):
         read = read_json
     elif any((source.folder / "labels").rglob("*.txt")):
         read = read_yolo
@@ -102,8 +102,8 @@ def read_labels(source: Source) -> Iterator[Labelled]:
     try:
         yield from read(source)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        form = read.__name__[5:].replace("_", " ")
-        raise UserError(f"{source.folder}: not as the format {form} should be: {error!r}") from None
+        form = read.__name__.removeprefix("read_")
+        raise UserError(f"{source.folder}: not as {form} should be: {error!r}") from None
 
 
 def read_coloured(source: Source) -> Iterator[Labelled]:
@@ -111,12 +111,8 @@ def read_coloured(source: Source) -> Iterator[Labelled]:
     masks = without_affix(source.masks, source.pictures)
     names = {}
     for path in source.folder.rglob("labelmap.txt"):  # CVAT's: name:R,G,B:parts:actions
-        lines = [
-            line.split(":")
-            for line in regular_file(path).read_text().splitlines()
-            if line[:1] not in ("", "#")
-        ]
-        names = {colour: label for label, colour, *_ in lines}
+        lines = [line.split(":") for line in regular_file(path).read_text().splitlines() if line]
+        names = {colour: f"{label}={colour}" for label, colour, *_ in lines if label[0] != "#"}
     for stem, picture in source.pictures.items():
         labelled = Labelled(picture)
         for value, region in split_values(masks[stem], bool(names)) if stem in masks else ():
@@ -133,9 +129,7 @@ def split_values(path: Path, colours: bool) -> Iterator[tuple[str, np.ndarray]]:
             values, colours = np.array(picture.convert("RGB")).astype(int) @ (1 << 16, 1 << 8, 1), True
         numbers = np.unique(values).tolist()
         if len(numbers) > MOST_VALUES:
-            raise UserError(
-                f"{path} has {len(numbers)} values, as from JPEG or smooth edges: export plain PNG"
-            )
+            raise UserError(f"{path} has {len(numbers)} values, as JPEG and smooth edges do: export PNG")
         names = {0xE0E0C0: VOID} if colours else {255: VOID}
         if picture.mode == "L" and set(numbers) <= {0, NOT_JUDGED, 255}:
             names = {255: "face", NOT_JUDGED: VOID}  # a mask as those to train on
@@ -150,16 +144,14 @@ def read_label_studio(source: Source) -> Iterator[Labelled]:
     for name, path in source.masks.items():
         if match := STROKE.fullmatch(name):
             strokes.setdefault(match[1], []).append((match[2], path))
-    for path, content in source.jsons.items():
+    for path, content in source.jsons():
         for task in content if isinstance(content, list) else [content]:
             texts = [text for text in {**task, **task.get("data", {})}.values() if isinstance(text, str)]
             names = [text for text in texts if Path(text.partition("?")[0]).suffix.lower() in IMAGE_SUFFIXES]
             if names:
                 yield united(source.picture(names[0], path), strokes.pop(str(task.get("id")), []))
     if strokes:
-        raise UserError(
-            f"which picture is task {min(strokes)}? Export the project as JSON too, into {source.folder}"
-        )
+        raise UserError(f"which picture is task {min(strokes)}? Export as JSON too, into {source.folder}")
 
 
 def read_celebamask(source: Source) -> Iterator[Labelled]:
@@ -183,7 +175,7 @@ def united(picture: Path, files: list) -> Labelled:
 
 def read_json(source: Source) -> Iterator[Labelled]:
     """labelme's files, one a picture, or COCO's."""
-    for path, content in source.jsons.items():
+    for path, content in source.jsons():
         yield from (read_labelme if "shapes" in content else read_coco)(source, path, content)
 
 
@@ -223,9 +215,7 @@ def decode(lengths: dict, size: tuple[int, int]) -> np.ndarray:
     try:
         from pycocotools import mask
     except ImportError:
-        raise UserError(
-            "COCO's run lengths need a package: .venv/bin/python -m pip install pycocotools"
-        ) from None
+        raise UserError("COCO's run lengths need .venv/bin/python -m pip install pycocotools") from None
     packed = mask.frPyObjects(lengths, *size) if isinstance(lengths["counts"], list) else lengths
     return mask.decode(packed).astype(bool)
 

@@ -11,12 +11,8 @@ from files.pictures import picture_of
 from utils import FACE, NOT_JUDGED, UserError, log
 
 COLOURED = 32  # channels that differ by more are no grey, not even in a JPEG
-SIDEWAYS = {
-    5: Image.TRANSPOSE,
-    6: Image.ROTATE_270,
-    7: Image.TRANSVERSE,
-    8: Image.ROTATE_90,
-}  # by orientation
+# By the EXIF orientations that swap the sides.
+SIDEWAYS = {5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
 CONVERT = "`python -m tools.masks` converts what labelling tools write"
 
 
@@ -38,9 +34,7 @@ def read_mask(path: str | os.PathLike, threshold: int | None = None) -> np.ndarr
             if not grey and picture.mode == "P" and threshold is None:
                 values = palette_numbers(picture, path)
             elif not grey:
-                raise UserError(
-                    f"{path}: a mask must be black, white or grey, this one has colours: {CONVERT}"
-                )
+                raise UserError(f"{path}: a mask must be black, white or grey, this has colours: {CONVERT}")
         if threshold is None:
             return label_values(values, str(path))
         return np.where(values >= threshold, FACE, 0).astype(np.uint8)
@@ -57,8 +51,9 @@ def fit_mask(mask: np.ndarray, path: str | os.PathLike, size: tuple[int, int]) -
 
     Raises UserError for a mask of other proportions.
     """
-    if mask.shape != size and mask.shape == size[::-1] and orientation(path) in SIDEWAYS:
-        mask = np.array(Image.fromarray(mask).transpose(SIDEWAYS[orientation(path)]))
+    turn = SIDEWAYS.get(orientation(path))
+    if turn is not None and mask.shape == size[::-1]:
+        mask = np.array(Image.fromarray(mask).transpose(turn))
     if abs(mask.shape[0] * size[1] - mask.shape[1] * size[0]) > 0.02 * mask.shape[1] * size[0]:
         raise UserError(f"{path} is {size[1]}x{size[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}")
     return np.array(Image.fromarray(mask).resize(size[::-1], Image.NEAREST))

@@ -314,7 +314,7 @@ def test_a_threshold_reads_greys_alone(tmp_path):
     labels[:20], labels[20:] = (250, 50, 83), (51, 221, 255)  # hair is the brighter one
     for suffix in (".png", ".jpg"):
         Image.fromarray(labels).save(tmp_path / f"hair{suffix}", quality=95)
-        with pytest.raises(UserError, match="this one has colours"):
+        with pytest.raises(UserError, match="this has colours"):
             read_mask(tmp_path / f"hair{suffix}", 128)
 
 

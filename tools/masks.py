@@ -42,12 +42,7 @@ def make_parser() -> Parser:
     add("--face", action="append", metavar="LABEL", help=label.format("face", ", ".join(FACES)))
     covers = label.format("taken out of the face", ", ".join(COVERS) + " where there is skin")
     add("--cover", action="append", metavar="LABEL", help=covers)
-    add(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="folder of the pictures (default: SOURCE/images, or SOURCE)",
-    )
+    add("--pictures", type=Path, metavar="DIR", help="their folder (default: SOURCE/images, or SOURCE)")
     return parser
 
 
@@ -68,16 +63,19 @@ def main() -> int:
             mask = face_mask(labelled, faces, {*covers, *more})
             if mask is None:
                 left_out.append(labelled.picture.name)
-            else:
-                shutil.copyfile(labelled.picture, folder / "images" / labelled.picture.name)
-                write_image(folder / "masks" / f"{labelled.picture.stem}.png", mask)
-        taken = [label for label in areas if label.lower() in faces]
+                continue
+            path = folder / "masks" / f"{labelled.picture.stem}.png"
+            if path.exists():
+                raise UserError(f"{labelled.picture} is labelled twice in {args.export}; leave one of them")
+            shutil.copyfile(labelled.picture, folder / "images" / labelled.picture.name)
+            write_image(path, mask)
+        taken = [label for label in areas if names_of(label) & faces]
         if not taken:
             missing = " or ".join(args.face or ["face"])
             raise UserError(f"no label is named {missing}; name it with --face: {listed(areas)}")
         pairs = PairFolder(folder)
         write_image(folder / "overlays.jpg", draw_sheet(pairs))
-    print(f"face: {', '.join(taken)}\nall labels: {listed(areas)}")
+    print(f"taken for face: {', '.join(taken)}\nall labels: {listed(areas)}")
     if left_out:
         shown = ", ".join(left_out[:10]) + ", ..." * (len(left_out) > 10)
         print(f"{len(left_out)} pictures without a mask of a face were left out: {shown}")
@@ -90,11 +88,15 @@ def face_mask(labelled: Labelled, faces: set, covers: set) -> np.ndarray | None:
     mask = np.uint8(0)
     for labels, value in (({VOID}, NOT_JUDGED), (faces, FACE), (covers, 0)):
         for label, region in labelled.regions.items():
-            if label.lower() in labels:
+            if names_of(label) & labels:
                 mask = np.where(region, np.uint8(value), mask)
     if not (mask == FACE).any():
         return None
     return fit_mask(mask, labelled.picture, read_image(labelled.picture).shape[:2])
+
+
+def names_of(label: str) -> set:
+    return set(label.lower().split("="))
 
 
 def listed(areas: Counter) -> str:
@@ -113,9 +115,8 @@ def draw_sheet(pairs: PairFolder) -> np.ndarray:
         size = tuple(max(1, round(side * scale)) for side in mask.shape)
         image, mask = resize(image, size), cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
         for value, colour in ((NOT_JUDGED, (255, 220, 0)), (FACE, (0, 255, 0))):
-            outlines, _ = cv2.findContours(
-                (mask == value).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-            )
+            region = (mask == value).astype(np.uint8)
+            outlines, _ = cv2.findContours(region, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(image, outlines, -1, colour, 2)
         tile = np.zeros((TILE, TILE, 3), np.uint8)
         tile[: size[0], : size[1]] = image
