@@ -23,6 +23,7 @@ from training.options import split_more
 from utils import UserError, preprocess
 
 NO_FACE_SHARE = 0.02  # of the examples: those of pictures without a face
+SEARCHED = 1000  # pictures without a face at most are searched for hands, a few milliseconds each
 
 
 def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
@@ -133,7 +134,8 @@ class TrainExamples:
 
     def __init__(self, pairs, indices: np.ndarray, without_face: np.ndarray, seed: int):
         self.pairs, self.indices, self.without_face, self.seed = pairs, indices, without_face, seed
-        found = (find_hand(pairs[int(index)][0]) for index in without_face)
+        searched = np.random.default_rng(seed).permutation(without_face)[:SEARCHED]
+        found = (find_hand(pairs[int(index)][0]) for index in searched)
         self.hands = [hand for hand in found if hand is not None]
         more = len(indices) * NO_FACE_SHARE / (1 - NO_FACE_SHARE)
         self.count = len(indices) + (max(round(more), 1) if len(without_face) else 0)
