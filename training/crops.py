@@ -28,6 +28,10 @@ BACKGROUND_SHARE = 0.01  # of the examples of a picture with a face that look at
 LEAN = 15  # degrees: the standard deviation of a head's angle
 FAR_LEAN = (60, 0.1)  # up to these degrees, in this share of the examples
 ANY_ANGLE_SHARE = 0.02
+SQUEEZE, SQUEEZE_SHARE = (
+    0.17,
+    0.12,
+)  # log of a face's change of width, and of height: heads that look down or aside
 # Outside a picture: its reflection, as in the crops at inference, or its edge repeated, or else a colour.
 REFLECT_SHARE, REPLICATE_SHARE = 0.6, 0.25
 
@@ -107,7 +111,7 @@ def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -
 
     angle: degrees. inside: show no more than the square, also when it is turned.
     """
-    stretch = np.exp(rng.normal(0, 0.04))
+    stretch = np.exp(rng.uniform(-SQUEEZE, SQUEEZE) if rng.random() < SQUEEZE_SHARE else rng.normal(0, 0.04))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     scale = size / side

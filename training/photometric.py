@@ -44,6 +44,8 @@ def vary_light(image: np.ndarray, rng: np.random.Generator, face: float | None =
         light = rng.uniform(0.12, 0.5)
         colour = gains(rng.uniform(0.5, 1.2), rng)
         image = two_lights(image, light * colour, light * colour * rng.uniform(0.4, 3), rng)
+    if often(0.12):
+        image = grade(image, np.exp(rng.normal(0, 0.25, 3)))
     if often(0.3):
         image = shift_hue(image, int(rng.integers(-6, 7)), rng.uniform(0.4, 1.5))
     if often(0.08):
@@ -160,6 +162,11 @@ def sharpen(image: np.ndarray, amount: float) -> np.ndarray:
 def white_balance(image: np.ndarray, gains) -> np.ndarray:
     """Multiply red, green and blue by `gains`: the colour of the light."""
     return cv2.LUT(image, to_bytes(LEVELS[:, None] * np.asarray(gains)).reshape(1, 256, 3))
+
+
+def grade(image: np.ndarray, gammas) -> np.ndarray:
+    """Apply a gamma to red, green and blue each: colours that film has, with black and white as they were."""
+    return cv2.LUT(image, to_bytes(255 * (LEVELS[:, None] / 255) ** gammas).reshape(1, 256, 3))
 
 
 def shift_hue(image: np.ndarray, shift: int, gain: float) -> np.ndarray:

@@ -72,6 +72,11 @@ def test_white_balance_multiplies_each_channel(photo):
     assert np.abs(result - dim * np.array([1.2, 1.0, 0.5])).max() <= 0.5 + 1e-4
 
 
+def test_a_grade_leaves_black_and_white():
+    greys = np.repeat(np.array([0, 64, 255], np.uint8)[:, None, None], 3, axis=2)
+    assert photometric.grade(greys, (1.0, 0.5, 2.0))[:, 0].tolist() == [[0, 0, 0], [64, 128, 16], [255] * 3]
+
+
 def test_coloured_light_has_any_hue_within_its_strength():
     drawn = np.log([photometric.gains(0.7, np.random.default_rng(seed)) for seed in range(100)])
     assert np.abs(drawn).max(axis=1) == pytest.approx(0.7)
