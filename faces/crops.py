@@ -1,12 +1,12 @@
 """What the network is given of a frame, and the way back.
 
-    crop = crop_about(box, frame.shape, largest=224)
-    image = take(frame, crop)                      # what the network is given
-    levels = ...                                   # HxW uint8 that it gives for it
-    region, part = lay(levels, crop, frame.shape)  # the same, of the frame's pixels
+    crop = crop_face(box, angle, frame.shape, Sizes(224, 160))
+    image = crop.cut(frame)                           # what the network is given
+    levels = ...                                      # HxW uint8 that it gives for it
+    region, part = crop.paste(levels, frame.shape)    # the same, in the frame's pixels
 
-A face is looked at in a square about it, at the square's own resolution: a small face has few pixels. A crop
-may reach beyond the frame: there the frame's edge is repeated, so that nothing is ever squashed.
+A face is shown to the network in a square around it, at the square's own resolution but not below a limit; a head
+that leans far, lies or hangs is turned upright. Beyond the frame its edge is repeated, so that nothing is squashed.
 """
 
 from __future__ import annotations
@@ -20,31 +20,115 @@ import numpy as np
 from faces.mask import Region
 from utils import STRIDE, fit_size, resize
 
-SCALE = 2.0  # the crop's side, in longer sides of the box about the face
+SCALE = 2.0  # the crop's side, in longer sides of the box around the face
+LEANING = 25  # degrees: heads that lean by less are not turned, as the network knows them
 MOVE = 0.12  # the crop stays where it is until the face is off its centre by this part of its side ...
-GROW = 1.25  # ... or larger or smaller by this factor: a crop that stands still gives a mask that does
+GROW = 1.25  # ... or larger or smaller by this factor ...
+TURN = 12  # ... or turned by so many degrees: a crop that stands still gives a mask that does
 SQUASH = 0.03  # so much change of the aspect ratio nobody sees: not worth padding
-DARK = 100  # an image whose brightest hundredth is darker than this is brightened
+DARK, BRIGHT = (
+    80,
+    160,
+)  # levels of an image's brightest hundredth: white from the first, unchanged at the second
+
+
+class Sizes(NamedTuple):
+    """Sides of the network's input in pixels, multiples of 32."""
+
+    largest: int
+    smallest: int = STRIDE
 
 
 class Crop(NamedTuple):
-    """A part of a frame, and the (height, width) of the image that the network gets of it."""
+    """A rectangle of a frame, turned or not, and the (height, width) of the image that the network gets of it."""
 
-    region: Region
+    region: Region  # the rectangle if it were not turned: turning leaves its centre where it is
     size: tuple[int, int]
+    angle: float = 0.0  # degrees by which it leans to the right of the frame
+
+    def cut(self, frame: np.ndarray) -> np.ndarray:
+        """Return the crop's image, HWC of its size.
+
+        frame: HWC, any channel order. Raises ValueError if the crop does not touch the frame.
+        """
+        if self.angle:
+            around = self._upright()
+            image = around.cut(frame)
+            matrix = _combine(self.matrix(), _invert(around.matrix()))
+            return cv2.warpAffine(image, matrix, self.size[::-1], borderMode=cv2.BORDER_REPLICATE)
+        inner, place = self._placement(frame.shape)
+        image = resize(frame[inner.rows, inner.columns], (place.height, place.width))
+        if image.shape[:2] == tuple(self.size):
+            return image
+        bottom, right = self.size[0] - place.bottom, self.size[1] - place.right
+        return cv2.copyMakeBorder(image, place.top, bottom, place.left, right, cv2.BORDER_REPLICATE)
+
+    def paste(self, levels: np.ndarray, shape: tuple) -> tuple[Region, np.ndarray]:
+        """Return where the crop lies within a frame of `shape`, and its levels there, in the frame's pixels.
+
+        levels: HxW uint8 of the crop's size; bilinear. Raises ValueError if the crop does not touch the frame.
+        """
+        if self.angle:
+            around = self._upright()
+            matrix = _combine(around.matrix(), _invert(self.matrix()))
+            return around.paste(cv2.warpAffine(levels, matrix, around.size[::-1]), shape)
+        inner, place = self._placement(shape)
+        part = levels[place.rows, place.columns]
+        return inner, cv2.resize(part, (inner.width, inner.height), interpolation=cv2.INTER_LINEAR)
+
+    def matrix(self) -> np.ndarray:
+        """Return the 2x3 matrix from a place in the frame to the same place in the crop's image.
+
+        Places are those of cv2.warpAffine: whole numbers are centres of pixels.
+        """
+        cos, sin = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
+        scale = np.diag([self.size[1] / self.region.width, self.size[0] / self.region.height])
+        linear = scale @ np.array([[cos, sin], [-sin, cos]])
+        middle = np.array(self.size[::-1]) / 2
+        shift = middle - linear @ (np.array(self.region.centre) - 0.5) - 0.5
+        return np.hstack([linear, shift[:, None]])
+
+    def to_image(self, box: Region) -> Region:
+        """Return a box of the frame in pixels of the crop's image: of a turned crop one of the same sides."""
+        x_scale, y_scale = self.size[1] / self.region.width, self.size[0] / self.region.height
+        linear, shift = self.matrix()[:, :2], self.matrix()[:, 2]
+        centre = linear @ (np.array(box.centre) - 0.5) + shift + 0.5
+        return region_around(tuple(centre), box.width * x_scale, box.height * y_scale)
+
+    def _upright(self) -> Crop:
+        """Return the upright crop, of the same scale, that holds all of this one."""
+        reach = abs(math.cos(math.radians(self.angle))) + abs(math.sin(math.radians(self.angle)))
+        height, width = (max(1, math.ceil(side * reach)) for side in self.size)
+        scale = self.region.width / self.size[1]
+        return Crop(region_around(self.region.centre, width * scale, height * scale), (height, width))
+
+    def _placement(self, shape: tuple) -> tuple[Region, Region]:
+        """Return the part of a frame of `shape` that is in the crop, and where it lies in the crop's image."""
+        height, width = self.size
+        inner = self.region.inside(shape[0], shape[1])
+        if inner.width < 1 or inner.height < 1:
+            raise ValueError(f"{self.region} lies outside a frame of {shape[1]}x{shape[0]}")
+        x_scale, y_scale = width / self.region.width, height / self.region.height
+        left = min(max(round((inner.left - self.region.left) * x_scale), 0), width - 1)
+        top = min(max(round((inner.top - self.region.top) * y_scale), 0), height - 1)
+        right = min(max(round((inner.right - self.region.left) * x_scale), left + 1), width)
+        bottom = min(max(round((inner.bottom - self.region.top) * y_scale), top + 1), height)
+        return inner, Region(left, top, right, bottom)
 
 
-def crop_about(box: Region, shape: tuple, largest: int, smallest: int = STRIDE) -> Crop:
-    """Return the square about a face in a frame of `shape`, as large for the network as it is in the frame,
-    to the nearest multiple of 32 from `smallest` to `largest` pixels.
+def crop_face(box: Region, angle: float, shape: tuple, sizes: Sizes) -> Crop:
+    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame, to the
+    nearest multiple of 32 within `sizes`.
     """
     side = min(SCALE * max(box.width, box.height), max(shape[:2]))
-    pixels = min(max(round(side / STRIDE) * STRIDE, smallest), largest)
-    centre = box.inside(shape[0], shape[1]).centre  # a face may be on its way out
-    return Crop(shift_inside(_around(centre, side, side), shape[0], shape[1]), (pixels, pixels))
+    pixels = min(max(round(side / STRIDE) * STRIDE, sizes.smallest), sizes.largest)
+    square = region_around(box.inside(shape[0], shape[1]).centre, side, side)  # a face may be on its way out
+    if abs(angle) <= LEANING:
+        return Crop(shift_inside(square, shape[0], shape[1]), (pixels, pixels))
+    return Crop(square, (pixels, pixels), angle)
 
 
-def whole_frame(shape: tuple, long_side: int) -> Crop:
+def crop_frame(shape: tuple, long_side: int) -> Crop:
     """Return the crop with all of a frame: its longest side becomes `long_side`, both multiples of 32.
 
     Where that would change the aspect ratio by more than 3%, the region is larger than the frame instead.
@@ -57,47 +141,25 @@ def whole_frame(shape: tuple, long_side: int) -> Crop:
     scale = max(size) / max(height, width)
     # The 0.01 keeps a side that is a multiple of 32 but for rounding from growing by another 32.
     size = tuple(max(1, math.ceil(side * scale / STRIDE - 0.01)) * STRIDE for side in (height, width))
-    return Crop(_around((width / 2, height / 2), size[1] / scale, size[0] / scale), size)
+    return Crop(region_around((width / 2, height / 2), size[1] / scale, size[0] / scale), size)
 
 
 def steady(old: Crop | None, new: Crop) -> Crop:
     """Return the old crop if it is so near to the new one that it may stay, else the new one."""
-    if old is None:
+    if old is None or (old.size != new.size and max(old.size) != max(new.size)):
         return new
     x_shift = abs(old.region.centre[0] - new.region.centre[0]) / new.region.width
     y_shift = abs(old.region.centre[1] - new.region.centre[1]) / new.region.height
     grown = old.region.width / new.region.width
-    return old if max(x_shift, y_shift) < MOVE and 1 / GROW < grown < GROW else new
+    turned = abs((old.angle - new.angle + 180) % 360 - 180)
+    return old if max(x_shift, y_shift) < MOVE and 1 / GROW < grown < GROW and turned < TURN else new
 
 
 def shift_inside(region: Region, height: int, width: int) -> Region:
     """Return the region moved into the frame, as far as it fits: real surroundings beat repeated edges."""
     x = max(-region.left, 0) or min(width - region.right, 0) if region.width <= width else 0
     y = max(-region.top, 0) or min(height - region.bottom, 0) if region.height <= height else 0
-    return Region(region.left + x, region.top + y, region.right + x, region.bottom + y)
-
-
-def take(frame: np.ndarray, crop: Crop) -> np.ndarray:
-    """Return the crop's image, HWC of its size.
-
-    frame: HWC, any channel order. Raises ValueError if the crop does not touch the frame.
-    """
-    inner, place = _placement(frame.shape, crop)
-    image = resize(frame[inner.rows, inner.columns], (place.height, place.width))
-    if image.shape[:2] == tuple(crop.size):
-        return image
-    bottom, right = crop.size[0] - place.bottom, crop.size[1] - place.right
-    return cv2.copyMakeBorder(image, place.top, bottom, place.left, right, cv2.BORDER_REPLICATE)
-
-
-def lay(levels: np.ndarray, crop: Crop, shape: tuple) -> tuple[Region, np.ndarray]:
-    """Return where the crop lies within a frame of `shape`, and its levels there, of the frame's pixels.
-
-    levels: HxW uint8 of the crop's size; bilinear. Raises ValueError if the crop does not touch the frame.
-    """
-    inner, place = _placement(shape, crop)
-    part = levels[place.rows, place.columns]
-    return inner, cv2.resize(part, (inner.width, inner.height), interpolation=cv2.INTER_LINEAR)
+    return region.moved(x, y)
 
 
 def between(old: Crop, old_size: tuple[int, int], new: Crop, new_size: tuple[int, int]) -> np.ndarray:
@@ -105,58 +167,37 @@ def between(old: Crop, old_size: tuple[int, int], new: Crop, new_size: tuple[int
 
     The images have the (height, width) of old_size and new_size. For cv2.warpAffine with WARP_INVERSE_MAP.
     """
-    before, after = old.region, new.region
-    x_old, y_old = old_size[1] / before.width, old_size[0] / before.height  # image pixels to one of the frame
-    x_scale, y_scale = after.width / new_size[1] * x_old, after.height / new_size[0] * y_old
-    x_shift, y_shift = (after.left - before.left) * x_old, (after.top - before.top) * y_old
-    # Pixel centres lie at one half, hence the shift by half a pixel there and back.
-    return np.array(
-        [[x_scale, 0, x_shift + x_scale / 2 - 0.5], [0, y_scale, y_shift + y_scale / 2 - 0.5]], np.float32
-    )
+    before, after = old._replace(size=old_size).matrix(), new._replace(size=new_size).matrix()
+    return _combine(before, _invert(after)).astype(np.float32)
 
 
-def in_crop(box: Region, crop: Crop) -> Region:
-    """Return a box of the frame's pixels in pixels of the crop's image."""
-    x_scale, y_scale = crop.size[1] / crop.region.width, crop.size[0] / crop.region.height
-    return _scaled(box.moved(-crop.region.left, -crop.region.top), x_scale, y_scale)
+def brightness_gain(image: np.ndarray) -> float:
+    """Return the factor that brings a dark image's brightest hundredth to white; 1 for a bright one. image: uint8.
 
-
-def in_frame(box: Region, crop: Crop) -> Region:
-    """Return a box in pixels of the crop's image in the frame's pixels."""
-    x_scale, y_scale = crop.region.width / crop.size[1], crop.region.height / crop.size[0]
-    return _scaled(box, x_scale, y_scale).moved(crop.region.left, crop.region.top)
-
-
-def brighten(image: np.ndarray) -> np.ndarray:
-    """Return a dark image with its brightest hundredth at white, any other as it is. image: uint8."""
+    It falls steadily in between, so that no small change of the light switches it on.
+    """
     step = max(1, max(image.shape[:2]) // 64)
     sample = image[::step, ::step].ravel()
-    bright = np.partition(sample, sample.size * 99 // 100)[sample.size * 99 // 100]
-    return cv2.convertScaleAbs(image, alpha=255 / max(bright, 8)) if bright < DARK else image
+    level = max(int(np.partition(sample, sample.size * 99 // 100)[sample.size * 99 // 100]), 8)
+    return float(np.interp(level, [DARK, BRIGHT], [255, BRIGHT])) / level if level < BRIGHT else 1.0
 
 
-def _around(centre: tuple[float, float], width: float, height: float) -> Region:
+def brighten(image: np.ndarray, gain: float) -> np.ndarray:
+    """Return the image times the gain, as cameras in the dark do. image: uint8."""
+    return cv2.convertScaleAbs(image, alpha=gain) if gain > 1 else image
+
+
+def region_around(centre: tuple[float, float], width: float, height: float) -> Region:
     """Return the region of about this size about this centre, at least one pixel."""
     width, height = max(1, round(width)), max(1, round(height))
     left, top = round(centre[0] - width / 2), round(centre[1] - height / 2)
     return Region(left, top, left + width, top + height)
 
 
-def _scaled(box: Region, x_scale: float, y_scale: float) -> Region:
-    left, right = (round(x * x_scale) for x in (box.left, box.right))
-    top, bottom = (round(y * y_scale) for y in (box.top, box.bottom))
-    return Region(left, top, max(right, left + 1), max(bottom, top + 1))
+def _combine(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Return the 2x3 matrix that does what `before` does, and then what `after` does."""
+    return after @ np.vstack([before, [0, 0, 1]])
 
 
-def _placement(shape: tuple, crop: Crop) -> tuple[Region, Region]:
-    """Return the part of a frame of `shape` that is in the crop, and where it lies in the crop's image."""
-    region, (height, width) = crop
-    inner = region.inside(shape[0], shape[1])
-    if inner.width < 1 or inner.height < 1:
-        raise ValueError(f"{region} lies outside a frame of {shape[1]}x{shape[0]}")
-    x_scale, y_scale = width / region.width, height / region.height
-    left = min(max(round((inner.left - region.left) * x_scale), 0), width - 1)
-    top = min(max(round((inner.top - region.top) * y_scale), 0), height - 1)
-    right = min(max(round((inner.right - region.left) * x_scale), left + 1), width)
-    bottom = min(max(round((inner.bottom - region.top) * y_scale), top + 1), height)
-    return inner, Region(left, top, right, bottom)
+def _invert(matrix: np.ndarray) -> np.ndarray:
+    return cv2.invertAffineTransform(matrix)

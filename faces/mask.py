@@ -49,6 +49,11 @@ class Region(NamedTuple):
         top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
         return Region(left, top, right, bottom)
 
+    def share_inside(self, height: int, width: int) -> float:
+        """Return the part of the region that is within a frame of this size, 0..1."""
+        inner = self.inside(height, width)
+        return inner.width * inner.height / max(1, self.width * self.height)
+
     def moved(self, x: int, y: int) -> Region:
         """Return the region so much further to the right and down."""
         return Region(self.left + x, self.top + y, self.right + x, self.bottom + y)
@@ -58,6 +63,14 @@ class Region(NamedTuple):
         if not (self.width and other.width):
             return other if other.width else self
         return Region(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
+
+
+def iou(one: Region, other: Region) -> float:
+    """Return the intersection over union of two boxes."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    both = max(0, width) * max(0, height)
+    return both / max(1, one.width * one.height + other.width * other.height - both)
 
 
 class Face(NamedTuple):

@@ -1,22 +1,31 @@
-"""When the detector runs: now and then for a file, beside everything else for a camera.
+"""Which faces a camera shows: the detector runs in a thread of its own, and nothing waits for it.
 
-schedule = EveryNth(Detector())  # or Beside(Detector())
-schedule(frame, tracks, every=24, now=now)  # what was found goes to the tracks
+live = Live(CenterFace())
+for frame, sightings in live.follow(frames): ...
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from faces.detector import Detector
-from faces.tracks import Tracks
+from faces.motion import Place, move, small_grey
+from faces.tracks import Sighting, Tracks
 
-SOONER = 3  # times as often where there is no face, or one was lost
 REST = 2  # times as long as it worked, the detector beside a camera rests
 CORRELATION, CHANGE = 0.5, 12  # frames that correlate less, and differ by more grey levels, are of two scenes
+
+
+class TimedFrame(Protocol):
+    """What is followed."""
+
+    image: np.ndarray  # HWC uint8 BGR
+    at: float  # seconds of the video
 
 
 class Cuts:
@@ -36,49 +45,55 @@ class Cuts:
         return correlation < CORRELATION and np.abs(grey - old).mean() > CHANGE
 
 
-class EveryNth:
-    """The detector in every nth frame of a file, and at each cut: the same in each run."""
+class Live:
+    """Follows the faces of a camera. `wait` may be changed at any time."""
 
-    def __init__(self, detector: Detector):
-        self.detector = detector
-        self.is_cut = Cuts()
-        self.since = 0  # frames
-
-    def __call__(self, frame: np.ndarray, tracks: Tracks, every: int, now: float) -> None:
-        """frame: HWC uint8 BGR. every: so many frames; sooner where there is no face, or one was lost."""
-        self.since += 1
-        if self.is_cut(frame):
-            tracks.clear()
-        elif self.since < (every if tracks.all_seen else max(1, every // SOONER)):
-            return
-        self.since = 0
-        tracks.update(self.detector(frame), now)
-
-
-class InBackground:
-    """The detector in a thread of its own, on the newest frame of a camera, for which nothing waits."""
-
-    def __init__(self, detector: Detector):
-        self.detector = detector
-        self.is_cut = Cuts()
+    def __init__(self, detector: Detector, wait: bool = False):
+        """wait: let each frame wait for the detector, as hiding faces needs it."""
+        self.detector, self.wait = detector, wait
+        self.tracks, self.is_cut = Tracks(), Cuts()
         self.thread = ThreadPoolExecutor(1)
-        self.pending: tuple[Future, dict, float] | None = None  # what it finds, the boxes then, since when
+        self.pending: tuple[Future, np.ndarray, float] | None = (
+            None  # the detections of a frame: its grey, its time
+        )
         self.rests_until = 0.0
+        self.grey: np.ndarray | None = None  # of the last frame
 
-    def __call__(self, frame: np.ndarray, tracks: Tracks, every: int, now: float) -> None:
-        """frame: HWC uint8 BGR. every: with 1 each frame waits for what the detector sees in it."""
+    def follow(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[TimedFrame, list[Sighting]]]:
+        """Yield each frame with the faces in it."""
+        for frame in frames:
+            yield frame, self.sight(frame.image, frame.at)
+
+    def sight(self, frame: np.ndarray, at: float) -> list[Sighting]:
+        """Return the faces of the next frame, HWC uint8 BGR."""
+        grey = small_grey(frame)
         if self.is_cut(frame):
-            tracks.clear()
+            self.tracks.active.clear()
             self.pending = None
-        if every == 1:
+        else:
+            self.tracks.step(self.grey, grey, frame.shape, at)
+        self.grey = grey
+        if self.wait:
             self.pending = None
-            tracks.update(self.thread.submit(self.detector, frame).result(), now)
+            self.tracks.update(self.thread.submit(self.detector.detect, frame).result(), at)
+        else:
+            self._take(grey, frame.shape, at)
+            if self.pending is None and at >= self.rests_until:
+                self.pending = self.thread.submit(self.detector.detect, frame.copy()), grey, at
+        return self.tracks.sightings(at)
+
+    def _take(self, grey: np.ndarray, shape: tuple, at: float) -> None:
+        """Take the detections that are ready. They are of an earlier frame: the faces have moved since."""
+        if self.pending is None or not self.pending[0].done():
             return
-        if self.pending is not None and self.pending[0].done():
-            future, then, since = self.pending
-            tracks.update(future.result(), now, then)
-            self.pending = None
-            self.rests_until = now + REST * (now - since)
-        if self.pending is None and now >= self.rests_until:
-            future = self.thread.submit(self.detector.detect, self.detector.prepare(frame), frame.shape)
-            self.pending = future, {track.number: track.box for track in tracks}, now
+        (future, then, since), self.pending = self.pending, None
+        self.rests_until = at + REST * (at - since)
+        detections = future.result()
+        places = move([Place.of(each.box) for each in detections], then, grey, shape)
+        self.tracks.update(
+            [
+                each if place is None else each._replace(box=place.box)
+                for each, place in zip(detections, places)
+            ],
+            at,
+        )

@@ -1,100 +1,137 @@
-"""Faces over time: each has a number, from the frame in which it is found to the one in which it is lost.
+"""Faces over time: each has a number, from the frame in which it comes in to the one in which it is lost.
 
 tracks = Tracks()
-tracks.update([(box, confidence), ...], now)    # from the detector, now and then
-for track in tracks:
-    track.follow(box_of_its_mask, now)         # from the mask, in every frame
-tracks.end_lost(now)
+tracks.step(grey_before, grey_now, frame.shape, at)   # every frame: each face goes where its points go
+tracks.update(detector.detect(frame), at)             # now and then
+for track in tracks.active:
+    print(track.number, track.place, track.confidence)
 """
 
 from __future__ import annotations
 
-from faces.crops import Crop
-from faces.detector import Detection, iou
-from faces.mask import Region
-from faces.smooth import Smooth
+from typing import NamedTuple
 
-LIFE = 0.5  # seconds without a sight of the face, after which its track ends
-MATCH = 0.25  # of a track's box and a found one, as IoU, at least
-DOUBLE = 0.6  # two tracks whose boxes overlap by more are on one face
-GROWTH = 1.15  # of a side of the box, from one frame to the next
+import numpy as np
+
+from faces.detector import CONFIDENCE, Detection
+from faces.mask import iou
+from faces.motion import Place, move
+
+LIFE = 0.5  # seconds for which a face that the detector does not see any more is still shown where it was
+MEMORY = 1.0  # seconds after which it is another face if it comes back
+MATCH = 0.2  # of a track's box and a detected one, as IoU, at least
+NEAR = 0.6  # or: distance of their centres, in their longer side, at most ...
+ALIKE = 1.6  # ... if one is not larger than the other by more
+SHARED = 0.4  # two boxes that overlap by more, as IoU: one face hides the other
+LEFT = 0.15  # of its box, what is within the frame of a face that is not gone, at least
+RECENT = 0.2  # seconds over which a face's speed is measured
+
+
+class Sighting(NamedTuple):
+    """A face in one frame."""
+
+    track: int  # the same number from frame to frame
+    place: Place
+    confidence: float  # of the detector when it last saw the face, 0..1
 
 
 class Track:
     """One face."""
 
-    def __init__(self, number: int, found: Detection, now: float, smooth: float):
-        """now: in seconds, as in the other methods here. smooth: see Smooth."""
+    def __init__(self, number: int, detection: Detection, at: float):
         self.number = number
-        self.box, self.confidence = found
-        self.confirmed = self.seen = (
-            now  # when the detector saw it last, and when the detector or the mask did
-        )
-        self.crop: Crop | None = None  # the last one
-        self.smooth = Smooth(smooth)
+        self.place = Place.of(detection.box, detection.angle)
+        self.confidence = detection.confidence
+        self.detected = self.moved = at  # when the detector saw it last, and of when `place` is, in seconds
+        self.speed = (0.0, 0.0)  # pixels a second, right and down
+        self.hidden = False  # behind another face
 
-    def detected(self, found: Detection, now: float) -> None:
-        """Learn from the detector."""
-        self.box, self.confidence = found
-        self.confirmed = self.seen = now
+    def step(self, place: Place | None, at: float) -> None:
+        """Go where the face's points went, or, where they cannot be followed, on as before."""
+        seconds, self.moved = max(at - self.moved, 1e-3), at
+        if place is None:
+            self.place = self.place.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
+        else:
+            share = min(1.0, seconds / RECENT)
+            new = ((place.x - self.place.x) / seconds, (place.y - self.place.y) / seconds)
+            self.speed = tuple(old + share * (each - old) for old, each in zip(self.speed, new))
+            self.place = place
 
-    def follow(self, box: Region, now: float) -> None:
-        """Learn from the mask: `box` is its own. A mask that runs out of the face does not take it along."""
-        self.seen = now
-        width, height = (
-            min(max(new, old / GROWTH), old * GROWTH)
-            for new, old in ((box.width, self.box.width), (box.height, self.box.height))
-        )
-        x, y = box.centre
-        left, top = round(x - width / 2), round(y - height / 2)
-        self.box = Region(left, top, left + max(1, round(width)), top + max(1, round(height)))
+    def update(self, detection: Detection, at: float) -> None:
+        self.place = Place.of(detection.box, detection.angle)
+        self.confidence, self.detected, self.hidden = detection.confidence, at, False
 
 
-class Tracks(list):
-    """The tracks of one stream of frames, in the order of their numbers."""
+class Tracks:
+    """The faces of one stream of frames."""
 
-    def __init__(self, smooth: float = 0.0):
-        """smooth: see Smooth."""
-        super().__init__()
-        self.smooth = smooth
+    def __init__(self):
+        self.active: list[Track] = []  # those that may still be seen again, in the order of their numbers
         self.count = 0  # of all that there were
-        self.all_seen = False  # whether there are any, and none was out of sight in the last frame
 
-    def update(self, faces: list[Detection], now: float, then: dict[int, Region] | None = None) -> None:
-        """Take the faces that the detector sees: each is the track that it overlaps most, or a new one.
+    def step(self, before: np.ndarray, after: np.ndarray, shape: tuple, at: float) -> list[Track]:
+        """Follow all faces to the next frame, at `at` seconds; return the tracks that end there.
 
-        then: the tracks' boxes, by number, in the frame that the detector saw, if that was an earlier one:
-        what it found has moved since as they have.
+        before, after: of `small_grey`. shape: of the frames.
         """
-        free = {track.number: track for track in self}
-        boxes = {number: (then or {}).get(number, track.box) for number, track in free.items()}
+        ended = []
+        shown = [track for track in self.active if not track.hidden]
+        moved = dict(zip(shown, move([track.place for track in shown], before, after, shape)))
+        for track in self.active:
+            track.step(moved.get(track), at)
+            if at - track.detected > MEMORY or track.place.box.share_inside(*shape[:2]) < LEFT:
+                ended.append(track)
+        self.active = [track for track in self.active if track not in ended]
+        return ended
+
+    def update(self, detections: list[Detection], at: float) -> tuple[list[Track], list[Track]]:
+        """Learn from the detector which faces there are; return the tracks that it sees, old ones and new ones.
+
+        A detection belongs to the track that it overlaps most. Faint ones start no track.
+        """
         pairs = [
-            (iou(boxes[number], face.box), number, index)
-            for number in free
-            for index, face in enumerate(faces)
+            (likeness, track, index)
+            for track in self.active
+            for index, detection in enumerate(detections)
+            if (likeness := _likeness(track.place, detection)) > 0
         ]
-        new = dict(enumerate(faces))
-        for overlap, number, index in sorted(pairs, reverse=True):
-            if overlap >= MATCH and number in free and index in new:
-                track, face = free.pop(number), new.pop(index)
-                track.detected(face._replace(box=_moved(face.box, boxes[number], track.box)), now)
-        self.extend(self.new(face, now) for face in new.values())
+        seen: list[Track] = []
+        left = dict(enumerate(detections))
+        for _, track, index in sorted(pairs, key=lambda pair: (-pair[0], pair[1].number, pair[2])):
+            if track not in seen and index in left:
+                track.update(left.pop(index), at)
+                seen.append(track)
+        new = [
+            self._start(detection, at) for detection in left.values() if detection.confidence >= CONFIDENCE
+        ]
+        for track in self.active:
+            if track not in seen:  # its points may be those of the face before it
+                track.hidden |= any(iou(track.place.box, other.place.box) > SHARED for other in [*seen, *new])
+        self.active = sorted([*self.active, *new], key=lambda track: track.number)
+        return seen, new
 
-    def new(self, face: Detection, now: float) -> Track:
-        """Return a track with the next number."""
+    def _start(self, detection: Detection, at: float) -> Track:
         self.count += 1
-        return Track(self.count, face, now, self.smooth)
+        return Track(self.count, detection, at)
 
-    def end_lost(self, now: float) -> None:
-        """End the tracks whose faces are gone; of two on one face, that which the detector saw longer ago."""
-        kept: list[Track] = []
-        for track in sorted(self, key=lambda track: (-track.confirmed, track.number)):
-            if now - track.seen <= LIFE and all(iou(track.box, other.box) < DOUBLE for other in kept):
-                kept.append(track)
-        self[:] = sorted(kept, key=lambda track: track.number)
-        self.all_seen = bool(self) and all(track.seen == now for track in self)
+    def sightings(self, at: float) -> list[Sighting]:
+        """Return the faces that are shown: not those behind others, and those last seen half a second ago."""
+        return [
+            Sighting(track.number, track.place, track.confidence)
+            for track in self.active
+            if not track.hidden and at - track.detected <= LIFE
+        ]
 
 
-def _moved(box: Region, then: Region, now: Region) -> Region:
-    """Return the box moved as its track's centre has."""
-    return box.moved(*(round(new - old) for new, old in zip(now.centre, then.centre)))
+def _likeness(place: Place, detection: Detection) -> float:
+    """Return how likely a detection is of the face that was followed to a place, 0 (not) to 2."""
+    box, other = place.box, detection.box
+    overlap = iou(box, other)
+    if overlap >= MATCH:
+        return 1 + overlap
+    side, other_side = max(box.width, box.height), max(other.width, other.height)
+    distance = np.hypot(box.centre[0] - other.centre[0], box.centre[1] - other.centre[1]) / max(
+        side, other_side
+    )
+    alike = max(side, other_side) / min(side, other_side) < ALIKE
+    return 1 - distance if alike and distance < NEAR else 0.0

@@ -3,20 +3,24 @@
 probability = touching(probability, box)           # the face, and those that are one with it
 own = nearest(levels, box, other_boxes)            # of two faces cheek to cheek, this one's part
 canvas = Canvas(frame.shape)
-canvas.add(track, levels, own)
+canvas.add(Part(sighting, crop, levels, own))
 mask = canvas.mask()
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
-from faces.crops import lay
+from faces.crops import Crop
 from faces.mask import Face, Mask, Region
-from faces.tracks import Track
+from faces.tracks import Sighting
 
 FACE_LEVEL = 0.5  # probability above which a pixel belongs to a face
+LEVEL = 127  # the same, of 255
+SHOWN = 0.1  # of its box, what is marked of a face that is in sight, at least
 FAINT = 12  # of 255: what is less probable than this counts as nothing
 REACH = 5  # pixels of the network's about a face that still belong to it: its soft edge
 
@@ -54,6 +58,30 @@ def bounds(levels: np.ndarray, above: int) -> Region:
     return Region(left, top, left + width, top + height)
 
 
+class Part(NamedTuple):
+    """What the network sees in the crop of one face: HxW uint8 of the crop's size, 255 is certain."""
+
+    sighting: Sighting
+    crop: Crop
+    levels: np.ndarray  # of all faces that touch its box
+    own: np.ndarray  # of this face alone
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether enough of the face is marked."""
+        box = self.crop.to_image(self.sighting.place.box)
+        return np.count_nonzero(self.own > LEVEL) > SHOWN * box.width * box.height
+
+    def carried_from(self, other: Part) -> Part:
+        """Return it with the mask that the same face has in another frame, moved and enlarged as the face is."""
+        old, new = (part.crop.to_image(part.sighting.place.box) for part in (other, self))
+        x_scale, y_scale = new.width / old.width, new.height / old.height
+        x, y = new.centre[0] - x_scale * old.centre[0], new.centre[1] - y_scale * old.centre[1]
+        matrix = np.array([[x_scale, 0, x + x_scale / 2 - 0.5], [0, y_scale, y + y_scale / 2 - 0.5]])
+        own = cv2.warpAffine(other.own, matrix, self.crop.size[::-1])
+        return self._replace(levels=np.maximum(self.levels, own), own=own)
+
+
 class Canvas:
     """A frame to which faces are added."""
 
@@ -64,19 +92,19 @@ class Canvas:
         self.region = Region(0, 0, 0, 0)
         self.faces: list[Face] = []
 
-    def add(self, track: Track, levels: np.ndarray, own: np.ndarray) -> None:
-        """Add what was seen in a track's crop: HxW uint8, of all faces there, and of its own alone."""
-        place, part = lay(levels, track.crop, self.shape)
+    def add(self, part: Part) -> None:
+        """Add a face, also one of which nothing is marked."""
+        place, levels = part.crop.paste(part.levels, self.shape)
         target = self.probability[place.rows, place.columns]
-        np.maximum(target, part, out=target)
-        inner = bounds(part, FAINT)
-        if own is not levels:
-            part = lay(own, track.crop, self.shape)[1]
+        np.maximum(target, levels, out=target)
+        inner = bounds(levels, FAINT)
+        if part.own is not part.levels:
+            levels = part.crop.paste(part.own, self.shape)[1]
         region = inner.moved(place.left, place.top)
         self.region = self.region.union(region)
-        box = track.box.inside(self.shape[0], self.shape[1])
-        mask = part[inner.rows, inner.columns]
-        self.faces.append(Face(track.number, box, track.confidence, region, mask))
+        track, place, confidence = part.sighting
+        box = place.box.inside(self.shape[0], self.shape[1])
+        self.faces.append(Face(track, box, confidence, region, levels[inner.rows, inner.columns]))
 
     def mask(self) -> Mask:
         """Return the mask of all."""
