@@ -1,0 +1,66 @@
+"""The masks of a video, a camera or a stream: follow the faces from frame to frame, then mark each one.
+
+    video = VideoSegmenter(runtime, CenterFace(), Settings(size=192), smooth=0.7)
+    for frame, mask in video.segment(video.follow(frames)):
+        ...
+
+A frame has an `image`, HWC uint8 BGR, and a time, `at`, in seconds. For masks see mask.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from faces.detector import Detector
+from faces.lookahead import LookAhead
+from faces.mask import Mask
+from faces.schedule import Live, TimedFrame
+from faces.segmenter import DEFAULTS, Runtime, Segmenter, Settings
+from faces.tracks import Sighting
+from runtimes.timing import Timing
+
+DETECT_EVERY = 12  # frames of a file in one of which the detector runs
+HIDING_EVERY = 4  # the same where faces are to be hidden
+
+
+class VideoSegmenter:
+    """What infer.py shows of one source of frames. `follow` and `segment` may run in two threads."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        detector: Detector | None,
+        settings: Settings = DEFAULTS,
+        smooth: float = 0.0,
+        live: bool = False,
+        detect_every: int = DETECT_EVERY,
+        timing: Timing | None = None,
+    ):
+        """detector: with None the network is given the whole frame each time. smooth: 0 (off) to below 1.
+
+        live: of a camera, for which nothing waits; a file is looked at a second ahead.
+        """
+        self.live, self.detect_every = live, detect_every
+        self.timing = timing or Timing()
+        self.segmenter = Segmenter(runtime, settings, smooth, self.timing)
+        self.follower = None
+        if detector is not None:
+            self.follower = Live(detector) if live else LookAhead(detector, detect_every)
+
+    def set_hiding(self, hiding: bool, settings: Settings) -> None:
+        """Say whether faces are to be hidden, from the next frames on: then fewer may be missed."""
+        self.segmenter.settings = settings
+        if isinstance(self.follower, Live):
+            self.follower.wait = hiding
+        elif self.follower is not None:
+            self.follower.every = min(HIDING_EVERY, self.detect_every) if hiding else self.detect_every
+
+    def follow(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[TimedFrame, list[Sighting] | None]]:
+        """Yield each frame with the faces in it, a second late for a file. None stands for no detector."""
+        if self.follower is None:
+            return ((frame, None) for frame in frames)
+        return self.follower.follow(frames)
+
+    def segment(self, frames: Iterator[tuple[TimedFrame, list[Sighting] | None]]) -> Iterator[tuple[TimedFrame, Mask]]:
+        """Yield the mask of each frame that `follow` gave. Raises whatever the runtime raises."""
+        return self.segmenter.segment(frames, wait=not self.live)
