@@ -64,7 +64,7 @@ package = sys.modules["_faceseg"] = ModuleType("_faceseg")
 package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.meta_path.insert(0, Finder)
 
-Detector = load("faces.detector").Detector
+CenterFace = load("faces.detector").CenterFace
 Face = load("faces.mask").Face
 UserError, side = load("utils").UserError, load("utils").side
 Options = load("media.options").Options
@@ -113,7 +113,7 @@ class FaceSegmenter:
         self.options = Options(detect=detect, small_faces=small_faces, smooth=smooth, size=size, **named)
         self.network = open_runtime(self.options.weights, runtime, device, precision)
         self.photo_network = with_flip(self.network) if flip else self.network
-        self.detector = Detector(photo=True, small_faces=small_faces) if detect else None
+        self.detector = CenterFace(small_faces) if detect else None
 
     def segment(self, image: np.ndarray) -> np.ndarray:
         """Return the probability of face for each pixel, HxW float32, 0..1, in steps of 1/255.
@@ -139,10 +139,11 @@ class FaceSegmenter:
         """
         source = open_video(str(path))
         try:
-            segmenter, _ = make_segmenter(source, self.network, self.options, find_view("overlay"))
-            while (frame := source.read()) is not None:
+            segmenter, _ = make_segmenter(
+                source, self.network, self.detector, self.options, find_view("overlay")
+            )
+            for frame, mask in segmenter.segment(segmenter.follow(iter(source.read, None))):
                 image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB)
-                mask = segmenter(frame.image)
                 yield VideoFrame(image, frame.at, mask.faces, mask.probability / np.float32(255))
         finally:
             source.close()

@@ -61,6 +61,8 @@ class VideoSegmenter:
             return ((frame, None) for frame in frames)
         return self.follower.follow(frames)
 
-    def segment(self, frames: Iterator[tuple[TimedFrame, list[Sighting] | None]]) -> Iterator[tuple[TimedFrame, Mask]]:
+    def segment(
+        self, frames: Iterator[tuple[TimedFrame, list[Sighting] | None]]
+    ) -> Iterator[tuple[TimedFrame, Mask]]:
         """Yield the mask of each frame that `follow` gave. Raises whatever the runtime raises."""
         return self.segmenter.segment(frames, wait=not self.live)

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from faces.mask import Region
-from faces.segmenter import DETECT_EVERY
+from faces.video import DETECT_EVERY
 from media.encoder import PRESETS
 from media.shapes import Length, Selection, Style, parse_length, parse_rectangle, parse_tracks
 from media.views import VIEWS, parse_color

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from tqdm import tqdm
 
-from faces.mask import Mask
+from faces.tracks import Sighting
+from faces.video import VideoSegmenter
 from media.frames import Frame, Result, Source
 from media.playback import Playback
 from runtimes.timing import Timing
@@ -98,21 +99,22 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        segment: Callable[[np.ndarray], Mask],
+        segmenter: VideoSegmenter,
         timing: Timing | None = None,
         recorded: Callable[[], bool] = lambda: False,
     ):
-        """source: is closed at the end. segment: from HWC uint8 BGR to a Mask. recorded: whether, at this
-        moment, every frame of a live source counts.
-        """
-        self.source, self.segment, self.timing = source, segment, timing or Timing()
+        """source: is closed at the end. recorded: whether, at this moment, every frame of a live source counts."""
+        self.source, self.segmenter, self.timing = source, segmenter, timing or Timing()
         self.recorded = recorded
 
     def __enter__(self) -> Pipeline:
         live = self.source.live
         self.frames = Stage(self._read(), self._room, waits=lambda: not live)
+        # A file's faces are followed in a thread of their own; a camera's frame must not wait in one more.
+        self.sightings = None if live else Stage(self._follow(), lambda item: QUEUE, waits=lambda: True)
         results = 1 if live else QUEUE
         self.results = Stage(self._segment(), lambda result: results, lambda: not live or self.recorded())
+        self.stages = [stage for stage in (self.frames, self.sightings, self.results) if stage is not None]
         return self
 
     def _room(self, frame: Frame) -> int:
@@ -127,9 +129,10 @@ class Pipeline:
         return self.frames.dropped + self.results.dropped
 
     def __exit__(self, *error) -> None:
-        self.frames.close()
-        self.results.close()
-        self.results.thread.join()  # in a runtime when Python ends, it would abort the process
+        for stage in self.stages:
+            stage.close()
+        for stage in self.stages[1:]:
+            stage.thread.join()  # in a runtime when Python ends, it would abort the process
         # A thread that waits for a dead camera inside OpenCV cannot be stopped: it does not hold up the end.
         self.frames.thread.join(timeout=LAST_WAIT)
         if not self.frames.thread.is_alive():
@@ -159,9 +162,13 @@ class Pipeline:
                 return
             yield frame
 
+    def _follow(self) -> Iterator[tuple[Frame, list[Sighting] | None]]:
+        return self.segmenter.follow(iter(self.frames.take, None))
+
     def _segment(self) -> Iterator[Result]:
-        while (frame := self.frames.take()) is not None:
-            yield Result(frame, self.segment(frame.image))
+        sightings = self._follow() if self.sightings is None else iter(self.sightings.take, None)
+        for frame, mask in self.segmenter.segment(sightings):
+            yield Result(frame, mask)
 
 
 def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> int:

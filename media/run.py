@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import cv2
 
-from faces.detector import Detector
-from faces.segmenter import Segmenter, Settings, segment_picture
+from faces.detector import CenterFace, Detector
+from faces.segmenter import Settings, segment_picture
+from faces.video import VideoSegmenter
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
@@ -46,8 +47,8 @@ class Worker:
     player: Player
 
     @cached_property
-    def photo_detector(self) -> Detector:
-        return Detector(photo=True, small_faces=self.options.small_faces)
+    def detector(self) -> CenterFace | None:
+        return CenterFace(self.options.small_faces) if self.options.detect else None
 
 
 class Outcome(NamedTuple):
@@ -90,8 +91,7 @@ def run_picture(job: Job, worker: Worker) -> Outcome:
         pixels = read_pixels(job.source)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
     network = with_flip(worker.network) if options.flip else worker.network
-    detector = worker.photo_detector if options.detect else None
-    mask = segment_picture(network, detector, image, options.full_size, player.timing)
+    mask = segment_picture(network, worker.detector, image, options.full_size, player.timing)
     result = Result(Frame(image, 0, time.perf_counter(), 0.0, 1.0), mask)
     playback.note(result)
     if job.output is not None:
@@ -112,7 +112,9 @@ def run_video(job: Job, worker: Worker) -> Outcome:
     source = open_source(job, options, endless=bool(player.window or options.virtual_camera))
     sinks = [open_writer(job, source, options, player.view)] if job.output else []
     sinks += [VirtualCamera(source.rate)] if options.virtual_camera else []
-    segmenter, set_view = make_segmenter(source, worker.network, options, player.view, player.timing)
+    segmenter, set_view = make_segmenter(
+        source, worker.network, worker.detector, options, player.view, player.timing
+    )
     log.info("%s, %.4g frames/s; %s", source.name, source.rate, worker.network.name)
     for remark in source.remarks if job.output else ():
         log.info("%s: %s", source.name, remark)
@@ -131,19 +133,22 @@ def run_video(job: Job, worker: Worker) -> Outcome:
 
 
 def make_segmenter(
-    source: Source, network: Runtime, options: Options, view: View, timing: Timing | None = None
-) -> tuple[Segmenter, Callable[[View], None]]:
+    source: Source,
+    network: Runtime,
+    detector: Detector | None,
+    options: Options,
+    view: View,
+    timing: Timing | None = None,
+) -> tuple[VideoSegmenter, Callable[[View], None]]:
     """Return what segments the frames of a source, and what has to be called when the view changes."""
     full = options.full_size
     size = full if options.size or view.hides else video_size(network, full, source.live)
-    settings = Settings(size, options.detect_every)
-    detector = Detector(small_faces=options.small_faces) if options.detect else None
-    rate = None if source.live else source.rate
-    segmenter = Segmenter(network, detector, settings, options.smooth, rate, timing)
+    segmenter = VideoSegmenter(
+        network, detector, Settings(size), options.smooth, source.live, options.detect_every, timing
+    )
 
     def set_view(view: View) -> None:
-        # To hide faces, the detector looks for new ones in each frame, and at full size: fewer are missed.
-        segmenter.settings = Settings(full, detect_every=1) if view.every_frame else settings
+        segmenter.set_hiding(view.hides, Settings(full if view.hides else size))
 
     return segmenter, set_view
 

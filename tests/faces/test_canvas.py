@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from faces.parts import Canvas, bounds, nearest, touching
 
 from faces.crops import Crop
 from faces.detector import Detection
 from faces.mask import Region
-from faces.parts import Canvas, bounds, nearest, touching
 from faces.tracks import Track
 
 
