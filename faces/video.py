@@ -9,7 +9,8 @@ A frame has an `image`, HWC uint8 BGR, and a time, `at`, in seconds. For masks s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 from faces.detector import Detector
 from faces.lookahead import LookAhead
@@ -59,10 +60,25 @@ class VideoSegmenter:
         """Yield each frame with the faces in it, a second late for a file. None stands for no detector."""
         if self.follower is None:
             return ((frame, None) for frame in frames)
-        return self.follower.follow(frames)
+        return with_error_last(self.follower.follow, frames)
 
     def segment(
         self, frames: Iterator[tuple[TimedFrame, list[Sighting] | None]]
     ) -> Iterator[tuple[TimedFrame, Mask]]:
         """Yield the mask of each frame that `follow` gave. Raises whatever the runtime raises."""
-        return self.segmenter.segment(frames, wait=not self.live)
+        return with_error_last(functools.partial(self.segmenter.segment, wait=not self.live), frames)
+
+
+def with_error_last(stage: Callable[[Iterator], Iterator], items: Iterator) -> Iterator:
+    """Yield what the stage makes of the items; what goes wrong in these is raised after all that came before."""
+    errors = []
+
+    def until_error() -> Iterator:
+        try:
+            yield from items
+        except Exception as error:  # of any kind: it is raised below
+            errors.append(error)
+
+    yield from stage(until_error())
+    if errors:
+        raise errors[0]
