@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from faces.crops import brighten
+from faces.crops import brighten, brightness_gain
 from training.covers import Place, draw_cloth_mask, draw_glasses
 from training.crops import random_crop, random_face, skin_crop, warp
 from training.hands import Hand, lay_hand
@@ -46,12 +46,18 @@ def augment(
         if not mask.any() and rng.random() < 0.3:
             # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
             image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
-        return brighten(vary_light(image, rng)), mask
+        return light(image, rng), mask
     place = Place(matrix, box)
     if rng.random() < 0.2:
         image, mask = turn_head(image, mask, place, rng)
     image, mask = cover(image, mask, place, other, hand, rng)
-    return brighten(vary_light(image, rng, place.height)), mask
+    return light(image, rng, place.height), mask
+
+
+def light(image: np.ndarray, rng: np.random.Generator, face: float | None = None) -> np.ndarray:
+    """Return the image in another light, brightened as the network is given it. face: see `vary_light`."""
+    image = vary_light(image, rng, face)
+    return brighten(image, brightness_gain(image))
 
 
 def cover(
