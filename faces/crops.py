@@ -146,7 +146,7 @@ def crop_frame(shape: tuple, long_side: int) -> Crop:
 
 def steady(old: Crop | None, new: Crop) -> Crop:
     """Return the old crop if it is so near to the new one that it may stay, else the new one."""
-    if old is None or (old.size != new.size and max(old.size) != max(new.size)):
+    if old is None:
         return new
     x_shift = abs(old.region.centre[0] - new.region.centre[0]) / new.region.width
     y_shift = abs(old.region.centre[1] - new.region.centre[1]) / new.region.height
