@@ -148,7 +148,7 @@ def make_segmenter(
     )
 
     def set_view(view: View) -> None:
-        segmenter.set_hiding(view.hides, Settings(full if view.hides else size))
+        segmenter.set_hiding(view.every_frame, Settings(full if view.every_frame else size))
 
     return segmenter, set_view
 

@@ -22,7 +22,7 @@ class FakeWindow:
         return self.key(wait)
 
     def key(self, wait: float) -> str:
-        key = self.keys.pop(0) if self.keys else ""
+        key = self.keys.pop(0) if self.keys and self.shown else ""  # nobody types before there is a picture
         return "" if key == "." else key
 
     def close(self) -> None:

@@ -5,7 +5,9 @@ With them the right mask of every frame is known without any weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,10 +35,10 @@ red_runtime.name = "red on CPU"
 class RedDetector:
     """A detector (see faces/detector.py) that knows red faces, each surer the larger it is."""
 
-    def __init__(self, photo: bool = False, small_faces: bool = False):
+    def __init__(self, small_faces: bool = False):
         self.calls = 0
 
-    def __call__(self, frame: np.ndarray) -> list[Detection]:
+    def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
         self.calls += 1
         blue, green, red = (channel.astype(int) for channel in cv2.split(frame))
         is_red = (red - np.maximum(blue, green) > 105).astype(np.uint8)
@@ -45,13 +47,6 @@ class RedDetector:
         boxes = [Region(left, top, left + width, top + height) for left, top, width, height, _ in parts]
         faces = [Detection(box, 1 - 1 / box.height) for box in boxes]
         return sorted(faces, key=lambda face: -face.confidence)
-
-    def prepare(self, frame: np.ndarray) -> np.ndarray:
-        return frame.copy()
-
-    def detect(self, frame: np.ndarray, shape: tuple) -> list[Detection]:
-        assert frame.shape == shape
-        return self(frame)
 
 
 def portrait() -> tuple[np.ndarray, Region]:
@@ -132,3 +127,15 @@ def photo(name: str, face: bool = True) -> np.ndarray:
     truth = draw_face(frame, (150, 120), 60) if face else np.zeros((240, 320), bool)
     write_image(name, frame[..., ::-1])
     return truth
+
+
+class Shot(NamedTuple):
+    """A frame of a video."""
+
+    image: np.ndarray  # HWC uint8 BGR
+    at: float  # seconds
+
+
+def shots(images: Iterable[np.ndarray], rate: float = 25.0) -> Iterator[Shot]:
+    """The images as frames of a video of so many frames/s."""
+    return (Shot(image, index / rate) for index, image in enumerate(images))

@@ -23,8 +23,8 @@ def make(monkeypatch):
 
     def make_segmenter(network=red_runtime, **options) -> faceseg.FaceSegmenter:
         monkeypatch.setattr(faceseg, "open_runtime", lambda *how: network)
-        monkeypatch.setattr(faceseg, "Detector", RedDetector)
-        monkeypatch.setattr(faceseg.load("media.run"), "Detector", RedDetector)
+        monkeypatch.setattr(faceseg, "CenterFace", RedDetector)
+        monkeypatch.setattr(faceseg.load("media.run"), "CenterFace", RedDetector)
         return faceseg.FaceSegmenter(**options)
 
     return make_segmenter

@@ -16,7 +16,7 @@ from clips import frames_of, length_of, make_clip, sound_of
 from fakes import FakeCapture, FakeWindow
 from PIL import Image
 from programs import ended
-from scenes import background, clip, draw_face, iou, left_quarter, red_runtime
+from scenes import RedDetector, background, clip, draw_face, iou, left_quarter, red_runtime
 
 import infer
 from files.pictures import read_image, write_image
@@ -324,39 +324,53 @@ def test_a_stream_as_camera(server, capsys):
     assert "check the address" in capsys.readouterr().err
 
 
-def watch_settings(monkeypatch) -> list:
-    """Return the list of (size, find_every) that the segmenter is given."""
-    seen = []
+def count_of_detections(monkeypatch) -> list:
+    """Return a list that grows by one each time that the detector runs."""
+    calls = []
 
-    class Watched(jobs.Segmenter):
-        def __setattr__(self, name: str, value: object) -> None:
-            if name == "settings":
-                seen.append(tuple(value[:2]))
-            super().__setattr__(name, value)
+    class Counting(RedDetector):
+        def detect(self, frame: np.ndarray, turned: bool = False) -> list:
+            calls.append(frame.shape)
+            return super().detect(frame, turned)
 
-    monkeypatch.setattr(jobs, "Segmenter", Watched)
-    return seen
+    monkeypatch.setattr(jobs, "CenterFace", Counting)
+    return calls
 
 
 @pytest.mark.parametrize(
-    "view, keys, wanted",
-    [("overlay", "", [24]), ("blur-face", "", [1]), ("overlay", "vvvvvvv", [24, 24, 24, 24, 1, 1, 1, 24])],
+    "options, count", [((), 6), (("--view", "blur-face"), 16), (("--detect-every", "2"), 31)]
 )
-def test_to_hide_faces_each_frame_is_looked_at(monkeypatch, view, keys, wanted):
-    settings = watch_settings(monkeypatch)
-    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow(keys + "." * 3 + "q"))
-    assert run("--source", "sample", "--view", view) == 0
-    assert [detect_every for _, detect_every in settings[1:]] == wanted
+def test_to_hide_faces_more_frames_of_a_video_are_looked_at(monkeypatch, options, count):
+    clip("in.mp4", count=60, rate=30)
+    calls = count_of_detections(monkeypatch)
+    assert run("--source", "in.mp4", "--output", "out.mp4", *options) == 0
+    assert len(calls) == count  # every 12th frame, or every 4th, and the last one
+
+
+def test_to_hide_faces_each_frame_of_a_camera_is_looked_at(monkeypatch):
+    calls = count_of_detections(monkeypatch)
+    for view in ("blur-face", "overlay"):
+        calls.clear()
+        camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
+        assert run("--source", "0", "--output", "out.mp4", "--view", view, "--max-frames", "10") == 0
+        assert (len(calls) >= 10) == (view == "blur-face")
 
 
 def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
-    settings = watch_settings(monkeypatch)
+    sizes = []
+
+    def watched(batch: np.ndarray) -> np.ndarray:
+        sizes.append(max(batch.shape[2:]))
+        return red_runtime(batch)
+
+    watched.name = "watched"
+    monkeypatch.setattr(infer, "open_network", lambda options: watched)
     camera_of([background(48, 64, seed) for seed in range(60)], monkeypatch)
     monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow("....vvvv" + "." * 3 + "q"))
     monkeypatch.setattr(choose, "seconds", lambda runtime, size: 0.3)
     monkeypatch.setattr(choose, "LIVE_SMALLEST", 64)
     assert run("--source", "0") == 0
-    assert settings[0] == (64, 24) and settings[-1] == (224, 1)
+    assert sizes[0] == 64 and sizes[-1] == 224
 
 
 @pytest.mark.parametrize("source", ["sample", "in.png"])

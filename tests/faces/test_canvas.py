@@ -1,14 +1,16 @@
-"""Which pixels are whose face: python -m pytest tests/faces/test_parts.py"""
+"""Which pixels are whose face: python -m pytest tests/faces/test_canvas.py"""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from faces.parts import Canvas, bounds, nearest, touching
+import pytest
 
+from faces.canvas import Canvas, Part, bounds, nearest, touching
 from faces.crops import Crop
-from faces.detector import Detection
 from faces.mask import Region
-from faces.tracks import Track
+from faces.motion import Place
+from faces.tracks import Sighting
 
 
 def test_only_what_touches_the_box_counts_with_its_soft_edge():
@@ -36,11 +38,12 @@ def test_a_canvas_holds_all_faces_and_where_they_overlap_the_surer_one():
     canvas = Canvas((100, 200, 3))
     assert canvas.mask().region == (0, 0, 0, 0) and canvas.mask().faces == ()
     for number, left, level in ((1, 10, 100), (2, 60, 200)):
-        track = Track(number, Detection(Region(left + 20, 30, left + 70, 90), 0.9), 0.0, 0.0)
-        track.crop = Crop(Region(left, 0, left + 96, 96), (96, 96))
+        sighting = Sighting(number, Place.of(Region(left + 20, 30, left + 70, 90)), 0.9)
+        crop = Crop(Region(left, 0, left + 96, 96), (96, 96))
         levels = np.zeros((96, 96), np.uint8)
         levels[30:80, 20:75] = level
-        canvas.add(track, levels, np.where(np.arange(96) < 60, levels, 0).astype(np.uint8))
+        own = np.where(np.arange(96) < 60, levels, 0).astype(np.uint8)
+        canvas.add(Part(sighting, crop, levels, own))
     mask = canvas.mask()
     assert mask.probability[50, 70] == 100 and mask.probability[50, 82] == 200  # both cover x of 80 to 84
     assert mask.region == (30, 30, 135, 80) and mask.share(0.5) == 50 * 55 / 20000
@@ -52,9 +55,46 @@ def test_a_canvas_holds_all_faces_and_where_they_overlap_the_surer_one():
 
 def test_a_face_that_reaches_beyond_the_frame_is_cut_off_there():
     canvas = Canvas((64, 64))
-    track = Track(1, Detection(Region(-20, -20, 30, 30), 0.9), 0.0, 0.0)
-    track.crop = Crop(Region(-48, -48, 48, 48), (96, 96))
-    canvas.add(track, np.full((96, 96), 255, np.uint8), np.zeros((96, 96), np.uint8))
+    sighting = Sighting(1, Place.of(Region(-20, -20, 30, 30)), 0.9)
+    crop = Crop(Region(-48, -48, 48, 48), (96, 96))
+    canvas.add(Part(sighting, crop, np.full((96, 96), 255, np.uint8), np.zeros((96, 96), np.uint8)))
     (face,) = canvas.mask().faces
     assert face.box == (0, 0, 30, 30) and face.region == (0, 0, 48, 48) and face.area(0.5) == 0
     assert (canvas.mask().probability[:48, :48] == 255).all() and canvas.mask().share(0.5) == (48 / 64) ** 2
+
+
+def ellipse(crop: Crop, box: Region) -> np.ndarray:
+    """The levels of a face that fills a box of the frame, upright or turned as the crop is."""
+    inner, levels = crop.to_image(box), np.zeros(crop.size, np.uint8)
+    centre = tuple(round(value * 16) for value in (inner.centre[0] - 0.5, inner.centre[1] - 0.5))
+    axes = (round(inner.width * 8), round(inner.height * 8))
+    return cv2.ellipse(levels, centre, axes, 0, 0, 360, 255, -1, shift=4)
+
+
+@pytest.mark.parametrize("angle", [0.0, 140.0])
+def test_a_mask_is_carried_along_as_its_face_moves_and_grows(angle):
+    boxes = Region(100, 100, 160, 180), Region(180, 90, 252, 186)
+    crops = (
+        Crop(Region(50, 60, 210, 220), (160, 160), angle),
+        Crop(Region(120, 40, 312, 232), (192, 192), angle),
+    )
+    old, new = (
+        Part(Sighting(1, Place.of(box, angle), 0.9), crop, levels, levels)
+        for box, crop, levels in zip(
+            boxes, crops, (ellipse(crops[0], boxes[0]), np.zeros((192, 192), np.uint8))
+        )
+    )
+    assert old.is_seen and not new.is_seen
+    carried, wanted = new.carried_from(old), ellipse(crops[1], boxes[1])
+    assert carried.sighting == new.sighting and carried.crop == new.crop and carried.is_seen
+    both = np.count_nonzero((carried.own > 127) & (wanted > 127))
+    assert both > 0.96 * np.count_nonzero((carried.own > 127) | (wanted > 127))
+
+
+def test_what_the_network_still_marks_stays_beside_what_is_carried_along():
+    crop, box = Crop(Region(0, 0, 96, 96), (96, 96)), Region(30, 30, 60, 70)
+    old = Part(Sighting(1, Place.of(box), 0.9), crop, *[ellipse(crop, box)] * 2)
+    faint = np.zeros((96, 96), np.uint8)
+    faint[80:84, 80:84] = 200
+    carried = old._replace(levels=faint, own=faint).carried_from(old)
+    assert (carried.levels == np.maximum(faint, carried.own)).all() and carried.own[50, 45] == 255

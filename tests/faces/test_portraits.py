@@ -5,12 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from scenes import iou, paste_portraits, portrait
+from scenes import iou, paste_portraits, portrait, shots
 
-from faces.detector import Detector
-from faces.detector import iou as overlap
+from faces.detector import CenterFace
 from faces.mask import Mask, Region
-from faces.segmenter import Segmenter, Settings, segment_picture
+from faces.mask import iou as overlap
+from faces.segmenter import Settings, segment_picture
+from faces.video import VideoSegmenter
 from runtimes.choose import open_runtime
 from runtimes.weights import default_weights
 
@@ -24,8 +25,8 @@ def runtime():
 
 
 @pytest.fixture(scope="module")
-def detector() -> Detector:
-    return Detector(photo=True)
+def detector() -> CenterFace:
+    return CenterFace()
 
 
 def check(mask: Mask, boxes: list[Region], truth: np.ndarray, least: float = 0.85) -> None:
@@ -39,20 +40,37 @@ def check(mask: Mask, boxes: list[Region], truth: np.ndarray, least: float = 0.8
 
 
 @pytest.mark.parametrize("places", [SIX[:2], SIX, TWENTY], ids=["two", "six", "twenty"])
-def test_every_face_of_a_photo_is_found_and_nothing_else(runtime, detector, places):
+def test_every_face_of_a_photo_is_marked_and_nothing_else(runtime, detector, places):
     frame, boxes, truth = paste_portraits((640, 800), places)
     check(segment_picture(runtime, detector, frame), boxes, truth)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_face_on_its_side_or_upside_down_is_found(runtime, detector, turns):
+def test_a_face_on_its_side_or_upside_down_is_marked_as_upright(runtime, detector, turns):
     frame, _, truth = paste_portraits((480, 640), [(200, 100, 260)])
+    upright = segment_picture(runtime, detector, frame).probability > 127
     mask = segment_picture(runtime, detector, np.ascontiguousarray(np.rot90(frame, turns)))
     assert iou(mask.probability > 127, np.rot90(truth, turns)) > 0.85
+    assert iou(mask.probability > 127, np.rot90(upright, turns)) > 0.9
     assert len(mask.faces) == 1
 
 
-def test_a_face_cut_by_the_border_is_found(runtime, detector):
+@pytest.mark.parametrize("angle", [-60, -30, 30, 60])
+def test_a_leaning_face_is_marked_as_upright(runtime, detector, angle):
+    frame, _, _ = paste_portraits((480, 480), [(90, 100, 300)])
+    upright = (segment_picture(runtime, detector, frame).probability > 127).astype(np.uint8)
+    matrix = cv2.getRotationMatrix2D((240, 240), angle, 1)
+    leaning = cv2.warpAffine(frame, matrix, (480, 480), borderMode=cv2.BORDER_REFLECT)
+    mask = segment_picture(runtime, detector, leaning)
+    assert iou(mask.probability > 127, cv2.warpAffine(upright, matrix, (480, 480))) > 0.9
+
+
+def test_a_face_upside_down_among_upright_ones_is_marked(runtime, detector):
+    frame, boxes, truth = paste_portraits((300, 760), [(10, 30, 240), (260, 30, -240), (510, 30, 240)])
+    check(segment_picture(runtime, detector, frame), boxes, truth)
+
+
+def test_a_face_cut_by_the_border_is_marked(runtime, detector):
     frame, boxes, truth = paste_portraits((480, 640), [(-90, 100, 250), (450, 300, 250), (250, -35, 200)])
     check(segment_picture(runtime, detector, frame), boxes, truth)
 
@@ -67,46 +85,54 @@ def test_a_close_up_larger_than_the_frame_is_marked(runtime, detector):
     image, box = portrait()
     part = image[box.top + 20 : box.bottom - 10, box.left + 10 : box.right - 10]
     picture = cv2.resize(part, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)
-    assert detector(picture) == []
     assert segment_picture(runtime, detector, picture).share(0.5) > 0.7
 
 
-def follow(runtime, scenes: list, detect_every: int = 8) -> list[Mask]:
-    """The masks of a video whose frames are `paste_portraits` of these places; each is checked."""
-    segmenter = Segmenter(runtime, Detector(), Settings(96, detect_every), smooth=0.5)
-    return [segmenter(paste_portraits((360, 480), places)[0]) for places in scenes]
+def masks_of(runtime, detector, images: list, detect_every: int = 8) -> list[Mask]:
+    """The masks of a video with these frames."""
+    video = VideoSegmenter(runtime, detector, Settings(96, 96), smooth=0.5, detect_every=detect_every)
+    return [mask for _, mask in video.segment(video.follow(shots(images)))]
 
 
 def numbers(mask: Mask) -> list[int]:
     return [face.track for face in mask.faces]
 
 
-def test_a_face_that_enters_and_leaves(runtime):
-    scenes = [[(20, 60, 200)] + [(250, 90, 180)] * (4 <= index < 14) for index in range(22)]
-    masks = follow(runtime, scenes)
-    assert all(numbers(mask) == [1] for mask in masks[:4] + masks[14:])
-    assert all(numbers(mask) == [1, 2] for mask in masks[8:14])
-    truth = paste_portraits((360, 480), scenes[-1])[2]
-    assert iou(masks[-1].probability > 127, truth) > 0.85
+def test_a_face_that_enters_and_leaves(runtime, detector):
+    scenes = [
+        [(20, 60, 200)] + [(280 + 30 * abs(9 - index), 90, 180)] * (2 < index < 16) for index in range(20)
+    ]
+    images = [paste_portraits((360, 480), places)[0] for places in scenes]
+    masks = masks_of(runtime, detector, images)
+    assert all(numbers(mask) == [1] for mask in masks[:3] + masks[17:])
+    assert all(numbers(mask) == [1, 2] for mask in masks[6:13])
+    for index in (0, 9, 19):
+        check(masks[index], *paste_portraits((360, 480), scenes[index])[1:])
 
 
-def test_faces_that_cross_and_come_back_are_both_marked_before_and_after(runtime):
+def test_faces_that_cross_and_come_back_are_both_marked_and_keep_their_numbers(runtime, detector):
     path = [20 + round(110 * (1 - np.cos(index / 24 * 2 * np.pi))) for index in range(25)]  # there and back
     scenes = [[(250 - x, 10, 150), (x, 140, 200)] for x in path]
-    masks = follow(runtime, scenes)
+    masks = masks_of(runtime, detector, [paste_portraits((360, 480), places)[0] for places in scenes])
     for index in (0, 3, 12, 21, 24):
         _, boxes, truth = paste_portraits((360, 480), scenes[index])
         check(masks[index], boxes, truth, 0.8)
-    assert numbers(masks[0]) == numbers(masks[3]) == [1, 2]
+        assert numbers(masks[index]) == [1, 2]
+        by_height = sorted(masks[index].faces, key=lambda face: face.box.height)
+        assert [face.track for face in by_height] == [
+            face.track for face in sorted(masks[0].faces, key=lambda face: face.box.height)
+        ]
 
 
-def test_after_a_cut_the_new_faces_are_there_at_once_and_the_old_ones_gone(runtime):
+def test_after_a_cut_the_new_faces_are_there_at_once_and_the_old_ones_gone(runtime, detector):
     scenes = [[(20, 60, 200)]] * 6 + [[(250, 30, 180)]] * 4
     frames = [paste_portraits((360, 480), places) for places in scenes]
-    segmenter = Segmenter(runtime, Detector(), Settings(96, detect_every=100), smooth=0.7)
-    for index, (frame, boxes, truth) in enumerate(frames):
-        if index >= 6:
-            frame = np.where(truth[..., None] | (np.arange(480) > 230)[:, None], frame, 255 - frame)
-        mask = segmenter(frame)
-        check(mask, boxes, truth, 0.8)
+    images = [
+        frame
+        if index < 6
+        else np.where(truth[..., None] | (np.arange(480) > 230)[:, None], frame, 255 - frame)
+        for index, (frame, _, truth) in enumerate(frames)
+    ]
+    for index, mask in enumerate(masks_of(runtime, detector, images, detect_every=100)):
+        check(mask, *frames[index][1:], 0.8)
         assert numbers(mask) == [1 if index < 6 else 2]

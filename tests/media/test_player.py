@@ -12,7 +12,7 @@ from PIL import Image
 from scenes import RedDetector, background, draw_face, red_runtime
 
 from faces.mask import Mask, Region
-from faces.segmenter import Segmenter
+from faces.segmenter import segment_picture
 from media import player as player_module
 from media.colors import Colors
 from media.frames import Frame, LiveSource, Result, Source
@@ -30,9 +30,8 @@ FILE, CAMERA = Source("clip.mp4", 25.0), LiveSource("camera 0", 25.0)
 def result() -> Result:
     frame = background(120, 160)
     draw_face(frame, (90, 60), 30)
-    return Result(
-        Frame(frame, 0, time.perf_counter(), 0.0, 0.04), Segmenter(red_runtime, RedDetector())(frame)
-    )
+    mask = segment_picture(red_runtime, RedDetector(), frame)
+    return Result(Frame(frame, 0, time.perf_counter(), 0.0, 0.04), mask)
 
 
 def make(
