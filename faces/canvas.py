@@ -73,7 +73,7 @@ class Part(NamedTuple):
         return np.count_nonzero(self.own > LEVEL) > SHOWN * box.width * box.height
 
     def carried_from(self, other: Part) -> Part:
-        """Return it with the mask that the same face has in another frame, moved and enlarged as the face is."""
+        """Return it with the mask that its face has in another frame, moved and enlarged as the face is."""
         old, new = (part.crop.to_image(part.sighting.place.box) for part in (other, self))
         x_scale, y_scale = new.width / old.width, new.height / old.height
         x, y = new.centre[0] - x_scale * old.centre[0], new.centre[1] - y_scale * old.centre[1]

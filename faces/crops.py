@@ -5,8 +5,8 @@
     levels = ...                                      # HxW uint8 that it gives for it
     region, part = crop.paste(levels, frame.shape)    # the same, in the frame's pixels
 
-A face is shown to the network in a square around it, at the square's own resolution but not below a limit; a head
-that leans far, lies or hangs is turned upright. Beyond the frame its edge is repeated, so that nothing is squashed.
+A face is shown to the network in a square around it, at the square's own resolution but not below a limit; a
+head that leans far, lies or hangs is turned upright. Beyond the frame its edge is repeated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """A rectangle of a frame, turned or not, and the (height, width) of the image that the network gets of it."""
+    """A rectangle of a frame, turned or not, and the (height, width) of the network's image of it."""
 
     region: Region  # the rectangle if it were not turned: turning leaves its centre where it is
     size: tuple[int, int]
@@ -66,7 +66,7 @@ class Crop(NamedTuple):
     def paste(self, levels: np.ndarray, shape: tuple) -> tuple[Region, np.ndarray]:
         """Return where the crop lies within a frame of `shape`, and its levels there, in the frame's pixels.
 
-        levels: HxW uint8 of the crop's size; bilinear. Raises ValueError if the crop does not touch the frame.
+        levels: HxW uint8 of the crop's size; bilinear. Raises ValueError if the crop is outside the frame.
         """
         if self.angle:
             around = self._upright()
@@ -103,7 +103,7 @@ class Crop(NamedTuple):
         return Crop(region_around(self.region.centre, width * scale, height * scale), (height, width))
 
     def _placement(self, shape: tuple) -> tuple[Region, Region]:
-        """Return the part of a frame of `shape` that is in the crop, and where it lies in the crop's image."""
+        """Return the part of a frame of `shape` that the crop holds, and its place in the crop's image."""
         height, width = self.size
         inner = self.region.inside(shape[0], shape[1])
         if inner.width < 1 or inner.height < 1:
@@ -117,8 +117,8 @@ class Crop(NamedTuple):
 
 
 def crop_face(box: Region, angle: float, shape: tuple, sizes: Sizes) -> Crop:
-    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame, to the
-    nearest multiple of 32 within `sizes`.
+    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame,
+    to the nearest multiple of 32 within `sizes`.
     """
     side = min(SCALE * max(box.width, box.height), max(shape[:2]))
     pixels = min(max(round(side / STRIDE) * STRIDE, sizes.smallest), sizes.largest)
@@ -172,9 +172,9 @@ def between(old: Crop, old_size: tuple[int, int], new: Crop, new_size: tuple[int
 
 
 def brightness_gain(image: np.ndarray) -> float:
-    """Return the factor that brings a dark image's brightest hundredth to white; 1 for a bright one. image: uint8.
+    """Return the factor that brings a dark image's brightest hundredth to white; 1 for a bright one.
 
-    It falls steadily in between, so that no small change of the light switches it on.
+    image: uint8. The factor falls steadily in between, so that no small change of the light switches it on.
     """
     step = max(1, max(image.shape[:2]) // 64)
     sample = image[::step, ::step].ravel()

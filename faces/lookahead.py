@@ -1,10 +1,10 @@
-"""Which faces the frames of a file show: the detector runs in every nth frame, and what it sees is followed forward and
-back in time, so that a face is known from where it comes in and over moments in which it is not detected.
+"""Which faces the frames of a file show: the detector runs in every nth frame, and what it sees is followed
+forward and back in time, so that a face is known from where it comes in and over moments without a detection.
 
     for frame, sightings in LookAhead(CenterFace(), every=12).follow(frames): ...
 
-Each frame is given away a second of video later, or when its successors fill a gigabyte. No clock decides anything:
-each run gives the same.
+Each frame is given away a second of video later, or when its successors fill a gigabyte. No clock decides
+anything: each run gives the same.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class LookAhead:
                 entry.sightings.pop(track.number, None)
 
     def _correct(self, track: Track, expected: Place, since: float) -> None:
-        """Lead the way of a face from its last detection to the present one: it was followed to `expected`."""
+        """Lead a face's way from its last detection to the present one: it was followed to `expected`."""
         now = self.held[-1].frame.at
         start = next((e.sightings.get(track.number) for e in self.held if e.frame.at >= since), None)
         for entry in reversed(self.held):
@@ -137,7 +137,7 @@ def _sighting(track: Track) -> Sighting:
 
 
 def _corrected(place: Place, expected: Place, detected: Place, share: float) -> Place:
-    """Return a place on the way to `expected`, `share` (0..1) of it done, for a way that ended at `detected`."""
+    """Return a place on the way to `expected`, `share` (0..1) of it done, as if it led to `detected`."""
     moved = place.shifted(share * (detected.x - expected.x), share * (detected.y - expected.y))
     width = place.width * (detected.width / expected.width) ** share
     height = place.height * (detected.height / expected.height) ** share

@@ -26,7 +26,7 @@ WINDOW = {"winSize": (15, 15), "maxLevel": 3, "criteria": (3, 10, 0.03)}
 
 
 class Place(NamedTuple):
-    """A face in a frame: the box's centre and sides in the frame's pixels, exact, and the head's angle in degrees."""
+    """A face in a frame: the box's centre and sides in exact pixels, and the head's angle in degrees."""
 
     x: float
     y: float

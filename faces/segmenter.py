@@ -95,8 +95,9 @@ class Segmenter:
     ) -> Iterator[tuple[TimedFrame, Mask]]:
         """Yield the mask of each frame. Raises whatever the runtime raises.
 
-        Of a face of which nothing is marked for some frames, the mask of the frames before is carried along, for up
-        to half a second; where there is none, that of the frames after. wait: for these; a camera does not.
+        Of a face of which nothing is marked for some frames, the mask of the frames before is carried along,
+        for up to half a second; where there is none, that of the frames after. wait: for these; a camera does
+        not.
         """
         held: deque[tuple[TimedFrame, list[Part] | Mask]] = deque()
         for frame, sightings in frames:
@@ -190,7 +191,7 @@ class Segmenter:
         return (probability * 255 + 0.5).astype(np.uint8)
 
     def _carry_back(self, held: deque) -> None:
-        """Give the faces of which nothing is marked in earlier frames the mask that they have in the newest one."""
+        """Give faces of which nothing is marked in earlier frames the mask that they have in the newest."""
         newest, parts = held[-1]
         if isinstance(parts, Mask):
             return

@@ -85,7 +85,7 @@ class Tracks:
         return ended
 
     def update(self, detections: list[Detection], at: float) -> tuple[list[Track], list[Track]]:
-        """Learn from the detector which faces there are; return the tracks that it sees, old ones and new ones.
+        """Learn from the detector which faces there are; return the tracks that it sees, old and new ones.
 
         A detection belongs to the track that it overlaps most. Faint ones start no track.
         """

@@ -70,7 +70,7 @@ class VideoSegmenter:
 
 
 def with_error_last(stage: Callable[[Iterator], Iterator], items: Iterator) -> Iterator:
-    """Yield what the stage makes of the items; what goes wrong in these is raised after all that came before."""
+    """Yield what the stage makes of the items; an error in these is raised after all that came before."""
     errors = []
 
     def until_error() -> Iterator:

@@ -103,7 +103,9 @@ class Pipeline:
         timing: Timing | None = None,
         recorded: Callable[[], bool] = lambda: False,
     ):
-        """source: is closed at the end. recorded: whether, at this moment, every frame of a live source counts."""
+        """source: is closed at the end. recorded: whether, at this moment, every frame of a live source
+        counts.
+        """
         self.source, self.segmenter, self.timing = source, segmenter, timing or Timing()
         self.recorded = recorded
 

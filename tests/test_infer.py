@@ -338,7 +338,7 @@ def count_of_detections(monkeypatch) -> list:
 
 
 @pytest.mark.parametrize(
-    "options, count", [((), 6), (("--view", "blur-face"), 16), (("--detect-every", "2"), 31)]
+    "options, count", [((), 6), (("--view", "blur-face"), 16), (("--find-every", "2"), 31)]
 )
 def test_to_hide_faces_more_frames_of_a_video_are_looked_at(monkeypatch, options, count):
     clip("in.mp4", count=60, rate=30)
@@ -351,9 +351,9 @@ def test_to_hide_faces_each_frame_of_a_camera_is_looked_at(monkeypatch):
     calls = count_of_detections(monkeypatch)
     for view in ("blur-face", "overlay"):
         calls.clear()
-        camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
+        camera_of([background(48, 64)] * 30, monkeypatch)
         assert run("--source", "0", "--output", "out.mp4", "--view", view, "--max-frames", "10") == 0
-        assert (len(calls) >= 10) == (view == "blur-face")
+        assert len(calls) >= 10 if view == "blur-face" else 1 <= len(calls) < 10
 
 
 def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):

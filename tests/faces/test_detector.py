@@ -26,7 +26,7 @@ def difference(angle: float, other: float) -> float:
 
 
 def turn_portrait(angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """A scene with the portrait's head leaning to the right by an angle, in degrees, and its centre (x, y)."""
+    """A scene with the portrait's head leaning to the right by so many degrees, and its centre (x, y)."""
     frame, (box,), _ = paste_portraits((480, 640), [(190, 90, 300)])
     matrix = cv2.getRotationMatrix2D((320, 240), -angle, 1)
     return cv2.warpAffine(frame, matrix, (640, 480), borderMode=cv2.BORDER_REFLECT), matrix @ (*box.centre, 1)
