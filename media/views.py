@@ -139,26 +139,14 @@ def coarsen(face: np.ndarray, style: Style, edges: int) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=edges)
 
 
-def hide_faces(frame: np.ndarray, mask: Mask, style: Style, cover: Callable) -> np.ndarray:
-    """Return the frame with every face made unrecognisable. cover: what makes that of a face's pixels."""
+def hide_faces(frame: np.ndarray, mask: Mask, style: Style, edges: int | None = None, what=(0, 0, 0)):
+    """Return the frame with every face made unrecognisable: coarse, or without `edges` in a colour, RGB."""
     for face in mask.faces:
         if face.region.width:
             pixels = part(frame, face.region)
-            pixels[:] = blend(pixels, cover(pixels), soften(face.mask, style))
+            cover = fill(pixels, what) if edges is None else coarsen(pixels, style, edges)
+            pixels[:] = blend(pixels, cover, soften(face.mask, style))
     return frame
-
-
-def blur_face(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
-    return hide_faces(frame, mask, style, partial(coarsen, style=style, edges=cv2.INTER_LINEAR))
-
-
-def mosaic_face(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
-    return hide_faces(frame, mask, style, partial(coarsen, style=style, edges=cv2.INTER_NEAREST))
-
-
-def fill_face(frame: np.ndarray, mask: Mask, style: Style, what: tuple = (0, 0, 0)) -> np.ndarray:
-    """Return the frame with the faces in one colour, RGB."""
-    return hide_faces(frame, mask, style, partial(fill, color=what))
 
 
 def blur_background(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
@@ -242,9 +230,9 @@ LIST = (  # in the order of the key v
     View("cutout", cutout, transparent=True, exact=True),
     View("mask", hard_mask, exact=True),
     View("mask-soft", soft_mask, exact=True),
-    View("blur-face", blur_face, hides=True, every_frame=True),
-    View("mosaic-face", mosaic_face, hides=True, every_frame=True),
-    View("fill-face", fill_face, hides=True, every_frame=True, takes=parse_color),
+    View("blur-face", partial(hide_faces, edges=cv2.INTER_LINEAR), hides=True, every_frame=True),
+    View("mosaic-face", partial(hide_faces, edges=cv2.INTER_NEAREST), hides=True, every_frame=True),
+    View("fill-face", hide_faces, hides=True, every_frame=True, takes=parse_color),
     View("blur-background", blur_background),
     View("background", background, takes=read_background),
     View("side-by-side", side_by_side),
