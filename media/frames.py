@@ -19,17 +19,17 @@ USUAL_RATE = 30.0  # for sources that do not tell their frame rate
 
 
 class Frame(NamedTuple):
-    """One image of a video.
+    """One image of a video, or a photo, which has no times.
 
     image: HWC uint8 BGR. index: its number. time: time.perf_counter() when it was taken, or read.
     at, until: the seconds of the video between which it is shown.
     """
 
     image: np.ndarray
-    index: int
-    time: float
-    at: float
-    until: float
+    index: int = 0
+    time: float = 0.0
+    at: float = 0.0
+    until: float = 0.0
 
 
 class Result(NamedTuple):
@@ -48,9 +48,9 @@ class Source:
     colors = None  # see colors.py
     metadata: ClassVar[dict] = {}  # date, place, camera, as FFmpeg names them
 
-    def __init__(self, name: str, rate: float, stride: int = 1, count: int | None = None):
-        """rate: pictures/s, about. stride: only every so-many-th is given, for the time of all. count: of all
-        pictures, where it is known.
+    def __init__(self, name: str, rate: float = USUAL_RATE, stride: int = 1, count: int | None = None):
+        """rate: pictures/s, about. stride: every nth is given, for the time of all. count: of all pictures,
+        where it is known.
         """
         self.name, self.stride, self.rate = name, stride, rate / stride
         self.expected = None if count is None else -(-count // stride)  # frames that will be given

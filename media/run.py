@@ -86,13 +86,13 @@ def run_job(job: Job, worker: Worker) -> Outcome:
 def run_picture(job: Job, worker: Worker) -> Outcome:
     """Segment a picture, and write or show what comes out."""
     options, player = worker.options, worker.player
-    playback = Playback(player, Source(str(job.source), rate=1.0))
+    playback = Playback(player, Source(str(job.source)))
     with player.timing("read"):
         pixels = read_pixels(job.source)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
     network = with_flip(worker.network) if options.flip else worker.network
     mask = segment_picture(network, worker.detector, image, options.full_size, player.timing)
-    result = Result(Frame(image, 0, time.perf_counter(), 0.0, 1.0), mask)
+    result = Result(Frame(image), mask)
     playback.note(result)
     if job.output is not None:
         drawn = player.draw(result)

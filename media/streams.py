@@ -50,7 +50,7 @@ class Stream(LiveSource):
         """Open it once more. Raises UserError if it does not come back within `patience` seconds.
         broken: when the last frame had come. until: its end, in seconds of the recording.
         """
-        self.video.close()
+        self.close()
         if self.patience > 0:
             log.info("%s broke off after %d frames: connecting again", self.name, self.index)
         while True:
@@ -69,6 +69,7 @@ class Stream(LiveSource):
         return self.video.image(picture)
 
     def close(self) -> None:
+        self.damaged, self.video.damaged = self.damaged + self.video.damaged, 0
         self.video.close()
 
 

@@ -29,7 +29,7 @@ FORMATS = (
     "av1,obu,ivf,m4v,mjpeg,mpjpeg,nut,yuv4mpegpipe,rm,wtv,swf,vc1,dirac"
 )
 MOST_ERRORS = 10_000  # of a file that is read on in spite of them
-MOST_PIXELS = 1 << 26  # of a frame with square pixels: twice 8K
+MOST_PIXELS = 36_000_000  # of a frame with square pixels: 8192x4320, the most that H.264 and HEVC have
 FASTEST = 1000  # frames/s: what says more is not believed
 HD = 720  # rows; from here on players assume BT.709 where a file does not name its colours
 TIMED = ("video", "audio", "subtitle")  # tracks whose end is one of the file
@@ -167,9 +167,11 @@ class VideoFile(Source):
     def losses(self) -> list[str]:
         lines = super().losses()
         if self.timeline.jumps:
-            lines.append(f"left out: {self.timeline.jumps} pauses of many hours, or jumps back in time")
+            lines.append(
+                f"jumps of its clock, back or by many hours, that are left out: {self.timeline.jumps}"
+            )
         if self.missing:
-            lines.append(f"{self.missing} of the {self.stream.frames} frames that it announces are not in it")
+            lines.append(f"{self.missing} of the {self.length} frames that it announces are not in it")
         return lines
 
     def close(self) -> None:
@@ -180,7 +182,7 @@ def open_container(
     address: str, name: str, options: dict, timeout: float | None
 ) -> av.container.InputContainer:
     try:
-        return av.open(address, options=options, timeout=timeout)
+        return av.open(address, options=options, timeout=timeout, metadata_errors="replace")
     except (OSError, av.error.FFmpegError) as error:
         why = "it is no video, of an unknown format, or cut off"
         if timeout is not None:

@@ -97,7 +97,7 @@ def test_two_recordings_in_one_file_are_shown_one_after_the_other(tmp_path):
     times = [frame.at for frame in read_all(source)]
     assert len(times) == 60
     np.testing.assert_allclose(times, np.arange(60) / 25, atol=1e-3)
-    assert source.losses() == ["left out: 1 pauses of many hours, or jumps back in time"]
+    assert source.losses() == ["jumps of its clock, back or by many hours, that are left out: 1"]
 
 
 def test_a_pause_of_thirty_years_is_none(tmp_path):
@@ -371,6 +371,12 @@ def test_lists_of_other_files_are_not_followed(tmp_path, name):
     )  # and by what FFmpeg makes of it
     with pytest.raises(UserError, match="no video"):
         open_file(tmp_path / name)
+
+
+def test_metadata_in_another_encoding(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", grey(3))
+    path.write_bytes(path.read_bytes().replace(b"VideoHandler", "Vid\xe9oHandler".encode("latin-1")))
+    assert len(read_all(open_file(path))) == 3
 
 
 def test_a_codec_that_cannot_be_read_is_told(tmp_path):
