@@ -21,7 +21,7 @@ from training.curves import plot_curves, write_log
 from training.examples import TrainExamples, open_pairs, validation_example
 from training.loader import load_batches
 from training.losses import image_iou
-from training.networks import load_arrays, new_model, start_model, to_arrays, update_average
+from training.networks import load_arrays, make_model, to_arrays, update_average
 from training.options import MACHINES_OWN, Recipe
 from training.processes import StopRequest, check_agreement, choose_device, sum_over_processes
 from training.steps import Step, learning_rate
@@ -36,7 +36,7 @@ class Training:
     """A training by a recipe, from its start or from a checkpoint. Each of several processes has one."""
 
     def __init__(self, recipe: Recipe, checkpoint: Checkpoint | None = None):
-        # First of all: of several processes none may leave alone, as the others would wait for it.
+        # First: a process that a signal ended alone would leave the others waiting.
         self.stop = StopRequest()
         self.recipe, self.output = recipe, Path(recipe.output)
         self.rank, self.world = flow.env.get_rank(), flow.env.get_world_size()
@@ -46,10 +46,7 @@ class Training:
         self.val_indices = val_indices[self.rank :: self.world]
 
         flow.manual_seed(recipe.seed)
-        if checkpoint:
-            self.model = load_arrays(new_model(recipe), checkpoint.part("model."))
-        else:
-            self.model = start_model(recipe)
+        self.model = make_model(recipe, checkpoint.part("model.") if checkpoint else None)
         layout = Layout(
             processes=self.world,
             steps_in_an_epoch=len(self.examples) // (recipe.batch_size * self.world),
@@ -70,9 +67,7 @@ class Training:
         self.started = time.monotonic() - self.state.seconds
 
     def check(self, layout: Layout, checkpoint: Checkpoint | None) -> None:
-        """Raise UserError unless all processes do the same, there are enough pictures, and a resumed training
-        goes on with what it was begun with.
-        """
+        """Raise UserError unless all processes do the same, with enough pictures, and as before a resume."""
         recipe = {name: value for name, value in asdict(self.recipe).items() if name not in MACHINES_OWN}
         weights = zlib.crc32(b"".join(array.tobytes() for array in to_arrays(self.model).values()))
         check_agreement({**recipe, **asdict(layout), "the first weights": weights}, self.device)
@@ -117,10 +112,10 @@ class Training:
     def conclude(self) -> int:
         """Say how the training ended; return the exit status, 1 where it made nothing better."""
         state, best = self.state, self.output / "best.safetensors"
-        fault = None
+        fault = ""
         if self.has_diverged():
             fault = (
-                f"the training diverged: its loss was {state.first_loss:.3g}, and is {state.log[-1].loss:.3g}"
+                f"the training diverged, from a loss of {state.first_loss:.3g} to {state.log[-1].loss:.3g}"
             )
         elif state.start_iou is not None and state.best_iou <= state.start_iou:
             fault = f"no epoch was better than the weights it started from, which are in {best}"
@@ -139,7 +134,8 @@ class Training:
         iou = self.validate()
         if iou is not None:
             self.state.start_iou = self.state.best_iou = iou
-            self.save("best.safetensors")
+            for name in ("best.safetensors", "last.safetensors"):
+                self.save(name)
             self.tell(f"the weights to start from: val_iou {iou:.4g}")
 
     def progress(self) -> float:

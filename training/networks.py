@@ -22,10 +22,12 @@ def new_model(recipe: Recipe) -> LinkNet34:
     return TorchLinkNet34(mixed_precision=not recipe.no_amp)
 
 
-def start_model(recipe: Recipe) -> LinkNet34:
-    """Return a network with random weights, with those of a backbone, or with --weights."""
+def make_model(recipe: Recipe, arrays: dict[str, np.ndarray] | None = None) -> LinkNet34:
+    """Return a network with these weights; without any with --weights, a backbone's, or random ones."""
     model = new_model(recipe)
-    if recipe.weights:
+    if arrays is not None:
+        load_arrays(model, arrays)
+    elif recipe.weights:
         arrays = read_weights(recipe.weights)
         check_linknet34(arrays)
         load_arrays(model, arrays)

@@ -10,7 +10,7 @@ from runs import options, train_here, write_pairs
 from small_network import SmallNetwork
 
 import train
-from training import loop, networks
+from training import networks
 from training.processes import STOP_SIGNALS
 from utils import run as run_program
 
@@ -50,8 +50,7 @@ def run_here(monkeypatch, capsys):
 def small():
     """The trainings of this module have a small network, which takes milliseconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (loop, networks):
-            patch.setattr(module, "new_model", lambda recipe: SmallNetwork())
+        patch.setattr(networks, "new_model", lambda recipe: SmallNetwork())
         for module in (train, networks):
             patch.setattr(module, "check_linknet34", lambda arrays: None)
         yield

@@ -12,7 +12,7 @@ import pytest
 from runs import options, resume, train_here
 
 from training import loop as module
-from training.checkpoint import Epoch, read_checkpoint, write_checkpoint
+from training.checkpoint import read_checkpoint, write_checkpoint
 from training.examples import open_pairs
 from training.networks import to_arrays, update_average
 from training.options import parse_arguments
@@ -53,31 +53,30 @@ def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrup
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 
-def test_sizes_follow_one_another_in_one_schedule_and_its_end_is_gentle(data, tmp_path, monkeypatch):
-    seen, gentle = [], {}
-    read = module.TrainExamples.read
+@pytest.fixture
+def steps(monkeypatch):
+    """What the steps of a training were given: (learning rate, size)."""
+    given, do_step = [], module.Step.__call__
+
+    def note(self, image, mask, lr):
+        given.append((lr, image.shape[2]))
+        return do_step(self, image, mask, lr)
+
+    monkeypatch.setattr(module.Step, "__call__", note)
+    return given
+
+
+def test_sizes_follow_one_another_in_one_schedule_and_its_end_is_gentle(data, tmp_path, steps, monkeypatch):
+    gentle, read = {}, module.TrainExamples.read
 
     def note(self, item, size, is_gentle):
         gentle.setdefault(size, set()).add(is_gentle)
         return read(self, item, size, is_gentle)
 
-    def step(self, image, mask):
-        seen.append(image.shape[2])
-        self.state.step += 1
-        self.state.steps_summed = 1
-        return 1.0, 0.5, 0.1
-
     monkeypatch.setattr(module.TrainExamples, "read", note)
-    monkeypatch.setattr(module.Training, "train_step", step)
-    monkeypatch.setattr(module.Training, "finish_epoch", finish_quickly)
     assert train_here(sized(data, tmp_path, "--workers", "1")) == 0
-    assert seen == [32, 32, 32, 64, 64, 64]
+    assert [size for _, size in steps] == [32, 32, 32, 64, 64, 64]
     assert gentle == {32: {False}, 64: {True}}
-
-
-def finish_quickly(self):
-    self.state.log.append(Epoch(1, self.state.step, 0.1, 1.0, 0.5, None))
-    self.state.first_loss, self.state.steps_summed = 1.0, 0
 
 
 @pytest.mark.parametrize(
@@ -88,30 +87,19 @@ def test_size_at(progress, size):
     assert parse_arguments(["--size", "96"]).size_at(progress) == 96
 
 
-def test_minutes_end_the_schedule_in_time(data, tmp_path, monkeypatch):
+def test_minutes_end_the_schedule_in_time(data, tmp_path, steps, monkeypatch):
     """Ten seconds for each step: of two minutes, twelve; in two parts, the clock goes on where it stopped."""
-    now = [0.0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    rates = []
-
-    do_step = module.Step.__call__
-
-    def step(self, image, mask, lr):
-        now[0] += 10
-        rates.append((lr, image.shape[2]))
-        return do_step(self, image, mask, 0.0)
-
-    monkeypatch.setattr(module.Step, "__call__", step)
-    monkeypatch.setattr(module.Training, "finish_epoch", finish_quickly)
-    arguments = sized(data, tmp_path, "--minutes", "2", "--warmup", "1", "--lr", "1")
+    later = [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: later[0] + 10.0 * len(steps)))
+    arguments = sized(data, tmp_path, "--minutes", "2", "--warmup", "1", "--lr", "1e-3")
     assert train_here(arguments, stop_at=5) == 128 + signal.SIGTERM
     assert read_checkpoint(tmp_path / "last.safetensors").state.seconds == 50
-    now[0] = 1e6  # much later
+    later[0] = 1e6
     assert train_here(["--resume", str(tmp_path / "last.safetensors")]) == 0
-    assert len(rates) == 12
-    assert [size for _, size in rates] == [32] * 6 + [64] * 6
-    expected = [0.01 + 0.99 * (1 + np.cos(np.pi * part / 12)) / 2 for part in range(12)]
-    assert [rate for rate, _ in rates] == pytest.approx(expected)
+    assert len(steps) == 12
+    assert [size for _, size in steps] == [32] * 6 + [64] * 6
+    expected = [1e-3 * (0.01 + 0.99 * (1 + np.cos(np.pi * part / 12)) / 2) for part in range(12)]
+    assert [rate for rate, _ in steps] == pytest.approx(expected)
 
 
 def test_results_depend_on_the_seed(data, tmp_path, uninterrupted):
@@ -240,25 +228,17 @@ def test_weights_are_beaten_by_a_better_epoch(data, stopped, tmp_path, monkeypat
     assert (best.start_iou, best.best_iou, len(best.log)) == (0.5, 0.6, 1)
 
 
-def test_a_training_that_diverges_ends_with_a_rate_to_try(data, tmp_path, monkeypatch, caplog):
+def test_a_training_that_diverges_ends_with_a_rate_to_try(data, tmp_path, steps, monkeypatch, caplog):
     do_step = module.Step.__call__
 
-    def grow(self, image, mask, lr):
+    def explode(self, image, mask, lr):
         loss, logits = do_step(self, image, mask, lr)
-        return loss * 1000.0**grow.steps, logits
+        return loss * (1 if len(steps) == 1 else 1000), logits
 
-    grow.steps = 0
-    monkeypatch.setattr(module.Step, "__call__", grow)
-    assert train_here(options(data, tmp_path / "steady")) == 0
-    made = module.Training.train_step
-
-    def count(self, image, mask):
-        grow.steps = min(self.state.step, 1)
-        return made(self, image, mask)
-
-    monkeypatch.setattr(module.Training, "train_step", count)
-    assert train_here(options(data, tmp_path / "diverged", "--lr", "1")) == 1
-    assert "the training diverged: its loss was " in caplog.text and "--lr 0.1" in caplog.text
+    monkeypatch.setattr(module.Step, "__call__", explode)
+    assert train_here(options(data, tmp_path, "--lr", "1")) == 1
+    assert "the training diverged, from a loss of " in caplog.text and "--lr 0.1" in caplog.text
+    assert len(read_checkpoint(tmp_path / "last.safetensors").state.log) == 1  # it ended there
 
 
 def test_what_a_killed_run_left_is_removed(data, tmp_path):

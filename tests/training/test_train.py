@@ -17,7 +17,7 @@ from runtimes.weights import read_weights
 from training import loop as module
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.launch import free_port
-from training.networks import start_model, to_arrays
+from training.networks import make_model, to_arrays
 from training.options import parse_arguments
 from training.processes import STOP_SIGNALS
 from utils import UserError, import_oneflow
@@ -162,7 +162,7 @@ def test_start_from_backbone(data, tmp_path, random_state):
     }
     save_file(backbone, tmp_path / "backbone.safetensors")
     args = parse_arguments(options(data, tmp_path, "--backbone", str(tmp_path / "backbone.safetensors")))
-    loaded = to_arrays(start_model(args))
+    loaded = to_arrays(make_model(args))
     for name, array in random_state.items():
         is_encoder = name.startswith(tuple(names))
         if is_encoder or name.endswith("conv2.weight"):  # the decoder's stay random
@@ -171,5 +171,5 @@ def test_start_from_backbone(data, tmp_path, random_state):
 
 def test_start_from_weights(data, tmp_path, random_state, random_weights):
     args = parse_arguments(options(data, tmp_path, "--weights", str(random_weights)))
-    loaded = to_arrays(start_model(args))
+    loaded = to_arrays(make_model(args))
     np.testing.assert_array_equal(loaded["decoder2.deconv2.weight"], random_state["decoder2.deconv2.weight"])
