@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -20,7 +20,7 @@ from files.paths import atomic_path, regular_file
 from training.options import Recipe
 from utils import UserError
 
-HEADER = "training_state"
+STATE_KEY = "training_state"
 
 
 @dataclass
@@ -42,9 +42,7 @@ class Layout:
     processes: int
     steps_in_an_epoch: int
     training_pictures: int
-    checksum_of_the_names: (
-        int  # with other pictures others would be held out: training would leak into validation
-    )
+    checksum_of_the_names: int  # other pictures would be held out: training would leak into validation
 
 
 @dataclass
@@ -64,16 +62,21 @@ class TrainState:
 
     def __post_init__(self):
         ends = [0, *(row.step for row in self.log), self.step]
-        numbers = [
-            value for part in (self, *self.log) for value in vars(part).values() if isinstance(value, float)
-        ]
-        if ends != sorted(ends) or self.seconds < 0 or not all(map(math.isfinite, numbers)):
-            raise UserError("its steps or figures are impossible")
+        values = [value for part in (self, *self.log) for value in vars(part).values()]
+        finite = all(math.isfinite(value) for value in values if isinstance(value, float))
+        if ends != sorted(ends) or self.seconds < 0 or not finite:
+            raise UserError("its steps or its figures are impossible")
 
     @property
     def epoch_start(self) -> int:
         """The number of steps done before the epoch that is under way."""
         return self.log[-1].step if self.log else 0
+
+
+@dataclass
+class Header:
+    options: Recipe
+    state: TrainState
 
 
 @dataclass
@@ -89,10 +92,10 @@ class Checkpoint:
 
 def write_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     """Write atomically: an interruption, a full disk or a power cut leaves the previous one as it was."""
-    header = {"options": asdict(checkpoint.recipe), "state": asdict(checkpoint.state)}
+    header = asdict(Header(checkpoint.recipe, checkpoint.state))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         # Written by us, as save_file would make it readable to this user alone.
-        file.write(save(checkpoint.tensors, {HEADER: json.dumps(header)}))
+        file.write(save(checkpoint.tensors, {STATE_KEY: json.dumps(header)}))
         file.flush()
         os.fsync(file.fileno())  # on the disk before it replaces the last one: the power may fail
 
@@ -104,7 +107,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        header = json.loads(metadata.get(HEADER, "null"))
+        header = json.loads(metadata.get(STATE_KEY, "null"))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # of many types; a panic in safetensors' Rust is no Exception
@@ -112,13 +115,10 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if header is None:
         raise UserError(f"{path} holds weights but no training state; start from it with --weights instead")
     try:
-        if not isinstance(header, dict) or header.keys() != {"options", "state"}:
-            raise UserError("it was written by another version of train.py, or its header is damaged")
-        recipe = from_json(Recipe, header["options"], "options")
-        return Checkpoint(tensors, recipe, from_json(TrainState, header["state"], "state"))
+        header = from_json(Header, header, "its header")
     except UserError as error:
-        remedy = f"start anew with --weights {path}"
-        raise UserError(f"{path}: no training can continue from it: {error}; {remedy}") from None
+        raise UserError(f"{path}: {error}; start anew with --weights {path}") from None
+    return Checkpoint(tensors, header.options, header.state)
 
 
 def from_json(kind: type, value: object, place: str) -> object:
@@ -126,23 +126,15 @@ def from_json(kind: type, value: object, place: str) -> object:
 
     Raises UserError, naming the place in the file, for any other.
     """
-    if is_dataclass(kind):
+    if is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        if not isinstance(value, dict) or value.keys() != hints.keys():
-            given = value if isinstance(value, dict) else {}
-            odd = ", ".join(sorted(map(str, given.keys() ^ hints.keys()))[:3])
-            raise UserError(f"{place} has other entries than this version of train.py writes ({odd})")
-        return kind(
-            **{f.name: from_json(hints[f.name], value[f.name], f"{place}, {f.name}") for f in fields(kind)}
-        )
+        if odd := value.keys() ^ hints.keys():
+            raise UserError(f"{place} is another version's, or damaged: see {', '.join(sorted(odd)[:3])}")
+        return kind(**{name: from_json(hints[name], value[name], f"{place}, {name}") for name in hints})
     if get_origin(kind) is list and isinstance(value, list):
-        return [
-            from_json(get_args(kind)[0], item, f"{place} {number}") for number, item in enumerate(value, 1)
-        ]
-    if (
-        get_origin(kind) is list
-        or not isinstance(value, kind)
-        or (isinstance(value, bool) and kind is not bool)
-    ):
-        raise UserError(f"{place} is {json.dumps(value)[:40]}")
-    return value
+        (item_kind,) = get_args(kind)
+        return [from_json(item_kind, item, f"{place} {number}") for number, item in enumerate(value, 1)]
+    is_plain = not is_dataclass(kind) and get_origin(kind) is not list
+    if is_plain and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+        return value
+    raise UserError(f"{place} is {json.dumps(value)[:40]}")

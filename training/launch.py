@@ -35,6 +35,11 @@ POLL = 0.1  # seconds
 prctl = ctypes.CDLL(None).prctl
 
 
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when the launcher is killed (PR_SET_PDEATHSIG)."""
+    prctl(1, signal.SIGTERM)
+
+
 class Launcher:
     """The processes of this machine, and the signals that they get. args: of `make_parser`."""
 
@@ -77,9 +82,7 @@ class Launcher:
                 env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
-                preexec_fn=lambda: prctl(
-                    1, signal.SIGTERM
-                ),  # PR_SET_PDEATHSIG: should the launcher be killed
+                preexec_fn=end_with_parent,
             )
             self.workers.append(worker)
 
