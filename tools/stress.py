@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from dataset import open_dataset
-from faces.crops import brighten
 from faces.metrics import print_table, score_mask, summarise
 from files.masks import read_mask
 from files.pictures import picture_files, read_image
 from runtimes.choose import add_network_options, open_runtime
 from runtimes.weights import trained_size
+from training.augment import as_given
 from training.covers import Place
-from training.crops import SMALLEST, face_boxes, upright_crop, warp
+from training.crops import SMALLEST, face_boxes, face_crop, warp
 from training.hands import find_hand, lay_hand
 from training.photometric import darken, white_balance
 from utils import Parser, UserError, preprocess, run
@@ -36,7 +36,7 @@ def main() -> None:
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
     size = args.size or trained_size(args.weights)
     pairs = open_dataset(args.data, "test")
-    crops = [face_crop(*pairs[index], size) for index in range(len(pairs))]
+    crops = [cut_face(*pairs[index], size) for index in range(len(pairs))]
     crops = [crop for crop in crops if crop is not None]
     if not crops:
         raise UserError(f"{args.data}: its test part has no face of {SMALLEST} pixels or more")
@@ -45,7 +45,7 @@ def main() -> None:
     if not hands:
         raise UserError(f"{args.no_face}: no hand is found in these pictures; take others")
     print(f"{runtime.name}, crops of {size} pixels, {len(hands)} hands")
-    for name, some in (("test part", crops), ("portrait", [face_crop(*read_portrait(), size)])):
+    for name, some in (("test part", crops), ("portrait", [cut_face(*read_portrait(), size)])):
         scores = measure(some, hands, runtime)
         print(f"\n{name}")
         print_table([(f"{case:<16}", summarise(figures)) for case, figures in scores.items() if figures])
@@ -64,12 +64,12 @@ def read_portrait() -> tuple:
     return read_image(image), read_mask(mask)
 
 
-def face_crop(image: np.ndarray, mask: np.ndarray, size: int) -> tuple | None:
+def cut_face(image: np.ndarray, mask: np.ndarray, size: int) -> tuple | None:
     """Return (crop, its mask, the face's place) of the largest face, or None where none is large enough."""
     boxes = face_boxes(mask)
     if not boxes:
         return None
-    matrix = upright_crop(boxes[0], size)
+    matrix = face_crop(boxes[0], mask.shape, size)
     return *warp(image, mask, matrix, size), Place(matrix, boxes[0])
 
 
@@ -91,7 +91,7 @@ def measure(crops: list, hands: list, runtime) -> dict:
 
 
 def score(runtime, image: np.ndarray, mask: np.ndarray) -> tuple:
-    return score_mask(runtime(preprocess(brighten(image))[None])[0, 0] > 0, mask)
+    return score_mask(runtime(preprocess(as_given(image))[None])[0, 0] > 0, mask)
 
 
 if __name__ == "__main__":

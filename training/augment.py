@@ -41,22 +41,21 @@ def augment(
         matrix = random_crop(mask, box, size, rng)
     image, mask = warp(image, mask, matrix, size, rng)
     if gentle and rng.random() < 0.75:
-        return image, mask
+        return as_given(image), mask
     if box is None or not (mask == FACE).any():
         if not mask.any() and rng.random() < 0.3:
             # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
             image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
-        return light(image, rng), mask
+        return as_given(vary_light(image, rng)), mask
     place = Place(matrix, box)
     if rng.random() < 0.2:
         image, mask = turn_head(image, mask, place, rng)
     image, mask = cover(image, mask, place, other, hand, rng)
-    return light(image, rng, place.height), mask
+    return as_given(vary_light(image, rng, place.height)), mask
 
 
-def light(image: np.ndarray, rng: np.random.Generator, face: float | None = None) -> np.ndarray:
-    """Return the image in another light, brightened as the network is given it. face: see `vary_light`."""
-    image = vary_light(image, rng, face)
+def as_given(image: np.ndarray) -> np.ndarray:
+    """Return the image as the network is given it at inference: brightened where it is dark."""
     return brighten(image, brightness_gain(image))
 
 

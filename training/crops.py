@@ -1,10 +1,10 @@
-"""Where a training example looks: a square about a face, a place without one, or the picture as it is.
+"""Where a training example looks: a square around a face, a place without one, or the picture as it is.
 
     box = random_face(mask, rng)  # (x, y, width, height), or None
     matrix = random_crop(mask, box, size, rng)  # 2x3, from the picture's pixels to the example's
     image, mask = warp(image, mask, matrix, size, rng)
 
-The squares are those that the detector makes at inference, with its errors. Pictures are HWC
+The squares are those of inference (faces/crops.py) with the detector's errors. Pictures are HWC
 uint8 RGB, masks HxW uint8 with 0 = background, 255 = face, 128 = not judged.
 """
 
@@ -15,23 +15,24 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from faces.crops import MOVE, SCALE, Sizes, crop_face, region_around, shift_inside
+from faces.mask import Region
 from utils import FACE, NOT_JUDGED
 
 SMALLEST = 24  # pixels: a face below this is not looked at closely
-CLOSE = (1.4, 2.5)  # side of the square, in longer sides of the face's box
-LARGER = (0.65, 1.4)  # the same, where the face is larger than the frame, or nearly
-LARGER_SHARE = 0.12  # of the squares about a face
-UPRIGHT = 1.8  # the same, for validation
+# The detector's box against the mask's, in longer sides of it: mean and deviation, measured on 225 pictures.
+BOX_SIDE, BOX_SHIFT = (0.98, 0.09), (0, 0.04)
+CLOSE = (0.7, 1.3)  # side of the square around a face, in those of inference: a crop stands still for a while
+LARGER = (0.33, 0.7)  # the same, where the face is larger than the frame, or nearly
+LARGER_SHARE = 0.12  # of the squares around a face
 WHOLE_SHARE = 0.2  # of the examples that show the picture as it is framed
-FRAMED_SHARE = 0.6  # of the squares about a face: moved into the picture, as the detector's are
+FRAMED_SHARE = 0.6  # of the squares around a face: moved into the picture, as at inference
 BACKGROUND_SHARE = 0.01  # of the examples of a picture with a face that look at a place without one
 LEAN = 15  # degrees: the standard deviation of a head's angle
-FAR_LEAN = (60, 0.1)  # up to these degrees, in this share of the examples
+FAR_LEAN, FAR_LEAN_SHARE = 60, 0.1  # degrees at most
 ANY_ANGLE_SHARE = 0.02
-SQUEEZE, SQUEEZE_SHARE = (
-    0.17,
-    0.12,
-)  # log of a face's change of width, and of height: heads that look down or aside
+STRETCH = 0.04  # deviation of the logarithm of a face's change of width, and of height
+SQUEEZE, SQUEEZE_SHARE = 0.17, 0.12  # the most, where a head is to look down or aside
 # Outside a picture: its reflection, as in the crops at inference, or its edge repeated, or else a colour.
 REFLECT_SHARE, REPLICATE_SHARE = 0.6, 0.25
 
@@ -63,8 +64,8 @@ def random_face(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:
 def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the 2x3 matrix from the picture's pixels to those of a (size, size) example.
 
-    With a box it is most often a square of 1.4 to 2.5 times its longer side, and now and then a smaller one;
-    else, and now and then, the whole picture or a place without a face.
+    With a box it is most often a square as inference takes it, now and then a smaller one; else, and now and
+    then, the whole picture or a place without a face.
     """
     kind, window = rng.random(), None
     if kind < (0.8 if box is None else BACKGROUND_SHARE):
@@ -77,10 +78,11 @@ def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.G
         centre = np.array(mask.shape[::-1]) / 2 + rng.uniform(-0.04, 0.04, 2) * side
     else:
         x, y, width, height = box
-        longer = max(width, height) * np.clip(rng.normal(0.95, 0.08), 0.7, 1.2)  # the detector's
-        side = longer * np.exp(rng.uniform(*np.log(LARGER if rng.random() < LARGER_SHARE else CLOSE)))
-        centre = np.array([x + width / 2, y + height / 2]) + rng.normal(0, 0.04, 2) * height
-        centre += rng.uniform(-1, 1, 2) / 8 * side
+        longer = max(width, height)
+        times = np.exp(rng.uniform(*np.log(LARGER if rng.random() < LARGER_SHARE else CLOSE)))
+        side = SCALE * longer * np.clip(rng.normal(*BOX_SIDE), 0.7, 1.4) * times
+        centre = np.array([x + width / 2, y + height / 2]) + rng.normal(*BOX_SHIFT, 2) * longer
+        centre += rng.uniform(-MOVE, MOVE, 2) * side
         if rng.random() < FRAMED_SHARE:
             centre, side = into_picture(centre, side, mask.shape)
     return matrix_to(centre, side, size, random_angle(rng), rng, inside=window is not None)
@@ -91,9 +93,8 @@ def into_picture(centre: np.ndarray, side: float, shape: tuple) -> tuple:
 
     In the shorter direction of the picture it may reach outside.
     """
-    side, extents = min(side, max(shape)), np.array(shape[::-1])
-    inside = np.clip(centre, side / 2, extents - side / 2)
-    return np.where(side <= extents, inside, centre), side
+    side = min(side, max(shape))
+    return np.array(shift_inside(region_around(centre, side, side), *shape).centre), side
 
 
 def random_angle(rng: np.random.Generator) -> float:
@@ -101,8 +102,8 @@ def random_angle(rng: np.random.Generator) -> float:
     kind = rng.random()
     if kind < ANY_ANGLE_SHARE:
         return rng.uniform(-180, 180)
-    if kind < ANY_ANGLE_SHARE + FAR_LEAN[1]:
-        return rng.uniform(-FAR_LEAN[0], FAR_LEAN[0])
+    if kind < ANY_ANGLE_SHARE + FAR_LEAN_SHARE:
+        return rng.uniform(-FAR_LEAN, FAR_LEAN)
     return rng.normal(0, LEAN)
 
 
@@ -111,7 +112,8 @@ def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -
 
     angle: degrees. inside: show no more than the square, also when it is turned.
     """
-    stretch = np.exp(rng.uniform(-SQUEEZE, SQUEEZE) if rng.random() < SQUEEZE_SHARE else rng.normal(0, 0.04))
+    squeezed = rng.random() < SQUEEZE_SHARE
+    stretch = np.exp(rng.uniform(-SQUEEZE, SQUEEZE) if squeezed else rng.normal(0, STRETCH))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     scale = size / side
@@ -121,12 +123,10 @@ def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -
     return np.hstack([linear, (size / 2 - linear @ centre)[:, None]])
 
 
-def upright_crop(box: tuple, size: int) -> np.ndarray:
-    """Return the matrix for a square of `UPRIGHT` times the box's longer side about it."""
+def face_crop(box: tuple, shape: tuple, size: int) -> np.ndarray:
+    """Return the matrix for the square that inference takes around a box in a picture of `shape`."""
     x, y, width, height = box
-    scale = size / (UPRIGHT * max(width, height))
-    shift = size / 2 - scale * np.array([x + width / 2, y + height / 2])
-    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    return crop_face(Region(x, y, x + width, y + height), 0, shape, Sizes(size, size)).matrix()
 
 
 def background_window(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from dataset import group_of, open_dataset, readable_indices
 from files.pictures import picture_files, read_image
-from training.augment import augment
-from training.crops import UPRIGHT, face_boxes, upright_crop, warp
+from training.augment import as_given, augment
+from training.crops import face_boxes, face_crop, warp
 from training.demo import DemoFaces
 from training.hands import find_hand
 from training.labels import Relabelled, read_labels
@@ -167,7 +167,6 @@ class TrainExamples:
 def validation_example(pairs, index: int, size: int) -> tuple:
     """Return (image, mask) as TrainExamples do, of a picture's largest face, or of all of it without one."""
     image, mask = pairs[index]
-    (height, width), edge = mask.shape, (1 - 1 / UPRIGHT) / 2
-    boxes = face_boxes(mask) or [(edge * width, edge * height, width / UPRIGHT, height / UPRIGHT)]
-    image, mask = warp(image, mask, upright_crop(boxes[0], size), size)
-    return preprocess(image), mask[None]
+    boxes = face_boxes(mask) or [(0, 0, *mask.shape[::-1])]
+    image, mask = warp(image, mask, face_crop(boxes[0], mask.shape, size), size)
+    return preprocess(as_given(image)), mask[None]

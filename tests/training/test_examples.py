@@ -190,7 +190,7 @@ def test_every_epoch_is_shuffled_and_whole(examples):
 
 
 def test_validation_shows_the_largest_face_at_one_scale():
-    """A picture that is its own mask: they still cover each other, and 1 in 1.8 of the side is face."""
+    """A picture that is its own mask: they still cover each other, and half of the side is face."""
     mask = np.zeros((250, 300), np.uint8)
     cv2.circle(mask, (131, 117), 45, 255, -1)
     cv2.circle(mask, (260, 40), 30, 255, -1)
@@ -199,7 +199,7 @@ def test_validation_shows_the_largest_face_at_one_scale():
     shown, cut = validation_example(pairs, 0, 96)
     assert (shown.shape, cut.shape) == ((3, 96, 96), (1, 96, 96))
     box = cv2.boundingRect((cut[0, 10:86, 10:86] == 255).astype(np.uint8))
-    assert box == pytest.approx((48 - 26.7 - 10, 48 - 26.7 - 10, 53.3, 53.3), abs=1.5)
+    assert box == pytest.approx((48 - 24 - 10, 48 - 24 - 10, 48, 48), abs=1.5)
     assert ((shown[0] > shown[0].mean()) != (cut[0] == 255)).mean() < 0.01
     assert np.array_equal(validation_example(pairs, 0, 96)[0], shown)  # nothing is left to chance
     _, none = validation_example(pairs, 1, 96)  # no face: the picture as a whole

@@ -4,15 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
+from faces.crops import Sizes, crop_face
+from faces.mask import Region
 from training.crops import (
     background_window,
     face_boxes,
+    face_crop,
     into_picture,
     matrix_to,
     random_angle,
     random_crop,
     random_face,
-    upright_crop,
     warp,
 )
 from training.demo import DemoFaces
@@ -138,10 +140,13 @@ def test_windows_on_the_background_cut_no_face():
         assert background_window(no_room, np.random.default_rng(0)) is None
 
 
-def test_upright_crop_shows_the_box_in_the_middle():
-    mask = face()
-    _, cut = warp(np.dstack([mask] * 3), mask, upright_crop((100, 80, 60, 80), 144), 144)
-    assert cv2.boundingRect((cut == 255).astype(np.uint8)) == (42, 32, 60, 80)  # 144 is 1.8 times 80
+def test_the_crop_of_a_face_is_that_of_inference():
+    image = np.random.default_rng(0).integers(0, 256, (300, 320, 3)).astype(np.uint8)
+    for box in ((100, 80, 60, 80), (5, 200, 60, 70)):
+        x, y, width, height = box
+        crop = crop_face(Region(x, y, x + width, y + height), 0, image.shape, Sizes(160, 160))
+        shown, _ = warp(image, face(box), face_crop(box, image.shape[:2], 160), 160)
+        assert np.abs(shown.astype(int) - crop.cut(image)).mean() < 3
 
 
 @pytest.mark.parametrize("seed", range(20))
