@@ -24,7 +24,9 @@ from utils import UserError, resize
 CONFIDENCE = 0.5  # of a face, at least: 1 in 134 pictures without a face has one
 SURE = 0.6  # of a face that is turned by more than the network was trained for, at least
 SIDE = 1280  # pixels: the longest side that is looked at; larger frames are shrunk
-BORDER = 0.08  # of the shorter side: a face that the frame's edge cuts is seen with its mirror image
+BORDER = (
+    8  # pixels at least of the mirrored frame around it: a face that its edge cuts is seen with its image
+)
 STRIDE = 4  # pixels to one of the network's outputs
 DIVISOR = 32  # of the sides that the network takes
 HALF = 0.4  # of a box, at least, is within the frame: the mirror image of another face is not
@@ -51,11 +53,10 @@ class Detector(Protocol):
 class CenterFace:
     """The detector. Other threads run on while it computes."""
 
-    def __init__(self, small_faces: bool = False, border: float = BORDER):
+    def __init__(self, small_faces: bool = False):
         """small_faces: look also at all parts of a frame of more than 1,280 pixels, in full size.
 
-        border: of the mirrored frame that is looked at too, in parts of its shorter side; 0 is faster. Raises
-        UserError where the network is missing or another file.
+        Raises UserError where the network is missing or another file.
         """
         import openvino  # late: it takes a third of a second
 
@@ -66,7 +67,7 @@ class CenterFace:
         self.network = core.compile_model(
             network, "CPU", {"INFERENCE_PRECISION_HINT": "bf16" if fast else "f32"}
         )
-        self.small_faces, self.border = small_faces, border
+        self.small_faces = small_faces
 
     def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
         """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
@@ -102,19 +103,17 @@ class CenterFace:
     def _detect_part(self, image: np.ndarray) -> list[Detection]:
         """Return the faces of an image, in its pixels; they may reach beyond it."""
         height, width = image.shape[:2]
-        border = min(round(self.border * min(height, width)), min(height, width) - 1)
-        bottom, right = (border + -(side + 2 * border) % DIVISOR for side in (height, width))
-        image = cv2.copyMakeBorder(image, border, 0, border, 0, cv2.BORDER_REFLECT_101)
-        image = cv2.copyMakeBorder(
-            image, 0, bottom, 0, right, cv2.BORDER_REFLECT_101 if border else cv2.BORDER_CONSTANT
-        )
+        top, left = (-(side + 2 * BORDER) % DIVISOR // 2 + BORDER for side in (height, width))
+        bottom, right = (-(side + border) % DIVISOR for side, border in ((height, top), (width, left)))
+        edges = cv2.BORDER_REFLECT_101 if min(height, width) > DIVISOR + BORDER else cv2.BORDER_REPLICATE
+        image = cv2.copyMakeBorder(image, top, bottom, left, right, edges)
         planes = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)[None].astype(np.float32)
         outputs = self.network([planes])
         heatmap, scale, offset, landmarks = (outputs[name][0] for name in ("537", "538", "539", "540"))
         detections = []
         for row, column in np.argwhere(heatmap[0] > CONFIDENCE):
             high, wide = np.exp(scale[:, row, column]) * STRIDE
-            y, x = (np.array([row, column]) + offset[:, row, column] + 0.5) * STRIDE - border
+            y, x = (np.array([row, column]) + offset[:, row, column] + 0.5) * STRIDE - (top, left)
             box = Region(round(x - wide / 2), round(y - high / 2), round(x + wide / 2), round(y + high / 2))
             points = landmarks[:, row, column].reshape(5, 2)[:, ::-1] * (wide, high)  # (x, y) from the corner
             detections.append(Detection(box, float(heatmap[0, row, column]), _roll(points)))

@@ -33,6 +33,7 @@ from utils import preprocess, sigmoid
 Runtime = Callable[[np.ndarray], np.ndarray]  # from (N, 3, H, W) float32 to logits (N, 1, H, W)
 CLOSE_UP = 0.3  # of the frame, what a face fills at least that the detector does not know as one ...
 STILL_CLOSE = 0.25  # ... and in the frames after that
+FEW = 4  # faces: of more in a frame of a video, every second one is given to the network, in turn
 BATCH = 16  # crops that the network is given at once
 ADAPTS = 0.1  # of a change of the light, what the brightening follows from one frame to the next
 
@@ -60,6 +61,7 @@ class FaceMemory:
         self.gain: float | None = None  # of its brightening
         self.smooth = Smooth(smooth)
         self.seen: tuple[Part, float] | None = None  # when enough of it was marked last
+        self.is_seen = False  # whether it was in the last frame
 
     def next_crop(self, crop: Crop, settings: Settings) -> Crop:
         """Return the crop, or the last one if that still serves."""
@@ -88,6 +90,7 @@ class Segmenter:
         self.runtime, self.settings, self.smooth = runtime, settings, smooth
         self.timing = timing or Timing()
         self.faces: dict[int, FaceMemory] = {}  # by the track's number
+        self.count = 0  # of frames with faces
         self.close_up: FaceMemory | None = None  # a face that the detector does not see
 
     def segment(
@@ -126,20 +129,35 @@ class Segmenter:
             )
             for memory, each in zip(memories, sightings)
         ]
+        images = [self.cut(frame, crop, memory) for crop, memory in zip(crops, memories)]
+        due = [
+            index for index in range(len(sightings)) if self._is_due(memories[index], len(sightings), index)
+        ]
+        probabilities = dict(zip(due, self.run_network([images[index] for index in due])))
         boxes = [each.place.box for each in sightings]
         parts = []
-        for memory, sighting, crop, (image, probability) in zip(
-            memories, sightings, crops, self.run_network(frame, crops, memories)
-        ):
+        for index, (memory, sighting, crop, image) in enumerate(zip(memories, sightings, crops, images)):
             box, *others = (crop.to_image(each) for each in (sighting.place.box, *boxes))
-            levels = self._smoothed(memory, touching(probability, box), image)
+            probability = touching(probabilities[index], box) if index in probabilities else None
+            levels = self._smoothed(memory, probability, image)
             part = Part(sighting, crop, levels, nearest(levels, box, others))
+            memory.is_seen = part.is_seen
             if part.is_seen:
                 memory.seen = part, at
             elif memory.seen is not None and at - memory.seen[1] <= LIFE:
                 part = part.carried_from(memory.seen[0])
             parts.append(part)
+        self.count += 1
         return parts
+
+    def _is_due(self, memory: FaceMemory, faces: int, index: int) -> bool:
+        """Whether the network is given this one of so many faces now, or its mask before is moved along."""
+        return (
+            faces <= FEW
+            or memory.smooth.before is None
+            or not memory.is_seen
+            or (index + self.count) % 2 == 0
+        )
 
     def see_whole(self, frame: np.ndarray, is_close_up: bool) -> Mask:
         """Return what the network sees of the whole frame, HWC uint8 BGR.
@@ -148,7 +166,8 @@ class Segmenter:
         """
         memory = self.close_up or FaceMemory(self.smooth)
         crop = crop_frame(frame.shape, self.settings.size)
-        ((image, probability),) = self.run_network(frame, [crop], [memory])
+        image = self.cut(frame, crop, memory)
+        (probability,) = self.run_network([image])
         limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
         self.close_up = None
         if is_close_up and (probability > FACE_LEVEL).mean() < limit:
@@ -161,31 +180,30 @@ class Segmenter:
         box = bounds(mask.probability, LEVEL)
         return mask._replace(faces=tuple(face._replace(box=box) for face in mask.faces if box.width))
 
-    def run_network(self, frame: np.ndarray, crops: list[Crop], memories: list[FaceMemory]) -> list[tuple]:
-        """Return each crop's image as the network saw it, HWC uint8 RGB, and the probability of face there,
-        HxW float32. Crops of one size go through the network together.
-        """
+    def cut(self, frame: np.ndarray, crop: Crop, memory: FaceMemory) -> np.ndarray:
+        """Return what the network is shown of a frame, HWC uint8 BGR, in a crop: HWC uint8 RGB, brightened."""
         with self.timing("prepare"):
-            images = []
-            for crop, memory in zip(crops, memories):
-                image = cv2.cvtColor(crop.cut(frame), cv2.COLOR_BGR2RGB)
-                images.append(brighten(image, memory.next_gain(brightness_gain(image))))
+            image = cv2.cvtColor(crop.cut(frame), cv2.COLOR_BGR2RGB)
+            return brighten(image, memory.next_gain(brightness_gain(image)))
+
+    def run_network(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the probability of face in images, HWC uint8 RGB: HxW float32 each. Those of one size go through
+        the network together.
+        """
         results = {}
-        for size in sorted({crop.size for crop in crops}):
-            members = [index for index, crop in enumerate(crops) if crop.size == size]
+        for size in sorted({image.shape for image in images}):
+            members = [index for index, image in enumerate(images) if image.shape == size]
             for start in range(0, len(members), BATCH):
                 part = members[start : start + BATCH]
                 with self.timing("prepare"):
                     batch = np.stack([preprocess(images[index]) for index in part])
                 with self.timing("network"):
                     logits = self.runtime(batch)
-                results.update(
-                    {index: (images[index], sigmoid(each[0])) for index, each in zip(part, logits)}
-                )
-        return [results[index] for index in range(len(crops))]
+                results.update({index: sigmoid(each[0]) for index, each in zip(part, logits)})
+        return [results[index] for index in range(len(images))]
 
-    def _smoothed(self, memory: FaceMemory, probability: np.ndarray, image: np.ndarray) -> np.ndarray:
-        """Return the probability smoothed over time, HxW uint8, 0 to 255."""
+    def _smoothed(self, memory: FaceMemory, probability: np.ndarray | None, image: np.ndarray) -> np.ndarray:
+        """Return the probability smoothed over time, HxW uint8, 0 to 255; without one, the last one moved."""
         with self.timing("smooth"):
             probability = memory.smooth(probability, image, memory.crop)
         return (probability * 255 + 0.5).astype(np.uint8)

@@ -35,22 +35,23 @@ class Smooth:
         self.flow.setFinestScale(1)  # the preset's 2 is too coarse for images as small as these
         self.before = None  # (probability, half-size grey image, crop)
 
-    def __call__(self, probability: np.ndarray, image: np.ndarray, crop: Crop) -> np.ndarray:
+    def __call__(self, probability: np.ndarray | None, image: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the smoothed probability, HxW float32, 0..1.
 
-        probability: HxW float32. image: what the network saw, HxWx3 uint8 RGB. crop: where in the frame it
-        lies; it may be another one, and of another size, than the one before.
+        probability: HxW float32; with None the mask before is only moved along, which needs one. image: what
+        the network saw, HxWx3 uint8 RGB. crop: where in the frame it lies; it may be another one, and of
+        another size, than the one before.
         """
         if not self.strength:
             return probability
-        height, width = probability.shape
+        height, width = image.shape[:2]
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         grey = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         if self.before is not None:
             old_mask, weight = self._moved(grey, crop)
-            old_mask -= probability
-            old_mask *= weight
-            probability = probability + old_mask
+            if probability is None:
+                probability, weight = old_mask, 1.0
+            probability = probability + weight * (old_mask - probability)
         self.before = probability, grey, crop
         return probability
 

@@ -20,7 +20,7 @@ from faces.segmenter import DEFAULTS, Runtime, Segmenter, Settings
 from faces.tracks import Sighting
 from runtimes.timing import Timing
 
-DETECT_EVERY = 12  # frames of a file in one of which the detector runs
+DETECT_EVERY = 16  # frames of a file in one of which the detector runs, or half a second if that is less
 HIDING_EVERY = 4  # the same where faces are to be hidden
 
 
