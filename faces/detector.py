@@ -21,8 +21,9 @@ import numpy as np
 from faces.mask import Region, iou
 from utils import UserError, resize
 
+FAINT = 0.3  # confidence of a detection, at least: one of a face that is known
 CONFIDENCE = 0.5  # of a face, at least: 1 in 134 pictures without a face has one
-SURE = 0.6  # of a face that is turned by more than the network was trained for, at least
+SURE, SURER = 0.7, 0.85  # of a face that lies or hangs, at least, without upright ones and beside such
 SIDE = 1280  # pixels: the longest side that is looked at; larger frames are shrunk
 BORDER = (
     8  # pixels at least of the mirrored frame around it: a face that its edge cuts is seen with its image
@@ -71,11 +72,13 @@ class CenterFace:
 
     def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
         """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
-        ranked = []
-        for quarters in range(4) if turned else (0,):
+        upright = self._detect_upright(frame)
+        # Of the views in which a face is detected, the one in which it leans least is right.
+        ranked = [(each.confidence - abs(each.angle) / 300, each) for each in upright]
+        least = SURER if any(each.confidence >= CONFIDENCE for each in upright) else SURE
+        for quarters in (1, 2, 3) if turned else ():
             for each in self._detect_upright(np.ascontiguousarray(np.rot90(frame, quarters))):
-                if quarters == 0 or each.confidence >= SURE:
-                    # Of the views in which a face is detected, the one in which it leans least is right.
+                if each.confidence >= least:
                     rank = each.confidence - abs(each.angle) / 300
                     ranked.append((rank, _turn_back(each, quarters, frame.shape)))
         return _distinct(ranked)
@@ -111,7 +114,7 @@ class CenterFace:
         outputs = self.network([planes])
         heatmap, scale, offset, landmarks = (outputs[name][0] for name in ("537", "538", "539", "540"))
         detections = []
-        for row, column in np.argwhere(heatmap[0] > CONFIDENCE):
+        for row, column in np.argwhere(heatmap[0] > FAINT):
             high, wide = np.exp(scale[:, row, column]) * STRIDE
             y, x = (np.array([row, column]) + offset[:, row, column] + 0.5) * STRIDE - (top, left)
             box = Region(round(x - wide / 2), round(y - high / 2), round(x + wide / 2), round(y + high / 2))

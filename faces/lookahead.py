@@ -18,6 +18,8 @@ from faces.motion import Place, move, small_grey
 from faces.schedule import Cuts, TimedFrame
 from faces.tracks import LEFT, LIFE, MEMORY, SHARED, Sighting, Track, Tracks
 
+HIDING_EVERY = 4  # frames in one of which the detector runs where faces are to be hidden
+TURNED_EVERY = 3  # runs of the detector in one of which it looks for heads that lie or hang too: it takes four
 MOST_BYTES = 1 << 30  # of the frames that are held
 
 
@@ -31,11 +33,12 @@ class Entry:
 
 
 class LookAhead:
-    """Follows the faces of one file. `every` may be changed at any time."""
+    """Follows the faces of one file. `hiding` may be set at any time: then fewer faces may be missed."""
 
     def __init__(self, detector: Detector, every: int):
         """every: the detector runs in so-many-th frames, and on both sides of each cut."""
-        self.detector, self.every = detector, every
+        self.detector, self.every, self.hiding = detector, every, False
+        self.runs = 0  # of the detector
         self.tracks, self.is_cut = Tracks(), Cuts()
         self.held: deque[Entry] = deque()
         self.since, self.detected = 0, 0.0  # frames since the detector ran, and the time of that one
@@ -65,7 +68,8 @@ class LookAhead:
             entry.sightings = {track.number: _sighting(track) for track in shown}
         self.held.append(entry)
         self.since += 1
-        if entry.is_cut or self.since >= self.every or at - self.detected >= LIFE:
+        every = min(self.every, HIDING_EVERY) if self.hiding else self.every
+        if entry.is_cut or self.since >= every or at - self.detected >= LIFE:
             self._detect()
 
     def _end(self, tracks: list[Track]) -> None:
@@ -81,7 +85,10 @@ class LookAhead:
         at = self.detected = entry.frame.at
         self.since = 0
         before = {track.number: (track.place, track.detected) for track in self.tracks.active}
-        seen, new = self.tracks.update(self.detector.detect(entry.frame.image), at)
+        turned = (self.hiding or not self.tracks.active) and self.runs % HIDING_EVERY = 4  # frames in one of which the detector runs where faces are to be hidden
+TURNED_EVERY == 0
+        self.runs += 1
+        seen, new = self.tracks.update(self.detector.detect(entry.frame.image, turned), at)
         for track in seen:
             self._correct(track, *before[track.number])
         for track in new:

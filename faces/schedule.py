@@ -46,11 +46,10 @@ class Cuts:
 
 
 class Live:
-    """Follows the faces of a camera. `wait` may be changed at any time."""
+    """Follows the faces of a camera. `hiding` may be set at any time: then each frame waits for the detector."""
 
-    def __init__(self, detector: Detector, wait: bool = False):
-        """wait: let each frame wait for the detector, as hiding faces needs it."""
-        self.detector, self.wait = detector, wait
+    def __init__(self, detector: Detector):
+        self.detector, self.hiding = detector, False
         self.tracks, self.is_cut = Tracks(), Cuts()
         self.thread = ThreadPoolExecutor(1)
         self.pending: tuple[Future, np.ndarray, float] | None = (
@@ -73,7 +72,7 @@ class Live:
         else:
             self.tracks.step(self.grey, grey, frame.shape, at)
         self.grey = grey
-        if self.wait:
+        if self.hiding:
             self.pending = None
             self.tracks.update(self.thread.submit(self.detector.detect, frame).result(), at)
         else:

@@ -21,7 +21,6 @@ from faces.tracks import Sighting
 from runtimes.timing import Timing
 
 DETECT_EVERY = 16  # frames of a file in one of which the detector runs, or half a second if that is less
-HIDING_EVERY = 4  # the same where faces are to be hidden
 
 
 class VideoSegmenter:
@@ -41,7 +40,7 @@ class VideoSegmenter:
 
         live: of a camera, for which nothing waits; a file is looked at a second ahead.
         """
-        self.live, self.detect_every = live, detect_every
+        self.live = live
         self.timing = timing or Timing()
         self.segmenter = Segmenter(runtime, settings, smooth, self.timing)
         self.follower = None
@@ -51,10 +50,8 @@ class VideoSegmenter:
     def set_hiding(self, hiding: bool, settings: Settings) -> None:
         """Say whether faces are to be hidden, from the next frames on: then fewer may be missed."""
         self.segmenter.settings = settings
-        if isinstance(self.follower, Live):
-            self.follower.wait = hiding
-        elif self.follower is not None:
-            self.follower.every = min(HIDING_EVERY, self.detect_every) if hiding else self.detect_every
+        if self.follower is not None:
+            self.follower.hiding = hiding
 
     def follow(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[TimedFrame, list[Sighting] | None]]:
         """Yield each frame with the faces in it, a second late for a file. None stands for no detector."""
