@@ -19,7 +19,7 @@ from faces.schedule import Cuts, TimedFrame
 from faces.tracks import LEFT, LIFE, MEMORY, SHARED, Sighting, Track, Tracks
 
 HIDING_EVERY = 4  # frames in one of which the detector runs where faces are to be hidden
-TURNED_EVERY = 3  # runs of the detector in one of which it looks for heads that lie or hang too: it takes four
+TURNED_EVERY = 3  # runs of the detector in one of which it looks for heads that lie or hang: it takes four
 MOST_BYTES = 1 << 30  # of the frames that are held
 
 
@@ -85,8 +85,7 @@ class LookAhead:
         at = self.detected = entry.frame.at
         self.since = 0
         before = {track.number: (track.place, track.detected) for track in self.tracks.active}
-        turned = (self.hiding or not self.tracks.active) and self.runs % HIDING_EVERY = 4  # frames in one of which the detector runs where faces are to be hidden
-TURNED_EVERY == 0
+        turned = (self.hiding or not self.tracks.active) and self.runs % TURNED_EVERY == 0
         self.runs += 1
         seen, new = self.tracks.update(self.detector.detect(entry.frame.image, turned), at)
         for track in seen:

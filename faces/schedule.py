@@ -46,7 +46,7 @@ class Cuts:
 
 
 class Live:
-    """Follows the faces of a camera. `hiding` may be set at any time: then each frame waits for the detector."""
+    """Follows the faces of a camera. `hiding` may be set at any time: frames then wait for the detector."""
 
     def __init__(self, detector: Detector):
         self.detector, self.hiding = detector, False

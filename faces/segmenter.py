@@ -181,14 +181,15 @@ class Segmenter:
         return mask._replace(faces=tuple(face._replace(box=box) for face in mask.faces if box.width))
 
     def cut(self, frame: np.ndarray, crop: Crop, memory: FaceMemory) -> np.ndarray:
-        """Return what the network is shown of a frame, HWC uint8 BGR, in a crop: HWC uint8 RGB, brightened."""
+        """Return what the network is shown of a frame, HWC uint8 BGR: HWC uint8 RGB, brightened."""
         with self.timing("prepare"):
             image = cv2.cvtColor(crop.cut(frame), cv2.COLOR_BGR2RGB)
             return brighten(image, memory.next_gain(brightness_gain(image)))
 
     def run_network(self, images: list[np.ndarray]) -> list[np.ndarray]:
-        """Return the probability of face in images, HWC uint8 RGB: HxW float32 each. Those of one size go through
-        the network together.
+        """Return the probability of face in each image, HWC uint8 RGB, as HxW float32.
+
+        Images of one size go through the network together.
         """
         results = {}
         for size in sorted({image.shape for image in images}):
@@ -203,7 +204,7 @@ class Segmenter:
         return [results[index] for index in range(len(images))]
 
     def _smoothed(self, memory: FaceMemory, probability: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-        """Return the probability smoothed over time, HxW uint8, 0 to 255; without one, the last one moved."""
+        """Return the probability smoothed over time, HxW uint8, 0 to 255; for None, the last one moved."""
         with self.timing("smooth"):
             probability = memory.smooth(probability, image, memory.crop)
         return (probability * 255 + 0.5).astype(np.uint8)
