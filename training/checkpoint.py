@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -21,6 +21,7 @@ from training.options import Recipe
 from utils import UserError
 
 STATE_KEY = "training_state"
+LARGEST = 2**30  # bytes of a checkpoint
 
 
 @dataclass
@@ -103,6 +104,8 @@ def write_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """Read it back. Raises UserError, naming the file, where it is damaged or none."""
     path = regular_file(path)
+    if path.stat().st_size > LARGEST:
+        raise UserError(f"{path} is too large for a checkpoint of LinkNet34, which has 0.35 GB")
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -124,13 +127,14 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
 def from_json(kind: type, value: object, place: str) -> object:
     """Return a value of JSON as what it is declared to be: a dataclass, a list, text, a number, a flag, None.
 
-    Raises UserError, naming the place in the file, for any other.
+    What is missing has its default. Raises UserError, naming the place in the file, for anything else.
     """
     if is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        if odd := value.keys() ^ hints.keys():
-            raise UserError(f"{place} is another version's, or damaged: see {', '.join(sorted(odd)[:3])}")
-        return kind(**{name: from_json(hints[name], value[name], f"{place}, {name}") for name in hints})
+        needed = {each.name for each in fields(kind) if each.default is each.default_factory is MISSING}
+        if odd := (value.keys() - hints.keys()) | (needed - value.keys()):
+            raise UserError(f"{place} is damaged or of another version: {', '.join(sorted(odd)[:3])}")
+        return kind(**{name: from_json(hints[name], value[name], f"{place}, {name}") for name in value})
     if get_origin(kind) is list and isinstance(value, list):
         (item_kind,) = get_args(kind)
         return [from_json(item_kind, item, f"{place} {number}") for number, item in enumerate(value, 1)]

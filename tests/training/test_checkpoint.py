@@ -85,6 +85,28 @@ def test_a_panic_of_the_library_ends_in_words(tmp_path, monkeypatch):
         read_checkpoint(tmp_path / "c.safetensors")
 
 
+def test_an_option_that_came_later_has_its_default(tmp_path):
+    write_checkpoint(tmp_path / "c.safetensors", make())
+    with module.safe_open(str(tmp_path / "c.safetensors"), framework="numpy") as file:
+        header = json.loads(file.metadata()["training_state"])
+    del header["options"]["gentle"]
+    save_file(
+        {"a": np.ones(1, np.float32)}, tmp_path / "c.safetensors", {"training_state": json.dumps(header)}
+    )
+    assert read_checkpoint(tmp_path / "c.safetensors").recipe == Recipe()
+
+
+def test_a_sparse_file_of_8_gb_is_refused_without_reading_it(tmp_path):
+    count = 2 * 10**9
+    entry = {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}
+    header = json.dumps({"model.a": entry}).encode()
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + 4 * count)
+    with pytest.raises(UserError, match=r"c\.safetensors is too large"):
+        read_checkpoint(path)
+
+
 NAN = float("nan")
 
 
@@ -120,9 +142,9 @@ NAN = float("nan")
         ("state", {"best_iou": [1]}, "state, best_iou"),
         ("state", {"log": None}, "state, log is null"),
         ("state", {"log": [3]}, "state, log 1 is 3"),
-        ("state", {"log": [{"step": 99}]}, "state, log 1 is another version's"),
+        ("state", {"log": [{"step": 99}]}, "state, log 1 is damaged or of another version"),
         ("state", {"layout": 3}, "state, layout is 3"),
-        ("state", {"more": 3}, "state is another version's, or damaged: see more"),
+        ("state", {"more": 3}, "state is damaged or of another version: more"),
     ],
 )
 def test_damaged_values_are_named(tmp_path, part, change, named):
