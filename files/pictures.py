@@ -89,7 +89,8 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
     """Yield an opened picture file. What goes wrong inside becomes a UserError that names the file."""
     path = regular_file(path)
     try:
-        with open_picture(path) as picture:
+        with warnings.catch_warnings(), open_picture(path) as picture:
+            warnings.simplefilter("ignore")  # as of EXIF that is damaged
             yield picture
     except UserError:
         raise
@@ -128,16 +129,17 @@ def to_grey(picture: Image.Image) -> np.ndarray:
     values = np.asarray(picture)
     if picture.mode == "I" and getattr(picture, "tag_v2", {}).get(SAMPLE_FORMAT) == (1,):
         values = values.view(np.uint32)  # as it is in the TIFF
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if not np.isfinite(high - low):
-        raise ValueError("its greys are not finite")
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ValueError("there is no number in it")
+    low, high = float(finite.min()), float(finite.max())
     if values.dtype.kind in "iu" and low >= 0 and high < 1 << 16:
         return (values >> 8).astype(np.uint8)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     log.info("%s: its greys from %g to %g become those from 0 to 255", picture.filename, low, high)
     scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-30))
-    return np.nan_to_num(scaled + 0.5).astype(np.uint8)
+    return np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:
@@ -154,12 +156,10 @@ def to_srgb(picture: Image.Image) -> Image.Image:
 def what_else(path: Path) -> str:
     """Return what a file is that is none of the formats OPENED."""
     with path.open("rb") as file:
-        head = file.read(32)
+        head = b"ftypcrx" if path.suffix.lower() in RAW else file.read(32)
     for signatures, text in OTHERS.items():
         if head.startswith(signatures) or head.startswith(signatures, 4):
             return f"it is {text}"
-    if path.suffix.lower() in RAW:
-        return "it is a camera's raw picture: the package rawpy reads it"
     return "not a picture, or of an unknown format"
 
 

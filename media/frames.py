@@ -38,9 +38,9 @@ class Result(NamedTuple):
 
 
 class Source:
-    """Where frames come from. Each kind has its own `_pictures`, and says only what is not as here."""
+    """Where frames come from. Each kind has its own `_pictures`, and defines what differs from this."""
 
-    live = False  # frames that come too late are of no use
+    live = False  # whether its frames come at their own time, and do not wait
     patience = 0.0  # seconds for which it may be away
     damaged = 0  # frames so far in whose place another is given
     sound: Sound | None = None
@@ -89,7 +89,7 @@ class LiveSource(Source):
     live = True
 
     def read(self) -> Frame:
-        """Return the newest of so many frames as `stride` says. Raises UserError when none comes any more."""
+        """Return the newest of the next `stride` frames. Raises UserError when none comes any more."""
         for _ in range(self.stride if self.index else 1):
             picture, at, until = next(self.pictures)
             self.index += 1
@@ -110,7 +110,7 @@ class Sound:
         """shift: seconds that are added to the packet's time."""
         start = packet.dts if packet.pts is None else packet.pts
         if self.wanted and start is not None:
-            packet.pts = packet.dts = start + round(shift / packet.time_base)  # sound has one order alone
+            packet.pts = packet.dts = start + round(shift / packet.time_base)  # sound is not reordered
             self.packets.append(packet)
 
     def take(self, until: float) -> Iterator[av.Packet]:

@@ -1,9 +1,7 @@
 """Where frames come from: cameras and animations; streams.py, videos.py and sample.py have the rest.
 
 source = open_video("0")            # or "rtsp://...", "clip.mp4"
-while (frame := source.read()) is not None:
-    ...
-source.close()
+frame = source.read()               # None at the end
 """
 
 from __future__ import annotations
@@ -94,7 +92,7 @@ def open_camera(
         raise
     if size not in (None, (width, height)):
         log.warning("camera %d gives %dx%d, not %dx%d", index, width, height, *size)
-    camera.index, camera.pictures = 0, camera._pictures()  # its time begins with what is looked at
+    camera.index, camera.pictures = 0, camera._pictures()  # its time starts with the next frame
     return camera
 
 

@@ -1,10 +1,4 @@
-"""When the frames of a video file are shown, and which of them do not come.
-
-timeline = Timeline(Fraction(1, 25))
-timeline.add(stamp, length)  # for each packet that the decoder is given
-for at, until in timeline.lost(stamp): ...  # for each frame that it gives: those before it that never come
-at, until = timeline.take(stamp)  # and its own
-"""
+"""When the frames of a video file are shown, and which of them do not come."""
 
 from __future__ import annotations
 
@@ -16,23 +10,22 @@ REORDERED = 24  # frames: more than any codec puts between one and another that 
 
 
 class Timeline:
-    """Matches frames with packets by their stamps: seconds, by the file's own clock.
+    """Matches a decoder's frames with its packets by their stamps: seconds, by the file's own clock.
 
-    Each packet should become a frame. Decoders drop some without an error, so only what comes counts.
+    Each packet should become a frame; decoders drop some without an error. `add` each packet. For each frame,
+    show another for each that is `lost` before it, and `take` its time; at the end, do so for the `rest`.
     """
 
     def __init__(self, step: Fraction, guessed: bool = False):
-        """step: usual seconds from one frame to the next. guessed: the stamps may be out of order: the frames
-        take them in order.
-        """
+        """step: usual seconds from one frame to the next. guessed: stamps may be out of order."""
         self.step, self.slack = step, REORDERED * step * guessed
         self.shift = Fraction(0)  # from a stamp to the time at which it is shown
         self.jumps = 0  # of the stamps, back or far ahead
         self.part, self.newest = 0, None  # each jump back begins another part of the file
         self.awaited: dict[
-            tuple[int, Fraction], Fraction
-        ] = {}  # (part, stamp) of packets without a frame: length
-        self.free: set[tuple[int, Fraction]] = set()  # what no frame has taken
+            tuple, Fraction
+        ] = {}  # lengths, by (part, stamp) of packets without a frame so far
+        self.free: set[tuple] = set()  # (part, stamp) that no frame has taken
         self.given_up: set[Fraction] = set()  # stamps of frames that are lost: another stands in their place
         self.at: Fraction | None = None  # begin and end of the last frame, as it is shown
         self.until = Fraction(0)
@@ -62,10 +55,10 @@ class Timeline:
         key = self._key(stamp)
         return self._show(stamp, Fraction(0)) if key is None else self._take(key)
 
-    def _key(self, stamp: Fraction | None) -> tuple[int, Fraction] | None:
+    def _key(self, stamp: Fraction | None) -> tuple | None:
         return next((key for key in self.awaited if key[1] == stamp), None)
 
-    def _take(self, key: tuple[int, Fraction]) -> tuple[float, float]:
+    def _take(self, key: tuple) -> tuple[float, float]:
         first = min(self.free)
         self.free.remove(first)
         return self._show(first[1], self.awaited.pop(key))

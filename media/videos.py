@@ -38,46 +38,34 @@ TIMED = ("video", "audio", "subtitle")  # tracks whose end is one of the file
 class VideoFile(Source):
     """Every frame of a file in order; also of one behind an address. For streams.py also of a connection."""
 
+    delay = Fraction(0)  # the seconds at which its first frame is to be shown
+    end = Fraction(0)  # where the last packet of anything ends, by the file's clock
+    discarded = 0  # frames outside of what the file shows
+    missing = 0  # frames that the file announces and that are not in it
+    matrix: np.ndarray | None = None  # the first frame's display matrix: all are turned by it
+
     def __init__(self, address: str, name: str, stride: int, options: dict, timeout: float | None = None):
         """Open it. options: FFmpeg's. timeout: of an address, seconds to wait for an answer, and for a frame.
 
         Raises UserError if there is no video in it that can be read.
         """
-        self.container = open_container(address, name, options, timeout)
-        try:
-            self.stream, self.size = usable_video(self.container, name)
-        except UserError:
-            self.container.close()
-            raise
-        container, stream, codec = self.container, self.stream, self.stream.codec_context
+        self.container = container = open_container(address, name, options, timeout)
+        self.stream = stream = video_of(container, name)
         self.live = container.duration is None and timeout is not None
-        codec.thread_type = "SLICE" if self.live else "AUTO"  # threads for whole frames would hold some back
-        sounds = [sound for sound in container.streams.audio if sound.codec_context is not None]
-        if sounds:
-            self.sound = Sound(max(sounds, key=lambda sound: sound.disposition & Disposition.default))
-        self.remarks = [
-            f"left out: {other.type} {other.metadata.get('language', '')}".rstrip()
-            for other in container.streams
-            if other.type in TIMED[1:] and not (self.sound and other is self.sound.stream)
-        ]
-        if codec.color_trc in HDR:
-            self.remarks.append("HDR: written in 8 bits; colours in tables and pictures are not sRGB")
-        matrix = 1 if codec.colorspace == 2 and codec.height >= HD else codec.colorspace
-        self.colors = Colors(matrix, codec.color_range, codec.color_primaries, codec.color_trc)
+        # Threads for whole frames would hold some back.
+        stream.codec_context.thread_type = "SLICE" if self.live else "AUTO"
+        self.sound = sound_of(container)
+        self.remarks = remarks_on(container, stream, self.sound)
+        self.colors = colors_of(stream.codec_context)
         self.metadata = dict(container.metadata)
         rate, is_avi = rate_of(stream), container.format.name == "avi"
         self.seconds = (container.duration or 0) / 1e6
         if is_avi:  # whose length FFmpeg takes from the file's size, also where it is cut off
             self.seconds = max(self.seconds, stream.frames / float(stream.average_rate or rate))
+        self.length = stream.frames or round(rate * self.seconds)  # frames, by its own account
         self.timeline = Timeline(1 / Fraction(rate).limit_denominator(100_000), guessed=is_avi)
-        self.delay = Fraction(0)  # the seconds at which its first frame is to be shown
-        self.end = Fraction(0)  # where the last packet of anything ends, by the file's clock
-        self.discarded = 0  # frames outside of what the file shows
-        self.missing = 0  # frames that the file announces and that are not in it
-        self.matrix: np.ndarray | None = None  # the first frame's display matrix: all are turned by it
         self.reformatter = VideoReformatter()
         self.opened = time.perf_counter()
-        self.length = stream.frames or round(rate * self.seconds)  # frames, by its own account
         super().__init__(name, rate, stride, self.length)
 
     def read(self) -> Frame | None:
@@ -143,7 +131,10 @@ class VideoFile(Source):
                 self.timeline.add(stamp, length)
 
     def image(self, picture: av.VideoFrame) -> np.ndarray:
-        """Return HWC uint8 BGR, upright, with square pixels."""
+        """Return HWC uint8 BGR, upright, with square pixels. Raises UserError for too many of them."""
+        height, width = picture.height, round(picture.width * (self.stream.sample_aspect_ratio or 1))
+        if height * width > MOST_PIXELS:
+            raise UserError(f"{self.name}: with square pixels it has {width}x{height}: scale it down first")
         if picture.colorspace == 2:
             picture.colorspace = self.colors.matrix
         image = decode(picture)
@@ -151,7 +142,7 @@ class VideoFile(Source):
             image = self.reformatter.reformat(picture, format="bgr24").to_ndarray()
         if self.matrix is None:
             self.matrix = display_matrix(picture)
-        return turned(resize(image, self.size), self.matrix)
+        return turned(resize(image, (height, max(1, width))), self.matrix)
 
     def _check_end(self) -> None:
         if self.index == 0:
@@ -190,22 +181,45 @@ def open_container(
         raise UserError(f"{name} cannot be opened: {why}") from error
 
 
-def usable_video(container: av.container.InputContainer, name: str) -> tuple[av.VideoStream, tuple[int, int]]:
-    """Return the video track that players show, and its frames' (height, width) with square pixels."""
+def video_of(container: av.container.InputContainer, name: str) -> av.VideoStream:
+    """Return the video track that players show. Closes all and raises UserError if there is none to read."""
     videos = [video for video in container.streams.video if Disposition.attached_pic not in video.disposition]
+    if videos and videos[0].codec_context is not None:
+        return videos[0]
+    av.logging.set_level(av.logging.INFO)  # else there is nothing in what follows
+    codec = re.search(r"Video: (?:none \()?([^,\s/)]+)", container.dumps_format())
+    av.logging.set_level(None)
+    container.close()
     if not videos:
         raise UserError(f"{name} cannot be opened: there is no video in it")
-    if videos[0].codec_context is None:
-        av.logging.set_level(av.logging.INFO)  # else there is nothing in what follows
-        codec = re.search(r"Video: (?:none \()?([^,\s/)]+)", container.dumps_format())
-        av.logging.set_level(None)
-        what = f" ({codec[1]})" if codec and codec[1] != "none" else ""
-        raise UserError(f"{name}: its codec{what} cannot be read; convert it first")
-    height, width = videos[0].height, videos[0].width
-    width = max(1, round(width * (videos[0].sample_aspect_ratio or 1)))
-    if height * width > MOST_PIXELS:
-        raise UserError(f"{name}: with square pixels it has {width}x{height}, more than can be read")
-    return videos[0], (height, width)
+    what = f" ({codec[1]})" if codec and codec[1] != "none" else ""
+    raise UserError(f"{name}: its codec{what} cannot be read; convert it first")
+
+
+def sound_of(container: av.container.InputContainer) -> Sound | None:
+    """Return the sound that players take."""
+    tracks = [track for track in container.streams.audio if track.codec_context is not None]
+    track = max(tracks, key=lambda track: track.disposition & Disposition.default, default=None)
+    return track and Sound(track)
+
+
+def remarks_on(
+    container: av.container.InputContainer, video: av.VideoStream, sound: Sound | None
+) -> list[str]:
+    """Return what a copy cannot hold."""
+    remarks = [
+        f"left out: {track.type} {track.metadata.get('language', '')}".rstrip()
+        for track in container.streams
+        if track.type in TIMED[1:] and not (sound and track is sound.stream)
+    ]
+    if video.codec_context.color_trc in HDR:
+        remarks.append("HDR: written in 8 bits; colours in tables and pictures are not sRGB")
+    return remarks
+
+
+def colors_of(codec: av.VideoCodecContext) -> Colors:
+    matrix = 1 if codec.colorspace == 2 and codec.height >= HD else codec.colorspace
+    return Colors(matrix, codec.color_range, codec.color_primaries, codec.color_trc)
 
 
 def rate_of(stream: av.VideoStream) -> float:
