@@ -95,6 +95,7 @@ class LookAhead:
         for track in self.tracks.active:
             if track.hidden:
                 entry.sightings.pop(track.number, None)
+                self._expect(track)
 
     def _correct(self, track: Track, expected: Place, since: float) -> None:
         """Lead a face's way from its last detection to the present one: it was followed to `expected`."""
@@ -112,6 +113,13 @@ class LookAhead:
             else:
                 continue
             entry.sightings[track.number] = Sighting(track.number, place, track.confidence)
+
+    def _expect(self, track: Track) -> None:
+        """Let a face that has got behind another one have gone on as before: its points were the other's."""
+        for entry in self.held:
+            if entry.frame.at > track.detected and track.number in entry.sightings:
+                place = track.expected(entry.frame.at)
+                entry.sightings[track.number] = Sighting(track.number, place, track.confidence)
 
     def _follow_back(self, track: Track) -> None:
         """Follow a new face back to where it came in, or to where another one is."""

@@ -40,26 +40,30 @@ class Track:
 
     def __init__(self, number: int, detection: Detection, at: float):
         self.number = number
-        self.place = Place.of(detection.box, detection.angle)
+        self.place = self.seen = Place.of(detection.box, detection.angle)  # now, and in its last detection
         self.confidence = detection.confidence
         self.detected = self.moved = at  # when the detector saw it last, and of when `place` is, in seconds
-        self.speed = (0.0, 0.0)  # pixels a second, right and down
+        self.speed = (0.0, 0.0)  # pixels a second, right and down, from one detection to the next
         self.hidden = False  # behind another face
 
     def step(self, place: Place | None, at: float) -> None:
         """Go where the face's points went, or, where they cannot be followed, on as before."""
-        seconds, self.moved = max(at - self.moved, 1e-3), at
-        if place is None:
-            self.place = self.place.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
-        else:
-            share = min(1.0, seconds / RECENT)
-            new = ((place.x - self.place.x) / seconds, (place.y - self.place.y) / seconds)
-            self.speed = tuple(old + share * (each - old) for old, each in zip(self.speed, new))
-            self.place = place
+        seconds, self.moved = at - self.moved, at
+        self.place = place or self.place.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
 
     def update(self, detection: Detection, at: float) -> None:
-        self.place = Place.of(detection.box, detection.angle)
+        """Be where the detector sees it."""
+        place, seconds = Place.of(detection.box, detection.angle), max(at - self.detected, 1e-3)
+        share = min(1.0, seconds / RECENT)
+        new = ((place.x - self.seen.x) / seconds, (place.y - self.seen.y) / seconds)
+        self.speed = tuple(old + share * (each - old) for old, each in zip(self.speed, new))
+        self.place = self.seen = place
         self.confidence, self.detected, self.hidden = detection.confidence, at, False
+
+    def expected(self, at: float) -> Place:
+        """Return where it is if it went on as before since its last detection."""
+        seconds = at - self.detected
+        return self.seen.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
 
 
 class Tracks:
@@ -87,17 +91,21 @@ class Tracks:
     def update(self, detections: list[Detection], at: float) -> tuple[list[Track], list[Track]]:
         """Learn from the detector which faces there are; return the tracks that it sees, old and new ones.
 
-        A detection belongs to the track that it overlaps most. Faint ones start no track.
+        A detection belongs to the track that it overlaps most, one that is not hidden first. Faint ones start
+        no track.
         """
         pairs = [
             (likeness, track, index)
             for track in self.active
             for index, detection in enumerate(detections)
-            if (likeness := _likeness(track.place, detection)) > 0
+            for place in (track.place, track.expected(at))
+            if (likeness := _likeness(place, detection)) > 0
         ]
         seen: list[Track] = []
         left = dict(enumerate(detections))
-        for _, track, index in sorted(pairs, key=lambda pair: (-pair[0], pair[1].number, pair[2])):
+        for _, track, index in sorted(
+            pairs, key=lambda pair: (pair[1].hidden, -pair[0], pair[1].number, pair[2])
+        ):
             if track not in seen and index in left:
                 track.update(left.pop(index), at)
                 seen.append(track)
@@ -105,8 +113,10 @@ class Tracks:
             self._start(detection, at) for detection in left.values() if detection.confidence >= CONFIDENCE
         ]
         for track in self.active:
-            if track not in seen:  # its points may be those of the face before it
-                track.hidden |= any(iou(track.place.box, other.place.box) > SHARED for other in [*seen, *new])
+            # Its points may be those of a face before it: then it is not where they went.
+            boxes = [] if track in seen else [track.place.box, track.expected(at).box]
+            if any(iou(box, other.place.box) > SHARED for box in boxes for other in [*seen, *new]):
+                track.hidden, track.place = True, track.expected(at)
         self.active = sorted([*self.active, *new], key=lambda track: track.number)
         return seen, new
 
