@@ -63,12 +63,14 @@ def portrait_head() -> tuple[np.ndarray, Region]:
     return np.dstack([image, mask])[:300, 80:380], box.moved(-80, 0)
 
 
-def paste_portraits(size: tuple[int, int], places: list) -> tuple[np.ndarray, list[Region], np.ndarray]:
+def paste_portraits(
+    size: tuple[int, int], places: list, oval: bool = False
+) -> tuple[np.ndarray, list[Region], np.ndarray]:
     """A scene of this (height, width) with the portrait's head in some places; the boxes and the mask of the
     faces, HxW bool.
 
     places: (x, y) of the corner and the side in pixels of each; with a negative side it stands on its head.
-    What lies outside the scene is cut off.
+    What lies outside the scene is cut off. oval: the heads are cut out, so that little behind them is hidden.
     """
     head, box = portrait_head()
     frame, boxes = np.dstack([background(*size), np.zeros(size, np.uint8)]), []
@@ -81,7 +83,12 @@ def paste_portraits(size: tuple[int, int], places: list) -> tuple[np.ndarray, li
             face = Region(-side - face.right, -side - face.bottom, -side - face.left, -side - face.top)
         place = Region(x, y, x + abs(side), y + abs(side)).inside(*size)
         inner = place.moved(-x, -y)
-        frame[place.rows, place.columns] = small[inner.rows, inner.columns]
+        shape = np.full(small.shape[:2], not oval, np.uint8)
+        if oval:
+            centre = (round(face.centre[0]), round(face.centre[1] - 0.1 * face.height))
+            cv2.ellipse(shape, centre, (round(0.75 * face.width), round(0.8 * face.height)), 0, 0, 360, 1, -1)
+        is_head = shape[inner.rows, inner.columns, None] > 0
+        np.copyto(frame[place.rows, place.columns], small[inner.rows, inner.columns], where=is_head)
         boxes.append(face.moved(x, y).inside(*size))
     return np.ascontiguousarray(frame[..., :3]), boxes, frame[..., 3] > 127
 
@@ -152,7 +159,7 @@ def film(scenes: list[list], size: tuple[int, int] = (240, 320)) -> tuple[list, 
     """Numbered frames, each `paste_portraits` of one scene's places, and the boxes of the faces in each."""
     images, boxes = [], []
     for number, places in enumerate(scenes):
-        image, known, _ = paste_portraits(size, places)
+        image, known, _ = paste_portraits(size, places, oval=True)
         image[0, 0] = number
         images.append(image)
         boxes.append(known)
