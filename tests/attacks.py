@@ -90,6 +90,7 @@ def forked(program: str, words: tuple) -> tuple:
             if time.monotonic() > deadline:
                 os.kill(process, signal.SIGKILL)
                 os.wait4(process, 0)
+                os.unlink("said")
                 return None, "", 0
             time.sleep(0.01)
         said.seek(0)

@@ -6,13 +6,16 @@ Each program runs as a process of its own, forked from this one to save the impo
 from __future__ import annotations
 
 import collections
+import http.server
 import importlib
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,12 +24,15 @@ import pytest
 from attacks import LIMIT, Count
 from bad_files import bad_pictures, bad_videos, bad_weights, fuzzed, random_word
 from clips import make_clip
+from odd_media import LAYOUTS, ODD_PATHS, SOUNDS, OddServer, moving, odd_pictures, odd_videos, with_sound
 from programs import PROGRAMS, WRITTEN, given, is_number, options_of
 from safetensors.numpy import save_file
 from scenes import RedDetector, background, draw_face, red_runtime
 
-from files.pictures import write_image
-from media.writers import VideoWriter
+from files.pictures import ANIMATED_SUFFIXES, write_image
+from files.pictures import WRITTEN as WRITTEN_PICTURES
+from media.views import VIEWS
+from media.writers import FORMATS, VideoWriter
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
@@ -116,6 +122,106 @@ def test_absurd_numbers(here, count):
     assert count["attempts"] > 50 and not count.bad
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """A network and a detector that know red faces, where it is the media that are odd."""
+    monkeypatch.setattr("infer.open_network", lambda options: red_runtime)
+    monkeypatch.setattr("media.run.Detector", RedDetector)
+
+
+def test_odd_videos(here, count, quick):
+    for video in odd_videos(here / "v"):
+        for output in ("out.mp4", "out.webm") if video.suffix != ".gif" else ("out.mp4", "out.gif"):
+            count.attempt("infer", "--source", video, "--output", output, *LIVE)
+    assert count["attempts"] > 40 and not count.bad
+
+
+def test_all_sounds_that_cameras_write(here, count, quick):
+    for suffix in ("avi", "mkv", "mov"):
+        for codec in SOUNDS:
+            for layout in LAYOUTS:
+                for rate in (12000, 44100):
+                    source = with_sound(here / f"sound.{suffix}", codec, layout, rate)
+                    done = count["status 0"]
+                    if source is not None:
+                        count.attempt("infer", "--source", source, "--output", "out.mp4", *LIVE)
+                        assert count["status 0"] == done + 1, (suffix, codec, layout, rate)
+    assert count["attempts"] > 40 and not count.bad
+
+
+def test_odd_pictures(here, count, quick):
+    for picture in odd_pictures(here / "p"):
+        count.attempt("infer", "--source", picture, "--output", "out.png", *LIVE)
+    assert count["attempts"] > 20 and not count.bad
+
+
+def test_every_view_into_every_format(here, count, quick):
+    make_clip("in.mp4", moving(3))
+    write_image("in.gif", *moving(3))
+    for view in VIEWS:
+        for source, suffixes in (
+            ("good.png", WRITTEN_PICTURES),
+            ("in.mp4", FORMATS),
+            ("in.gif", ANIMATED_SUFFIXES),
+        ):
+            for suffix in suffixes:
+                count.attempt("infer", "--source", source, "--output", f"out{suffix}", "--view", view, *LIVE)
+    assert count["attempts"] > 150 and not count.bad
+
+
+def test_odd_servers(here, count, quick, monkeypatch):
+    monkeypatch.setattr("media.streams.FETCH_SECONDS", 5)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OddServer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ODD_PATHS:
+            for suffix in (".png", ".mp4", ""):
+                address = f"http://me:secret@127.0.0.1:{server.server_address[1]}/{name}{suffix}"
+                count.attempt("infer", "--source", address, "--output", "out.mp4", *LIVE)
+        server.shutdown()
+    assert count["attempts"] == 30 and not count.bad and not count["status 0"]
+
+
+def test_a_full_disk(here, count, quick):
+    os.mkdir("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", "disk"]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no small disk can be made here")
+    try:
+        rng = np.random.default_rng(0)
+        make_clip("large.mp4", [rng.integers(0, 255, (480, 640, 3), np.uint8) for _ in range(40)])
+        for name in ("a.mp4", "a.webm", "a.mkv", "a.gif", "frames"):
+            view = ["--view", "cutout"] if name == "frames" else ["--table", "disk/faces.csv"]
+            count.attempt("infer", "--source", "large.mp4", "--output", f"disk/{name}", *view, *LIVE)
+            subprocess.run(["find", "disk", "-mindepth", "1", "-delete"], check=True)
+        count.attempt("tools.export", "--weights", "weights.safetensors", "--output", "disk/a.onnx")
+        count.attempt("tools.convert", "--weights", "weights.safetensors", "--output", "disk/a.safetensors")
+        assert not list(Path("disk").iterdir()), "litter"
+    finally:
+        subprocess.run(["umount", "disk"], check=True)
+    assert count["attempts"] == 7 and not count.bad and not count["status 0"]
+
+
+def test_figures_that_cannot_be(here, count):
+    Path("sparse.safetensors").touch()
+    os.truncate("sparse.safetensors", 8 << 30)
+    Path("scenes/images").mkdir(parents=True)
+    shutil.copy("good.png", "scenes/images/a.png")
+    for size in ([100_000, 100_000], [0, 0], [-1, 5], ["x", None], [64], 1e400):
+        Path("scenes/faces.json").write_text(
+            json.dumps({"a.png": {"size": size, "faces": [[1, 1, 9, 9]], "maybe": []}})
+        )
+        count.attempt("evaluate", "--scenes", "scenes", *OWN)
+    for weights in ("sparse.safetensors", "sparse.safetensors/x"):
+        count.attempt("infer", "--source", "good.png", "--output", "out.png", "--weights", weights)
+        count.attempt("tools.convert", "--weights", weights, "--output", "out.safetensors")
+    for size in ("100x100", "100", "0", "32"):
+        count.attempt(
+            "tools.export", "--weights", "weights.safetensors", "--output", "out.onnx", "--size", size
+        )
+    assert count["attempts"] == 14 and not count.bad
+
+
 FUZZED = {  # the good file of each kind
     "mp4": lambda path: make_clip(path, moving(12), sound="aac"),
     "mkv": lambda path: make_clip(path, moving(12), sound="pcm_s16le"),
@@ -129,17 +235,8 @@ FUZZED = {  # the good file of each kind
 MANY = int(os.environ.get("FUZZ", 20))  # of each kind: FUZZ=100 takes an hour
 
 
-def moving(count: int) -> list:
-    frames = [background(64, 96, number) for number in range(count)]
-    for number, frame in enumerate(frames):
-        draw_face(frame, (30 + 2 * number, 32), 16)
-    return frames
-
-
 @pytest.mark.parametrize("kind", FUZZED)
-def test_damaged_pictures_and_videos(kind, here, count, monkeypatch):
-    monkeypatch.setattr("infer.open_network", lambda options: red_runtime)
-    monkeypatch.setattr("media.run.Detector", RedDetector)
+def test_damaged_pictures_and_videos(kind, here, count, quick):
     damaged = Path(f"damaged.{kind}")
     FUZZED[kind](damaged)
     for data in fuzzed(damaged.read_bytes(), kind, MANY):
