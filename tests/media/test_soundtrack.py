@@ -99,14 +99,13 @@ def test_sound_that_cannot_be_written_is_left_out_with_a_line(tmp_path, caplog):
 
 
 def test_damaged_sound_costs_no_picture(tmp_path, caplog):
-    source = make_clip(tmp_path / "in.ts", [background(48, 64, number) for number in range(25)], sound="aac")
+    source = make_clip(tmp_path / "in.mp4", [background(48, 64, number) for number in range(25)], sound="aac")
     data = bytearray(source.read_bytes())
-    for start in range(0, len(data), 188):
-        if data[start + 1] & 0x1F == 1 and data[start + 2] == 1 and start > 20_000:  # of the second track
-            data[start + 30 : start + 188] = b"\xff" * 158
+    with av.open(str(source)) as file:
+        places = [(packet.pos, packet.size) for packet in file.demux(audio=0) if packet.size]
+    for start, size in places[10:20]:
+        data[start : start + size] = b"\xff" * size
     source.write_bytes(data)
-    for suffix in (".mp4", ".webm"):
-        out = copy_clip(source, tmp_path / f"out{suffix}")
-        assert len(frames_of(out)) == 25
-        assert "damaged packets of the sound are left out" in caplog.messages[-1]
-    assert 0 < sound_of(out)[1] < 1
+    out = copy_clip(source, tmp_path / "out.webm")
+    assert len(frames_of(out)) == 25 and 0.5 < sound_of(out)[1] < 0.95
+    assert caplog.messages == [f"{out}: 10 damaged packets of the sound are left out"]
