@@ -1,13 +1,15 @@
 """Where pictures go while they are made: to a server, to another machine, to standard output, to a camera.
 
 with stdout_kept() as pipe:
-    output = LiveOutput(pipe, rate=30)  # or "rtsp://...", "rtmp://...", "udp://..."
+    output = open_live(pipe, rate=30)  # or "rtsp://...", "rtmp://...", "udp://..."
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import sys
 import time
 from collections.abc import Iterator
@@ -22,16 +24,15 @@ from media.sources import is_stream
 from media.streams import hide_password
 from media.views import to_bgr
 from media.writers import Writer
-from utils import UserError, log
+from utils import UserError, integer, log
 
 STDOUT = ("-", "pipe:", "pipe:1")
 # By what an address begins with: the format, and FFmpeg's options. A server has ten seconds to answer.
-FORMATS = {
+PROTOCOLS = {
     "rtsp": ("rtsp", "rtsp_transport=tcp:timeout=10000000"),
     **dict.fromkeys(("rtmp", "rtmps"), ("flv", "rw_timeout=10000000")),
     "udp": ("mpegts", "flush_packets=1:pkt_size=1316"),  # seven packets in a datagram
     "tcp": ("mpegts", "flush_packets=1:rw_timeout=10000000"),
-    "pipe": ("mpegts", ""),
 }
 # What is sent from a thread of FFmpeg's, so that nothing here waits for the network.
 THREAD = {"queue_size": "200", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
@@ -48,7 +49,7 @@ def is_live(output: str) -> bool:
 
 @contextlib.contextmanager
 def stdout_kept() -> Iterator[str]:
-    """Yield an address of standard output for LiveOutput. Until the end, what is printed goes to stderr.
+    """Yield standard output as an address. Until the end, what is printed goes to stderr.
 
     Raises UserError if it is a terminal.
     """
@@ -65,37 +66,84 @@ def stdout_kept() -> Iterator[str]:
         os.close(kept)
 
 
+def open_live(
+    address: str,
+    rate: float,
+    colors: Colors | None = None,
+    sound: Sound | None = None,
+    crf: int = 18,
+    preset: str = "superfast",
+    patience: float = 30.0,
+) -> LiveOutput | PipeOutput:
+    """Return what sends pictures to an address. patience: for how many seconds a server is connected again.
+
+    The rest is that of encoder.Encoding. Raises UserError for an address that nothing can be sent to.
+    """
+    protocol, _, place = address.partition(":")
+    name = "standard output" if protocol == "pipe" else hide_password(address)
+    if protocol.lower() not in (*PROTOCOLS, "pipe"):
+        known = ", ".join(f"{known}://" for known in PROTOCOLS)
+        raise UserError(f"{name}: nothing can be sent there; use {known} or - (standard output)")
+    if sound is not None:
+        sound.wanted = True
+    encoding = Encoding(name, rate, colors, sound, crf, preset)
+    if protocol == "pipe":
+        return PipeOutput(integer(0)(place), encoding)
+    return LiveOutput(f"{protocol.lower()}:{place}", encoding, patience)
+
+
+class PipeOutput(Writer):
+    """H.264 and AAC in MPEG-TS into a pipe, as fast as it is read."""
+
+    def __init__(self, pipe: int, encoding: Encoding):
+        self.pipe, self.encoding = pipe, encoding
+        self.path = self.result = encoding.name
+        self.encoded = io.BytesIO()  # and not written yet
+        self.video: OpenVideo | None = None  # from the first picture on
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        if self.video is None:
+            file = av.open(self.encoded, "w", format="mpegts", container_options={"flush_packets": "1"})
+            how = (Format("libx264"), self.encoding, picture.shape)
+            self.video = OpenVideo(file, *how, key_seconds=KEY_SECONDS)
+        self.video.write(picture, at, until)
+        self._pass_on()
+
+    def close(self, finished: bool = True) -> None:
+        if self.video is not None:
+            self.video.close()
+            self._pass_on(patience=1.0)
+
+    def outcome(self) -> str:
+        return f"sent {self.video.count} frames to {self.path}"
+
+    def _pass_on(self, patience: float | None = None) -> None:
+        """Write what is encoded, so that Ctrl-C ends it. patience: seconds to wait for a reader."""
+        data = self.encoded.getvalue()
+        self.encoded.seek(0)
+        self.encoded.truncate()
+        try:
+            while data:
+                if not select.select([], [self.pipe], [], patience)[1]:
+                    raise TimeoutError("nobody reads it")
+                data = data[os.write(self.pipe, data[: select.PIPE_BUF]) :]  # as much as never waits
+        except OSError as error:
+            raise OSError(f"cannot write to {self.path}: {error.strerror or error}") from error
+
+
 class LiveOutput(Writer):
     """A stream, H.264 and AAC, in the format of its server, else as MPEG-TS.
 
     A server that goes away is connected again; until then pictures are dropped.
     """
 
-    def __init__(
-        self,
-        address: str,
-        rate: float,
-        colors: Colors | None = None,
-        sound: Sound | None = None,
-        crf: int = 18,
-        preset: str = "superfast",
-        patience: float = 30.0,
-    ):
-        """patience: for how many seconds a server is connected again. The rest is that of encoder.Encoding.
+    live = True
 
-        Raises UserError for an address that nothing can be sent to.
-        """
-        protocol = address.partition(":")[0].lower()
-        self.address = protocol + address[len(protocol) :]  # which FFmpeg wants in small letters
-        self.live, self.patience = protocol != "pipe", patience
-        self.path = self.result = hide_password(address) if self.live else "standard output"
-        if protocol not in FORMATS:
-            known = ", ".join(f"{name}://" for name in FORMATS if name != "pipe")
-            raise UserError(f"{self.path}: nothing can be sent there; use {known} or - (standard output)")
-        self.format, self.options = FORMATS[protocol]
-        self.encoding = Encoding(self.path, rate, colors, sound, crf, preset)
-        if sound is not None:
-            sound.wanted = True
+    def __init__(self, address: str, encoding: Encoding, patience: float):
+        """See `open_live`."""
+        self.address, self.encoding, self.patience = address, encoding, patience
+        self.path = self.result = encoding.name
+        self.format, self.options = PROTOCOLS[address.partition(":")[0]]
         self.video: OpenVideo | None = None  # None before the first picture, and after an error
         self.tried = 0.0  # when it was last connected
         self.reached = False  # whether there was a connection
@@ -120,7 +168,7 @@ class LiveOutput(Writer):
             self.reached, self.broken = True, None
 
     def close(self, finished: bool = True) -> None:
-        """Raises OSError if the server is away, or nobody reads standard output any more."""
+        """Raises OSError if the server is away."""
         just_tried = self.video is None or time.perf_counter() - self.tried < RETRY_SECONDS
         try:
             if self.broken is not None and just_tried:
@@ -137,11 +185,8 @@ class LiveOutput(Writer):
 
     def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
         """Return a new connection, which will be made when the first frame is there."""
-        if self.live:
-            options = {**THREAD, "fifo_format": self.format, "format_opts": self.options}
-            file = av.open(self.address, "w", format="fifo", container_options=options)
-        else:
-            file = av.open(self.address, "w", format=self.format, container_options={"flush_packets": "1"})
+        options = {**THREAD, "fifo_format": self.format, "format_opts": self.options}
+        file = av.open(self.address, "w", format="fifo", container_options=options)
         if self.encoding.sound is not None:
             for _ in self.encoding.sound.take(at):
                 """What has come before is not sent."""
@@ -157,9 +202,9 @@ class LiveOutput(Writer):
         now, why = time.perf_counter(), getattr(error, "strerror", None) or error
         # Who hangs up was there. Anything else, the first time, is a mistake in the address.
         self.reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
-        if not (self.live and self.reached):
-            advice = "; check the address, and that its server runs" if self.live else ""
-            raise OSError(f"cannot write to {self.path}: {why}{advice}") from error
+        if not self.reached:
+            advice = "check the address, and that its server runs"
+            raise OSError(f"cannot write to {self.path}: {why}; {advice}") from error
         if self.broken is None:
             self.broken = now
             if self.patience > 0:

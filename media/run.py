@@ -22,7 +22,7 @@ from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels
 from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
 from media.jobs import ANIMATION, LIVE, PICTURE, Job
-from media.live import LiveOutput, VirtualCamera
+from media.live import VirtualCamera, open_live
 from media.options import Options
 from media.pipeline import Pipeline, play_all
 from media.playback import Playback
@@ -179,6 +179,6 @@ def open_writer(job: Job, source: Source, options: Options, view: View):
     sound = source.sound if options.sound else None
     how = (source.rate, source.colors, sound)
     if isinstance(job.output, str):
-        return LiveOutput(job.output, *how, options.crf, options.preset, options.reconnect)
+        return open_live(job.output, *how, options.crf, options.preset, options.reconnect)
     metadata = source.metadata if options.keep_metadata else {}
     return VideoWriter(job.output, *how, view.transparent, options.crf, options.preset, metadata)

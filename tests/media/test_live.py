@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from clips import make_clip
 from scenes import background
 
 from media import live
-from media.live import LiveOutput, VirtualCamera
+from media.live import LiveOutput, VirtualCamera, open_live
 from media.playback import Playback
 from media.sources import open_video
 from utils import UserError
@@ -81,7 +82,7 @@ def test_frames_arrive(protocol, tmp_path):
     source = open_video(str(make_clip(tmp_path / "in.mp4", [RED] * 50, 50, sound="aac", seconds=2)))
     receiver = Receiver(address + "?listen=1" * (protocol == "tcp"))
     time.sleep(0.5)  # until it listens
-    output = LiveOutput(address, source.rate, source.colors, source.sound)
+    output = open_live(address, source.rate, source.colors, source.sound)
     while (frame := source.read()) is not None:
         output.write(frame.image, frame.at, frame.until)
         time.sleep(0.02)
@@ -97,7 +98,7 @@ def test_a_server_that_goes_away_is_connected_again(monkeypatch, caplog):
     address = address_of("rtsp")
     first = Receiver(address, count=20)
     time.sleep(0.5)
-    output = LiveOutput(address, 50, patience=20)
+    output = open_live(address, 50, patience=20)
     send(output, 1.5)
     assert len(first.wait()) == 20
     second = Receiver(address, count=10)
@@ -115,7 +116,7 @@ def test_a_server_that_stays_away_ends_it(monkeypatch):
     address = address_of("rtsp")
     receiver = Receiver(address, count=5)
     time.sleep(0.5)
-    output = LiveOutput(address, 50, patience=0.5)
+    output = open_live(address, 50, patience=0.5)
     with pytest.raises(OSError, match=rf"^{address} stopped after \d+ frames: "):
         send(output, 5)
     assert receiver.wait()
@@ -126,13 +127,13 @@ def test_a_server_that_is_not_there_is_told_at_once_and_no_password():
     with pytest.raises(
         OSError, match="Connection refused; check the address, and that its server runs"
     ) as told:
-        send(LiveOutput(address, 50), 2)
+        send(open_live(address, 50), 2)
     assert "secret" not in str(told.value)
 
 
 def test_an_address_that_nothing_can_be_sent_to():
     with pytest.raises(UserError, match=r"http://a/b: nothing can be sent there; use rtsp://, rtmp://"):
-        LiveOutput("http://me:secret@a/b", 25)
+        open_live("http://me:secret@a/b", 25)
 
 
 def test_what_is_sent_has_its_own_speed_and_a_pipe_has_none():
@@ -141,7 +142,7 @@ def test_what_is_sent_has_its_own_speed_and_a_pipe_has_none():
 
     source = types.SimpleNamespace(live=False)
     for address, paced in (("udp://127.0.0.1:9", True), ("pipe:9", False)):
-        assert Playback(Player(), source, [LiveOutput(address, 25)]).paced == paced
+        assert Playback(Player(), source, [open_live(address, 25)]).paced == paced
 
 
 def test_standard_output_holds_the_video_and_nothing_else(tmp_path, random_weights):
@@ -158,6 +159,19 @@ def test_standard_output_holds_the_video_and_nothing_else(tmp_path, random_weigh
     said = done.stderr.decode()
     assert "10 frames in " in said and "sent 10 frames to standard output" in said and "write" in said
     assert os.listdir(tmp_path) == ["in.mp4"]
+
+
+def test_a_reader_that_reads_nothing_does_not_keep_anybody(tmp_path):
+    reader, pipe = os.pipe()
+    output = open_live(f"pipe:{pipe}", 25, crf=0)
+    alarm = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    alarm.start()
+    with pytest.raises(KeyboardInterrupt):
+        for seed in range(1000):
+            output.write(background(240, 320, seed), seed / 25, (seed + 1) / 25)
+    output.close()
+    os.close(reader)
+    os.close(pipe)
 
 
 def test_a_reader_that_goes_away_ends_it(tmp_path, random_weights):
