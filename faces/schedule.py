@@ -68,6 +68,8 @@ class Live:
         grey = small_grey(frame)
         if self.is_cut(frame):
             self.tracks.active.clear()
+            if self.pending is not None:
+                self.pending[0].cancel()  # one that has not begun: frames must not pile up
             self.pending = None
         else:
             self.tracks.step(self.grey, grey, frame.shape, at)
