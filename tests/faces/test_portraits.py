@@ -136,3 +136,22 @@ def test_after_a_cut_the_new_faces_are_there_at_once_and_the_old_ones_gone(runti
     for index, mask in enumerate(masks_of(runtime, detector, images, detect_every=100)):
         check(mask, *frames[index][1:], 0.8)
         assert numbers(mask) == [1 if index < 6 else 2]
+
+
+def test_a_face_that_is_detected_late_is_marked_from_where_it_came_in(runtime, detector):
+    class Late(CenterFace):
+        """Sees nobody in the first 12 frames."""
+
+        def detect(self, frame: np.ndarray, turned: bool = False) -> list:
+            return super().detect(frame, turned) if frame[0, 0, 0] >= 12 else []
+
+    scenes = [[(-160 + 12 * step, 60, 220)] for step in range(20)]
+    frames = [paste_portraits((300, 400), places) for places in scenes]
+    for index, (image, _, _) in enumerate(frames):
+        image[0, 0] = index
+    masks = masks_of(runtime, Late(), [image for image, _, _ in frames], detect_every=4)
+    first = next(index for index, (_, (box,), _) in enumerate(frames) if box.left > 0)
+    assert first < 10
+    for (_, boxes, truth), mask in zip(frames[first:], masks[first:]):
+        check(mask, boxes, truth, 0.75)
+        assert numbers(mask) == [1]
