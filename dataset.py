@@ -75,8 +75,8 @@ class PairFolder:
             raise UserError(f"{mask}: this mask has no picture in {self.folder / 'images'}")
         if self.mask_threshold is None and mask.suffix.lower() in (".jpg", ".jpeg"):
             raise UserError(
-                f"{mask}: JPEG changes the values of a mask: write it as PNG, or take "
-                "--mask-threshold 128, where nothing is marked as not judged"
+                f"{mask}: JPEG changes the values of a mask: write it as PNG, or use "
+                "--mask-threshold 128, if no pixel is marked as not judged"
             )
         return image, mask
 
@@ -203,7 +203,7 @@ def list_pictures(folder: Path) -> dict:
 
 def open_array(path: Path) -> np.ndarray:
     try:
-        return np.lib.format.open_memmap(regular_file(path), mode="r")  # np.load would take an .npz for one
+        return np.lib.format.open_memmap(regular_file(path), mode="r")  # np.load would accept an .npz
     except Exception as error:  # a damaged header is read as Python, and raises almost anything
         remedy = f"without the folder {path.parent}, `bash train.sh` downloads the published data"
         raise UserError(f"{path} is not a readable .npy array ({error}); {remedy}") from None

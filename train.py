@@ -12,6 +12,7 @@ and `best.safetensors` (resumable checkpoints, which infer.py and evaluate.py re
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import tempfile
 from dataclasses import replace
@@ -25,6 +26,7 @@ from training.checkpoint import Checkpoint, read_checkpoint
 from training.options import given_options, option_name, parse_arguments
 from utils import UserError, run
 
+PATIENCE = 5  # seconds for the other processes to end as well
 WRITTEN = ("last.safetensors", "best.safetensors", "log.csv", "curves.png")
 
 
@@ -114,7 +116,8 @@ if __name__ == "__main__":
     try:
         run(main)
     except SystemExit as end:
-        # OneFlow's exit waits for the other processes, and those wait in their step for this one.
         if 0 < end.code < 128 and os.environ.get("WORLD_SIZE", "1") != "1":
-            os._exit(end.code)
+            # OneFlow's exit waits for the other processes. Those that do not fail too wait for this one.
+            nowhere = open(os.devnull, "w")  # noqa: SIM115 (it stays open)
+            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=nowhere)
         raise

@@ -1,4 +1,4 @@
-"""Generated pictures with something like a face each: the whole training can be tried without data."""
+"""Generated pictures of something like a face, to try the training without data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Batches of examples, made by threads while the network computes.
 
-Threads, not processes: OpenCV, NumPy and Pillow let others run while they work on pixels, and a thread is
-left in order at any time. Closing the generator, as at a stop in the middle of an epoch, ends them.
+Threads, not processes: OpenCV, NumPy and Pillow release Python's lock while they work on pixels, and threads
+end in order at any time. Closing the generator, as a stop in the middle of an epoch does, ends them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ AHEAD = 2  # batches that are made before they are asked for
 def load_batches(read: Callable, batches: Iterable, workers: int) -> Iterator[tuple]:
     """Yield a tuple of stacked arrays for each batch, a list of arguments of `read`.
 
-    `batches` is gone through only as far as the batches that are under way, in the caller's thread. What
-    `read` raises, the iteration raises. workers: number of threads; with 0 the caller's own reads.
+    `batches` is iterated in the caller's thread, no further than the batches under way. What `read` raises,
+    the iteration raises. workers: number of threads; with 0 the caller's thread reads.
     """
     if workers == 0:
         for batch in batches:

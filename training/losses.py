@@ -18,7 +18,7 @@ def segmentation_loss(logits: flow.Tensor, mask: flow.Tensor, jaccard_weight: fl
     """Return the scalar loss.
 
     logits: (N, 1, H, W) float. mask: (N, 1, H, W) uint8, 0 = background, 255 = face, 128 = not judged, which
-    counts for nothing. The Jaccard term is -log(soft IoU), as in Iglovikov and Shvets, "TernausNet", 2018.
+    is ignored. The Jaccard term is -log(soft IoU), as in Iglovikov and Shvets, "TernausNet", 2018.
     """
     judged = (mask != NOT_JUDGED).float()
     face = (mask > NOT_JUDGED).float()
@@ -28,7 +28,7 @@ def segmentation_loss(logits: flow.Tensor, mask: flow.Tensor, jaccard_weight: fl
     probability = flow.sigmoid(logits) * judged
     intersection = per_image(probability * face)
     union = per_image(probability) + per_image(face) - intersection
-    # One pixel more in both keeps an image without a face finite.
+    # The added pixel keeps an image without a face finite.
     jaccard = -flow.log((intersection + 1) / (union + 1))
     return (cross_entropy + jaccard_weight * jaccard).mean()
 
@@ -37,10 +37,10 @@ def image_iou(logits: flow.Tensor, mask: flow.Tensor) -> flow.Tensor:
     """Return the IoU of each image, (N,), of logits above 0 with the mask; shapes and values as above."""
     judged = (mask != NOT_JUDGED).float()
     face = (mask > NOT_JUDGED).float()
-    found = (logits > 0).float() * judged
-    intersection = per_image(found * face)
-    union = per_image(found) + per_image(face) - intersection
-    # Nothing there and nothing found is right.
+    marked = (logits > 0).float() * judged
+    intersection = per_image(marked * face)
+    union = per_image(marked) + per_image(face) - intersection
+    # Where there is no face and nothing is marked, the IoU is 1.
     return flow.where(union > 0, intersection / union.clamp(min=1.0), flow.ones_like(union))
 
 

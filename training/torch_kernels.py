@@ -1,8 +1,8 @@
 """LinkNet34 computed by PyTorch's kernels, for training on a CPU: the same network, several times as fast.
 
 OneFlow's convolutions on a CPU copy every input once for each place in the kernel; PyTorch's (oneDNN) do not.
-Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's, so what is trained in one way can be
-evaluated, used and trained further in the other.
+Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's, so weights trained in one way work in
+the other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TorchLinkNet34(LinkNet34):
                 mixed = self.training and self.mixed_precision
                 with torch.set_grad_enabled(learning), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                     ops = TorchOps({**tensors, **statistics}, self.training)
-                    # oneDNN is faster in this order of memory; the weights it brings into its own.
+                    # oneDNN is faster in this memory order; it reorders the weights itself.
                     x = to_torch(image).contiguous(memory_format=torch.channels_last)
                     logits = linknet34(ops, x).float()
                 if self.training:
@@ -67,7 +67,7 @@ class TorchLinkNet34(LinkNet34):
             @staticmethod
             def backward(context, gradient):
                 logits, tensors = context.graph
-                context.graph = None  # its memory is free with the end of this step
+                context.graph = None  # frees its memory at the end of this step
                 gradients = torch.autograd.grad(logits, tensors, to_torch(gradient))
                 return (None, *(to_oneflow(g) for g in gradients))
 

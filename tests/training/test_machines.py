@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
+from runs import ROOT, options
 
 from training import machines
 from utils import UserError
@@ -86,3 +91,52 @@ def test_who_is_missing_is_said_every_so_often(monkeypatch, caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "waiting for machine 1 and 2 of 3 at 10.0.0.1:29500"
     assert 2 <= len(lines) <= 3
+
+
+@pytest.fixture
+def network():
+    """Two network namespaces, as two machines with a cable between them."""
+    if os.geteuid() or not shutil.which("ip"):
+        pytest.skip("needs root and ip")
+    names = [f"machine{number}-{os.getpid()}" for number in range(2)]
+    ends = [f"cable{number}" for number in range(2)]
+    try:
+        for name in names:
+            subprocess.run(["ip", "netns", "add", name], check=True)
+        cable = ["ip", "-n", names[0], "link", "add", ends[0], "type", "veth"]
+        subprocess.run([*cable, "peer", "name", ends[1], "netns", names[1]], check=True)
+        for number, (name, end) in enumerate(zip(names, ends)):
+            for words in (
+                f"addr add 10.77.0.{number + 1}/24 dev {end}",
+                f"link set {end} up",
+                "link set lo up",
+            ):
+                subprocess.run(["ip", "-n", name, *words.split()], check=True)
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.mark.slow
+def test_two_machines_train_and_name_what_differs(network, data, tmp_path):
+    program = tmp_path / "small.py"
+    program.write_text(
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'training')!r}]\n"
+        "import train, utils\nfrom small_network import SmallNetwork\nfrom training import networks\n"
+        "networks.new_model = lambda recipe: SmallNetwork()\n"
+        "utils.run(train.main)"
+    )
+    for run, (size, status) in enumerate((("32", 0), ("64", 1))):
+        started = []
+        for number, name in enumerate(network):
+            launch = [sys.executable, ROOT / "training/launch.py", "--nodes", "2", "--node-rank", str(number)]
+            place = ["--address", "10.77.0.1", "--port", "29500", program]
+            recipe = options(data, tmp_path / f"run{run}{number}", "--size", size if number else "32")
+            command = ["ip", "netns", "exec", name, *launch, *place, *recipe]
+            started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        said = [process.communicate(timeout=120)[1] for process in started]
+        assert [process.returncode for process in started] == [status, status], said
+        for number, text in enumerate(said):
+            assert (f"process {number} of 2 has size {size if number else 32}" in text) == (status == 1)
+    assert (tmp_path / "run00" / "best.safetensors").exists()
