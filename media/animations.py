@@ -27,7 +27,7 @@ class AnimationWriter(Writer):
         self.images, self.seconds = [], []
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
-        """Raises UserError if all of them would be too large."""
+        """Keep a picture. Raises UserError if all of them are too large."""
         height, width = picture.shape[:2]
         count = max(self.expected, len(self.images) + 1)
         if count * height * width > MOST_PIXELS:
@@ -39,7 +39,7 @@ class AnimationWriter(Writer):
         self.seconds.append(until - at)
 
     def close(self, finished: bool = True) -> None:
-        """Raises UserError if the format cannot hold them; OSError if they cannot be written."""
+        """Write all pictures. Raises UserError if the format cannot hold them, OSError if the disk cannot."""
         if not self.images:
             return
         if finished:

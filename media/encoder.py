@@ -86,7 +86,7 @@ class OpenVideo:
         file.start_encoding()
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
-        """picture: any view's, HWC uint8 BGR or BGRA, or HxW. at, until: when it is shown, in seconds."""
+        """Encode a picture of any view, and the sound that goes with it; see Writer.write."""
         frame = self._frame(picture)
         frame.pts = max(self.last + 1, round((at - self.start) / CLOCK))
         frame.time_base = CLOCK
@@ -97,7 +97,7 @@ class OpenVideo:
         self.count += 1
 
     def close(self) -> None:
-        """Write what encoder and container still hold, and close the output."""
+        """Write what the encoders still hold, and close the output."""
         with self.file:
             self.file.mux(self.stream.encode())
             if self.sound is not None:

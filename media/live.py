@@ -23,7 +23,7 @@ from media.frames import Sound
 from media.sources import is_stream
 from media.streams import hide_password
 from media.views import to_bgr
-from media.writers import Writer
+from media.writers import ERRORS, Writer, named_errors
 from utils import UserError, integer, log
 
 STDOUT = ("-", "pipe:", "pipe:1")
@@ -36,7 +36,6 @@ PROTOCOLS = {
 }
 # What is sent from a thread of FFmpeg's, so that nothing here waits for the network.
 THREAD = {"queue_size": "200", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
-ERRORS = (OSError, ValueError, av.error.FFmpegError)
 KEY_SECONDS = 1.0  # from one frame to the next with which a viewer can begin
 RETRY_SECONDS = 1.0  # from one try to connect to the next
 STEADY_SECONDS = 15.0  # without an error, after which there is a connection: FFmpeg does not say when
@@ -102,17 +101,19 @@ class PipeOutput(Writer):
         self.video: OpenVideo | None = None  # from the first picture on
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
-        if self.video is None:
-            file = av.open(self.encoded, "w", format="mpegts", container_options={"flush_packets": "1"})
-            how = (Format("libx264"), self.encoding, picture.shape)
-            self.video = OpenVideo(file, *how, key_seconds=KEY_SECONDS)
-        self.video.write(picture, at, until)
-        self._pass_on()
+        with named_errors(self.path):
+            if self.video is None:
+                file = av.open(self.encoded, "w", format="mpegts", container_options={"flush_packets": "1"})
+                how = (Format("libx264"), self.encoding, picture.shape)
+                self.video = OpenVideo(file, *how, key_seconds=KEY_SECONDS)
+            self.video.write(picture, at, until)
+            self._pass_on()
 
     def close(self, finished: bool = True) -> None:
         if self.video is not None:
-            self.video.close()
-            self._pass_on(patience=1.0)
+            with named_errors(self.path):
+                self.video.close()
+                self._pass_on(patience=1.0)
 
     def outcome(self) -> str:
         return f"sent {self.video.count} frames to {self.path}"
@@ -122,13 +123,10 @@ class PipeOutput(Writer):
         data = self.encoded.getvalue()
         self.encoded.seek(0)
         self.encoded.truncate()
-        try:
-            while data:
-                if not select.select([], [self.pipe], [], patience)[1]:
-                    raise TimeoutError("nobody reads it")
-                data = data[os.write(self.pipe, data[: select.PIPE_BUF]) :]  # as much as never waits
-        except OSError as error:
-            raise OSError(f"cannot write to {self.path}: {error.strerror or error}") from error
+        while data:
+            if not select.select([], [self.pipe], [], patience)[1]:
+                raise TimeoutError("nobody reads it")
+            data = data[os.write(self.pipe, data[: select.PIPE_BUF]) :]  # as much as never waits
 
 
 class LiveOutput(Writer):

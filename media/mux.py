@@ -21,9 +21,9 @@ def unfinished_path(path: Path) -> Path:
 
 
 def create_unfinished(path: Path) -> int | None:
-    """Create the empty file of what is not finished. Return its lock, see files.paths.
+    """Create an empty file for what is not finished. Return its lock, see files.paths.
 
-    Raises OSError where another program is writing it, or where it is no file.
+    Raises OSError where another program is writing it, or something else has its name.
     """
     make_folder(path.parent)
     try:
@@ -34,7 +34,7 @@ def create_unfinished(path: Path) -> int | None:
 
 
 def plays(path: Path) -> bool:
-    """Whether there is a picture in a video file that can be read."""
+    """Return whether there is a picture in a video file that can be read."""
     try:
         with av.open(str(path)) as file:
             return any(True for _ in file.decode(file.streams.video[:1]))

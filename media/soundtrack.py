@@ -20,36 +20,36 @@ from utils import log
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # samples/s that AAC has
 # By their number, as FFmpeg takes channels that have no names: in AVI and Matroska they often have none.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+ERRORS = (av.error.FFmpegError, ValueError)
 
 
 def add_sound(
-    file: av.container.OutputContainer, sound: Sound, copied: tuple[str, ...], name: str
+    file: av.container.OutputContainer, sound: Sound, holds: tuple[str, ...], name: str
 ) -> SoundTrack | None:
     """Add the sound to an output. Return its track; None, and say so, where nothing can be made of it.
 
-    copied: codecs that the output holds as they are, unless it refuses, say, their rate. name: of the output,
+    holds: codecs that the output holds as they are, unless it refuses, say, their rate. name: of the output,
     in messages.
     """
-    source = sound.stream.codec_context
-    if source.layout.name.endswith("channels"):
-        source.layout = LAYOUTS.get(source.layout.nb_channels, source.layout)
-    kinds = [CopiedSound, EncodedSound] if codec_of(sound.stream) in copied else [EncodedSound]
-    for kind in kinds:
-        if is_accepted(kind, file.format.name, sound):
-            return kind(file, sound)
-    log.warning(f"{name}: the sound ({codec_of(sound.stream)}) cannot be written: left out")
+    codec, decoder = codec_of(sound.stream), sound.stream.codec_context
+    if decoder.layout.name.endswith("channels"):
+        decoder.layout = LAYOUTS.get(decoder.layout.nb_channels, decoder.layout)
+    for copied in (True, False) if codec in holds else (False,):
+        if is_accepted(file.format.name, sound, copied):
+            return SoundTrack(file, sound, copied)
+    log.warning(f"{name}: the sound ({codec}) cannot be written: left out")
     return None
 
 
-def is_accepted(kind: type[SoundTrack], format: str, sound: Sound) -> bool:
-    """Whether an output of this format can hold the sound: a refusal costs the output its pictures too."""
+def is_accepted(format: str, sound: Sound, copied: bool) -> bool:
+    """Return whether an output of this format holds the sound: otherwise it takes no pictures either."""
     try:
-        # What FFmpeg sends from a thread of its own it cannot try: all such formats hold AAC, as this one.
+        # What FFmpeg sends from a thread of its own cannot be tried: all such formats hold AAC, as this one.
         with av.open(io.BytesIO(), "w", format="mpegts" if format == "fifo" else format) as trial:
-            kind(trial, sound)
+            SoundTrack(trial, sound, copied)
             trial.start_encoding()
         return True
-    except (av.error.FFmpegError, ValueError):
+    except ERRORS:
         return False
 
 
@@ -67,79 +67,62 @@ def labels_of(stream: av.stream.Stream) -> dict[str, str]:
 class SoundTrack:
     """A stream of an output for a source's sound. Damaged packets are left out: there it is silent."""
 
-    def __init__(self, file: av.container.OutputContainer, sound: Sound, stream: av.AudioStream):
-        self.file, self.sound, self.stream = file, sound, stream
+    def __init__(self, file: av.container.OutputContainer, sound: Sound, copied: bool):
+        """copied: the packets as they are; otherwise as AAC, in WebM as Opus."""
+        self.file, self.sound, self.filter = file, sound, None
+        self.end = 0  # of the last frame that was encoded, in samples
         self.lost = 0  # packets
-        stream.metadata.update(labels_of(sound.stream))
+        source, decoder = sound.stream, sound.stream.codec_context
+        if copied:
+            self.stream = file.add_stream_from_template(source)
+            # In a transport stream, what AAC has at its beginning elsewhere stands before each packet.
+            bare = codec_of(source) == "aac" and not decoder.extradata
+            self.filter = BitStreamFilterContext("aac_adtstoasc" if bare else "null", source)
+        elif file.format.name == "webm":
+            self.stream = file.add_stream("libopus", rate=48000, layout="stereo")
+        else:
+            rate = next((rate for rate in RATES if rate >= decoder.rate), RATES[-1])
+            self.stream = file.add_stream("aac", rate=rate, layout=decoder.layout.name)
+        self.stream.metadata.update(labels_of(source))
 
     def write(self, until: float) -> None:
         """Write what has come of the sound before `until` seconds."""
         for packet in self.sound.take(until):
-            self._mux(self._converted(packet))
+            self._mux(self._filtered(packet) if self.filter else self._encoded(packet))
 
     def close(self, until: float) -> None:
         """Write the sound up to `until` seconds, or all where the source has come to its end."""
         self.write(math.inf if self.sound.ended else until)
-        self._mux(self._rest())
+        if self.filter is None:
+            self._mux(self._encoded(None))
 
-    def _mux(self, packets: Iterator[av.Packet]) -> None:
-        try:
-            made = list(packets)
-        except (av.error.FFmpegError, ValueError):  # whatever it is, as EPERM of some decoders
-            self.lost += 1
-            return
-        try:
-            self.file.mux(made)
-        except ValueError:  # it is about the sound; about disks and networks FFmpeg raises OSErrors
-            self.lost += 1
-
-    def _converted(self, packet: av.Packet) -> Iterator[av.Packet]:
-        """Yield what a packet of the source becomes in the output."""
-        raise NotImplementedError
-
-    def _rest(self) -> Iterator[av.Packet]:
-        """Yield what is still held back at the end."""
-        yield from ()
-
-
-class CopiedSound(SoundTrack):
-    def __init__(self, file: av.container.OutputContainer, sound: Sound):
-        super().__init__(file, sound, file.add_stream_from_template(sound.stream))
-        # In a transport stream, what AAC has at its beginning elsewhere stands before each packet.
-        bare = codec_of(sound.stream) == "aac" and not sound.stream.codec_context.extradata
-        self.filter = BitStreamFilterContext("aac_adtstoasc" if bare else "null", sound.stream)
-
-    def _converted(self, packet: av.Packet) -> Iterator[av.Packet]:
+    def _filtered(self, packet: av.Packet) -> Iterator[av.Packet]:
         for filtered in self.filter.filter(packet):
             filtered.stream = self.stream
             yield filtered
 
-
-class EncodedSound(SoundTrack):
-    """AAC, or Opus in WebM."""
-
-    def __init__(self, file: av.container.OutputContainer, sound: Sound):
-        source = sound.stream.codec_context
-        if file.format.name == "webm":
-            stream = file.add_stream("libopus", rate=48000, layout="stereo")
-        else:
-            rate = next((rate for rate in RATES if rate >= source.rate), RATES[-1])
-            stream = file.add_stream("aac", rate=rate, layout=source.layout.name)
-        super().__init__(file, sound, stream)
-        self.end = 0  # of the last frame, in samples
-
-    def _converted(self, packet: av.Packet | None) -> Iterator[av.Packet]:
+    def _encoded(self, packet: av.Packet | None) -> Iterator[av.Packet]:
         """packet: None is the end."""
-        decoder = self.sound.stream.codec_context if packet is None else packet.stream.codec_context
-        for frame in decoder.decode(packet):
+        frames = packet.decode() if packet is not None else []
+        if packet is None and self.sound.ended:
+            frames = self.sound.stream.codec_context.decode(None)
+        for frame in frames:
             # The times of some files are too coarse for the parts in which the encoder takes the samples.
             if frame.pts is not None and frame.time_base:
                 self.end = round(frame.pts * frame.time_base * frame.rate)
             frame.pts, frame.time_base = self.end, Fraction(1, frame.rate)
             self.end += frame.samples
             yield from self.stream.encode(frame)
+        if packet is None:
+            yield from self.stream.encode()
 
-    def _rest(self) -> Iterator[av.Packet]:
-        if self.sound.ended:
-            yield from self._converted(None)
-        yield from self.stream.encode()
+    def _mux(self, packets: Iterator[av.Packet]) -> None:
+        try:
+            made = list(packets)
+        except ERRORS:  # whatever it is, as EPERM of some decoders
+            self.lost += 1
+            return
+        try:
+            self.file.mux(made)
+        except ValueError:  # it is about the sound; about disks and networks FFmpeg raises OSErrors
+            self.lost += 1

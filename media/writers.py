@@ -48,30 +48,43 @@ PARTS = {
     "frag_duration": "1000000",  # microseconds
     "cluster_time_limit": "1000",  # milliseconds
 }
+ERRORS = (OSError, ValueError, av.error.FFmpegError)  # what writing pictures may raise
 ROOM = 64 << 20  # bytes of free disk space below which writing is given up: enough to finish the file
 LOOK_EVERY = 30  # frames from one look at the free space to the next
 
 
 class Writer:
-    """Where pictures go."""
+    """Where the pictures of one source go."""
 
-    live = False  # whether somebody watches, so that pictures are to come at their own speed
+    live = False  # whether somebody watches, for whom they come at their own speed
     path: Path | str
-    result: Path | str  # where they are at the end: at `path`, unless they were cut off
+    result: Path | str  # where they are at the end: `path`, unless they were cut off
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
-        """picture: any view's, HWC uint8 BGR or BGRA, or HxW. at, until: when it is shown, in seconds.
+        """Write a picture of any view: HWC uint8 BGR or BGRA, or HxW. Raises OSError if it cannot be written.
 
-        Raises OSError if it cannot be written.
+        at, until: the seconds of the video between which it is shown.
         """
         raise NotImplementedError
 
     def close(self, finished: bool = True) -> None:
-        """finished: whether all that belongs there has been written. Raises OSError or UserError if not."""
+        """Finish what was written. Raises OSError or UserError if that cannot be done.
+
+        finished: whether all pictures have come; otherwise the output was cut off.
+        """
 
     def outcome(self) -> str:
         """Return a line for the user about what was written."""
         return f"wrote {self.result}" + ("" if self.result == self.path else ", which was cut off")
+
+
+@contextlib.contextmanager
+def named_errors(output: Path | str) -> Iterator[None]:
+    """Raise what goes wrong inside as an OSError that names the output."""
+    try:
+        yield
+    except ERRORS as error:
+        raise OSError(f"cannot write {output}: {getattr(error, 'strerror', None) or error}") from error
 
 
 class VideoWriter(Writer):
@@ -122,7 +135,7 @@ class VideoWriter(Writer):
         """Write a picture; without a time, it is shown as the rate has it."""
         if at is None:
             at, until = self.count / self.encoding.rate, (self.count + 1) / self.encoding.rate
-        with self._named_errors():
+        with self._kept_errors():
             if self.video is None:
                 self.video = self._open(picture.shape, at)
             elif self.count % LOOK_EVERY == 0:
@@ -130,13 +143,13 @@ class VideoWriter(Writer):
             self.video.write(picture, at, until)
 
     def close(self, finished: bool = True) -> None:
-        """Finish the file, check it, and, unless it was cut off, give it its name.
+        """Finish the file, check it, and give it its name, unless it was cut off.
 
-        Raises OSError if it is not what was written.
+        Raises OSError if it does not hold all pictures that were written.
         """
         if self.video is None:
             return
-        with contextlib.suppress(OSError), self._named_errors():
+        with contextlib.suppress(OSError), self._kept_errors():
             self.video.close()
         try:
             self._finish(finished and self.error is None)
@@ -147,14 +160,14 @@ class VideoWriter(Writer):
             raise self.error
 
     @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Raise what goes wrong inside as an OSError that names the file, and keep the first one."""
+    def _kept_errors(self) -> Iterator[None]:
+        """Keep the first thing that goes wrong inside, as an OSError that names the file."""
         try:
-            yield
-        except (OSError, av.error.FFmpegError, ValueError) as error:
-            named = OSError(f"cannot write {self.path}: {getattr(error, 'strerror', None) or error}")
-            self.error = self.error or named
-            raise named from error
+            with named_errors(self.path):
+                yield
+        except OSError as error:
+            self.error = self.error or error
+            raise
 
     def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
         target_of(self.path)
