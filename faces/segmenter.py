@@ -33,7 +33,8 @@ from utils import preprocess, sigmoid
 Runtime = Callable[[np.ndarray], np.ndarray]  # from (N, 3, H, W) float32 to logits (N, 1, H, W)
 CLOSE_UP = 0.3  # of the frame, what a face fills at least that the detector does not know as one ...
 STILL_CLOSE = 0.25  # ... and in the frames after that
-FEW = 4  # faces: of more in a frame of a video, every second one is given to the network, in turn
+FEW = 4  # faces in a frame of a video of which the network is given each; of more they take turns, ...
+MOST_TURNS = 3  # ... but each is given to it in every third frame at least
 BATCH = 16  # crops that the network is given at once
 ADAPTS = 0.1  # of a change of the light, what the brightening follows from one frame to the next
 
@@ -131,7 +132,7 @@ class Segmenter:
         ]
         images = [self.cut(frame, crop, memory) for crop, memory in zip(crops, memories)]
         due = [
-            index for index in range(len(sightings)) if self._is_due(memories[index], len(sightings), index)
+            index for index in range(len(sightings)) if self._is_due(memories[index], index, len(sightings))
         ]
         probabilities = dict(zip(due, self.run_network([images[index] for index in due])))
         boxes = [each.place.box for each in sightings]
@@ -150,14 +151,10 @@ class Segmenter:
         self.count += 1
         return parts
 
-    def _is_due(self, memory: FaceMemory, faces: int, index: int) -> bool:
-        """Whether the network is given this one of so many faces now, or its mask before is moved along."""
-        return (
-            faces <= FEW
-            or memory.smooth.before is None
-            or not memory.is_seen
-            or (index + self.count) % 2 == 0
-        )
+    def _is_due(self, memory: FaceMemory, index: int, faces: int) -> bool:
+        """Whether the network is given this one of so many faces now; else its last mask is moved along."""
+        turns = min(MOST_TURNS, -(-faces // FEW))
+        return memory.smooth.before is None or not memory.is_seen or (index + self.count) % turns == 0
 
     def see_whole(self, frame: np.ndarray, is_close_up: bool) -> Mask:
         """Return what the network sees of the whole frame, HWC uint8 BGR.
