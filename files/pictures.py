@@ -90,7 +90,7 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
     path = regular_file(path)
     try:
         with warnings.catch_warnings(), open_picture(path) as picture:
-            warnings.simplefilter("ignore")  # as of EXIF that is damaged
+            warnings.simplefilter("ignore")
             yield picture
     except UserError:
         raise
@@ -103,10 +103,10 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 
 def open_picture(path: str | os.PathLike) -> Image.Image:
-    """Open a file of these formats alone, without a warning of pictures as large as phones take them."""
+    """Open a file of these formats alone, without warnings of large pictures and damaged EXIF."""
     Image.init()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
         return Image.open(path, formats=[name for name in OPENED if name in Image.OPEN])
 
 

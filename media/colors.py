@@ -20,6 +20,7 @@ from av.filter import Graph
 # By FFmpeg's number of the matrix (ITU-T H.273, table 4; 2: not said), red's and blue's share of brightness.
 SHARES = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 SHARES.update(dict.fromkeys((2, 5, 6), (0.299, 0.114)))
+HD = 720  # rows; from here on players assume BT.709 where a file does not name its colours
 HDR = (16, 18)  # transfers: PQ and HLG
 UPRIGHT = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 # Kinds of side data on which PyAV crashes (colour profiles with a name), or which it does not know (EXIF).
@@ -34,6 +35,14 @@ class Colors(NamedTuple):
     range: int = 0
     primaries: int = 2
     transfer: int = 2
+
+
+def colors_of(codec: av.VideoCodecContext) -> Colors:
+    """Return a track's colours: what means nothing is not said."""
+    matrix = 1 if codec.colorspace == 2 and codec.height >= HD else codec.colorspace
+    span = codec.color_range if codec.color_range in (1, FULL) else 0
+    rest = (codec.color_primaries, codec.color_trc)
+    return Colors(matrix, span, *(2 if n in (0, 3) or n > 22 else n for n in rest))
 
 
 def completed(colors: Colors) -> Colors:

@@ -19,7 +19,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from files.paths import regular_file
-from media.colors import HDR, Colors, decode, display_matrix, turned
+from media.colors import HDR, colors_of, decode, display_matrix, turned
 from media.frames import USUAL_RATE, Frame, Sound, Source
 from media.timeline import Timeline
 from utils import UserError, resize
@@ -30,8 +30,7 @@ FORMATS = (
 )
 MOST_ERRORS = 10_000  # of a file that is read on in spite of them
 MOST_PIXELS = 36_000_000  # of a frame with square pixels: 8192x4320, the most that H.264 and HEVC have
-FASTEST = 1000  # frames/s: what says more is not believed
-HD = 720  # rows; from here on players assume BT.709 where a file does not name its colours
+SLOWEST, FASTEST = 1e-4, 1000  # frames/s: beyond these a file is not believed
 TIMED = ("video", "audio", "subtitle")  # tracks whose end is one of the file
 
 
@@ -111,7 +110,7 @@ class VideoFile(Source):
                     elif self.sound and packet.stream is self.sound.stream:
                         self.sound.put(packet, self.timeline.shift)
                 return
-            except av.error.InvalidDataError:  # not what a broken connection raises
+            except (av.error.InvalidDataError, MemoryError):  # not what a broken connection raises
                 continue
 
     def _note(self, packet: av.Packet) -> None:
@@ -137,9 +136,17 @@ class VideoFile(Source):
             raise UserError(f"{self.name}: with square pixels it has {width}x{height}: scale it down first")
         if picture.colorspace == 2:
             picture.colorspace = self.colors.matrix
+        picture.color_primaries = picture.color_trc = 2  # FFmpeg does not use them here, and refuses some
         image = decode(picture)
-        if image is None:
-            image = self.reformatter.reformat(picture, format="bgr24").to_ndarray()
+        try:
+            image = (
+                self.reformatter.reformat(picture, format="bgr24").to_ndarray() if image is None else image
+            )
+        except av.error.FFmpegError:
+            what = (
+                f"{picture.format.name}, matrix {int(picture.colorspace)}, range {int(picture.color_range)}"
+            )
+            raise UserError(f"{self.name}: its colours ({what}) cannot be read; convert it first") from None
         if self.matrix is None:
             self.matrix = display_matrix(picture)
         return turned(resize(image, (height, max(1, width))), self.matrix)
@@ -186,9 +193,10 @@ def video_of(container: av.container.InputContainer, name: str) -> av.VideoStrea
     videos = [video for video in container.streams.video if Disposition.attached_pic not in video.disposition]
     if videos and videos[0].codec_context is not None:
         return videos[0]
+    level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)  # else there is nothing in what follows
     codec = re.search(r"Video: (?:none \()?([^,\s/)]+)", container.dumps_format())
-    av.logging.set_level(None)
+    av.logging.set_level(level)
     container.close()
     if not videos:
         raise UserError(f"{name} cannot be opened: there is no video in it")
@@ -217,16 +225,11 @@ def remarks_on(
     return remarks
 
 
-def colors_of(codec: av.VideoCodecContext) -> Colors:
-    matrix = 1 if codec.colorspace == 2 and codec.height >= HD else codec.colorspace
-    return Colors(matrix, codec.color_range, codec.color_primaries, codec.color_trc)
-
-
 def rate_of(stream: av.VideoStream) -> float:
     """Return frames/s; what cannot be is the usual rate."""
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     # Of a few frames, Matroska tells no rate, and FFmpeg guesses that of its clock.
-    return rate if 0 < rate < (FASTEST if stream.average_rate else 240) else USUAL_RATE
+    return rate if SLOWEST < rate < (FASTEST if stream.average_rate else 240) else USUAL_RATE
 
 
 def open_file(path: Path, stride: int = 1) -> VideoFile:

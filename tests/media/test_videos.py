@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -125,6 +126,23 @@ def test_colours_are_read_by_their_matrix_and_range(tmp_path, matrix, span):
     image = source.read().image
     assert np.abs(image.mean(axis=(0, 1)) - (30, 40, 220)).max() <= 4
     assert source.colors[:2] == (matrix, span)
+
+
+@pytest.mark.parametrize("primaries, transfer, matrix", [(0, 0, 1), (99, 3, 1), (1, 1, 8)])
+def test_colours_that_mean_nothing_are_passed_over_and_others_refused(tmp_path, primaries, transfer, matrix):
+    red = np.full((48, 64, 3), (30, 40, 220), np.uint8)
+    path = make_clip(tmp_path / "a.mov", [red] * 3, codec="prores_ks", pix_fmt="yuv422p10le", colors=(1, 1))
+    data = bytearray(path.read_bytes())
+    for header in re.finditer(b"icpf", bytes(data)):
+        data[header.start() + 18 : header.start() + 21] = primaries, transfer, matrix
+    path.write_bytes(data)
+    source = open_file(path)
+    if matrix == 8:  # YCgCo, which is no matrix of this kind
+        with pytest.raises(UserError, match=r"its colours \(yuv422p10le, matrix 8"):
+            source.read()
+    else:
+        assert np.abs(source.read().image.mean(axis=(0, 1)) - (30, 40, 220)).max() <= 4
+        assert source.colors[2:] == (2, 2)
 
 
 # The first numbers of a display matrix, and what they make of a picture.
