@@ -27,7 +27,7 @@ READ = {
 }
 WRITTEN = {"output", "json", "worst_picture", "folder", "table", "target"}
 WORDS = {"view", "color", "sizes", "address", "shard", "more"}
-WORDS |= {"grow", "feather", "except_track", "only_in", "not_in", "face", "cover"}
+WORDS |= {"camera_size", "grow", "feather", "except_track", "only_in", "not_in", "face", "cover"}
 
 
 def find_programs() -> list[str]:
