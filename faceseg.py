@@ -64,7 +64,7 @@ package = sys.modules["_faceseg"] = ModuleType("_faceseg")
 package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.meta_path.insert(0, Finder)
 
-CenterFace = load("faces.detector").CenterFace
+open_detector = load("faces.detector").open_detector
 Face = load("faces.mask").Face
 UserError, side = load("utils").UserError, load("utils").side
 Options = load("media.options").Options
@@ -113,7 +113,7 @@ class FaceSegmenter:
         self.options = Options(detect=detect, small_faces=small_faces, smooth=smooth, size=size, **named)
         self.network = open_runtime(self.options.weights, runtime, device, precision)
         self.photo_network = with_flip(self.network) if flip else self.network
-        self.detector = CenterFace(small_faces) if detect else None
+        self.detector = open_detector(small_faces) if detect else None
 
     def segment(self, image: np.ndarray) -> np.ndarray:
         """Return the probability of face for each pixel, HxW float32, 0..1, in steps of 1/255.

@@ -51,6 +51,11 @@ class Detector(Protocol):
         """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
 
 
+def open_detector(small_faces: bool = False) -> Detector:
+    """Return the detector that the programs use; its network is loaded. For small_faces see CenterFace."""
+    return CenterFace(small_faces)
+
+
 class CenterFace:
     """The detector. Other threads run on while it computes."""
 

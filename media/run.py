@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import cv2
 
-from faces.detector import CenterFace, Detector
+from faces.detector import Detector, open_detector
 from faces.segmenter import Settings, segment_picture
 from faces.video import VideoSegmenter
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
@@ -47,8 +47,8 @@ class Worker:
     player: Player
 
     @cached_property
-    def detector(self) -> CenterFace | None:
-        return CenterFace(self.options.small_faces) if self.options.detect else None
+    def detector(self) -> Detector | None:
+        return open_detector(self.options.small_faces) if self.options.detect else None
 
 
 class Outcome(NamedTuple):
@@ -148,7 +148,7 @@ def make_segmenter(
     )
 
     def set_view(view: View) -> None:
-        segmenter.set_hiding(view.every_frame, Settings(full if view.every_frame else size))
+        segmenter.set_hiding(view.careful, Settings(full if view.careful else size))
 
     return segmenter, set_view
 

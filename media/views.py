@@ -31,7 +31,7 @@ class View(NamedTuple):
     name: str
     picture: Callable[..., np.ndarray]  # of a frame, a mask and a style
     hides: bool = False  # who a face belongs to cannot be seen
-    every_frame: bool = False  # the detector runs on every frame
+    careful: bool = False  # fewer faces may be missed: to hide them, or number them as where they are hidden
     transparent: bool = False  # its pictures have an alpha channel
     exact: bool = False  # its pictures must not be changed by a lossy format
     takes: Callable[[str], object] | None = None  # makes the last argument of what follows a colon
@@ -230,12 +230,12 @@ LIST = (  # in the order of the key v
     View("cutout", cutout, transparent=True, exact=True),
     View("mask", hard_mask, exact=True),
     View("mask-soft", soft_mask, exact=True),
-    View("blur-face", partial(hide_faces, edges=cv2.INTER_LINEAR), hides=True, every_frame=True),
-    View("mosaic-face", partial(hide_faces, edges=cv2.INTER_NEAREST), hides=True, every_frame=True),
-    View("fill-face", hide_faces, hides=True, every_frame=True, takes=parse_color),
+    View("blur-face", partial(hide_faces, edges=cv2.INTER_LINEAR), hides=True, careful=True),
+    View("mosaic-face", partial(hide_faces, edges=cv2.INTER_NEAREST), hides=True, careful=True),
+    View("fill-face", hide_faces, hides=True, careful=True, takes=parse_color),
     View("blur-background", blur_background),
     View("background", background, takes=read_background),
     View("side-by-side", side_by_side),
-    View("numbers", numbers, every_frame=True),  # the same numbers as where faces are hidden
+    View("numbers", numbers, careful=True),  # the same numbers as where faces are hidden
 )
 VIEWS = {view.name: view for view in LIST}

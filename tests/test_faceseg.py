@@ -23,8 +23,8 @@ def make(monkeypatch):
 
     def make_segmenter(network=red_runtime, **options) -> faceseg.FaceSegmenter:
         monkeypatch.setattr(faceseg, "open_runtime", lambda *how: network)
-        monkeypatch.setattr(faceseg, "CenterFace", RedDetector)
-        monkeypatch.setattr(faceseg.load("media.run"), "CenterFace", RedDetector)
+        monkeypatch.setattr(faceseg, "open_detector", RedDetector)
+        monkeypatch.setattr(faceseg.load("media.run"), "open_detector", RedDetector)
         return faceseg.FaceSegmenter(**options)
 
     return make_segmenter

@@ -333,7 +333,7 @@ def count_of_detections(monkeypatch) -> list:
             calls.append(frame.shape)
             return super().detect(frame, turned)
 
-    monkeypatch.setattr(jobs, "CenterFace", Counting)
+    monkeypatch.setattr(jobs, "open_detector", Counting)
     return calls
 
 
