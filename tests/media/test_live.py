@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,7 @@ class Receiver:
         self.frames, self.kinds = [], []
         self.thread = threading.Thread(target=self._receive, daemon=True)
         self.thread.start()
+        wait_for_port(int(re.search(r":(\d+)", address).group(1)))
 
     def _receive(self) -> None:
         options = {**LISTEN[self.address.partition(":")[0]], "probesize": "20000"}
@@ -68,6 +70,16 @@ def address_of(protocol: str) -> str:
         return f"{protocol}://127.0.0.1:{free.getsockname()[1]}/live/face"
 
 
+def wait_for_port(port: int) -> None:
+    """Wait until a server on this machine is ready: to connect would take its one connection."""
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        if any(f":{port:04X} " in Path(f"/proc/net/{kind}").read_text() for kind in ("tcp", "udp")):
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
 def send(output: LiveOutput, seconds: float, rate: float = 50) -> None:
     for number in range(round(seconds * rate)):
         output.write(RED, number / rate, (number + 1) / rate)
@@ -80,15 +92,15 @@ def test_frames_arrive(protocol, tmp_path):
     if protocol in ("udp", "tcp"):
         address = address.removesuffix("/live/face")
     source = open_video(str(make_clip(tmp_path / "in.mp4", [RED] * 50, 50, sound="aac", seconds=2)))
-    receiver = Receiver(address + "?listen=1" * (protocol == "tcp"))
-    time.sleep(0.5)  # until it listens
+    count = 40 if protocol == "udp" else 1000  # nobody tells when UDP ends
+    receiver = Receiver(address + "?listen=1" * (protocol == "tcp"), count)
     output = open_live(address, source.rate, source.colors, source.sound)
     while (frame := source.read()) is not None:
         output.write(frame.image, frame.at, frame.until)
         time.sleep(0.02)
     output.close()
     frames = receiver.wait()
-    assert receiver.kinds == ["h264", "aac"] and len(frames) > 40
+    assert receiver.kinds == ["h264", "aac"] and len(frames) >= 40
     assert np.abs(frames[-1][48, 64].astype(int) - RED[0, 0]).max() <= 4
     assert output.outcome() == f"sent 50 frames to {address}"
 
@@ -97,12 +109,11 @@ def test_a_server_that_goes_away_is_connected_again(monkeypatch, caplog):
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.2)
     address = address_of("rtsp")
     first = Receiver(address, count=20)
-    time.sleep(0.5)
     output = open_live(address, 50, patience=20)
-    send(output, 1.5)
+    send(output, 0.8)
     assert len(first.wait()) == 20
     second = Receiver(address, count=10)
-    send(output, 2)
+    send(output, 1.2)
     assert len(second.wait()) == 10
     with pytest.raises(OSError, match=r"stopped after \d+ frames: "):
         send(output, 0.5)
@@ -115,7 +126,6 @@ def test_a_server_that_stays_away_ends_it(monkeypatch):
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.1)
     address = address_of("rtsp")
     receiver = Receiver(address, count=5)
-    time.sleep(0.5)
     output = open_live(address, 50, patience=0.5)
     with pytest.raises(OSError, match=rf"^{address} stopped after \d+ frames: "):
         send(output, 5)
@@ -174,16 +184,14 @@ def test_a_reader_that_reads_nothing_does_not_keep_anybody(tmp_path):
     os.close(pipe)
 
 
-def test_a_reader_that_goes_away_ends_it(tmp_path, random_weights):
-    source = make_clip(tmp_path / "in.mp4", [background(96, 128, n) for n in range(100)])
-    command = [sys.executable, str(ROOT / "infer.py"), "--source", str(source), "--output", "pipe:1"]
-    command += ["--weights", str(random_weights), "--size", "64"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
-    process.stdout.read(188)
-    process.stdout.close()
-    said = process.stderr.read().decode()
-    assert process.wait(60) == 1 and "cannot write standard output: Broken pipe" in said
-    assert "Traceback" not in said
+def test_a_reader_that_goes_away_ends_it():
+    reader, pipe = os.pipe()
+    output = open_live(f"pipe:{pipe}", 25)
+    output.write(RED, 0, 0.04)
+    os.close(reader)
+    with pytest.raises(OSError, match="cannot write standard output: Broken pipe"):
+        output.write(RED, 0.04, 0.08)
+    os.close(pipe)
 
 
 class StubCamera:
