@@ -40,30 +40,34 @@ class Track:
 
     def __init__(self, number: int, detection: Detection, at: float):
         self.number = number
-        self.place = self.seen = Place.of(detection.box, detection.angle)  # now, and in its last detection
+        self.place = self.seen = Place.of(detection.box, detection.angle)  # now, and when it was detected
         self.confidence = detection.confidence
         self.detected = self.moved = at  # when the detector saw it last, and of when `place` is, in seconds
-        self.speed = (0.0, 0.0)  # pixels a second, right and down, from one detection to the next
+        self.speed = self.pace = (0.0, 0.0)  # pixels a second, of its points, and between its detections
         self.hidden = False  # behind another face
 
     def step(self, place: Place | None, at: float) -> None:
         """Go where the face's points went, or, where they cannot be followed, on as before."""
-        seconds, self.moved = at - self.moved, at
-        self.place = place or self.place.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
+        seconds, self.moved = max(at - self.moved, 1e-3), at
+        if self.hidden:
+            self.place = self.expected(at)
+        elif place is None:
+            self.place = self.place.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
+        else:
+            self.speed = _blend(self.speed, self.place, place, seconds)
+            self.place = place
 
     def update(self, detection: Detection, at: float) -> None:
         """Be where the detector sees it."""
-        place, seconds = Place.of(detection.box, detection.angle), max(at - self.detected, 1e-3)
-        share = min(1.0, seconds / RECENT)
-        new = ((place.x - self.seen.x) / seconds, (place.y - self.seen.y) / seconds)
-        self.speed = tuple(old + share * (each - old) for old, each in zip(self.speed, new))
+        place = Place.of(detection.box, detection.angle)
+        self.pace = _blend(self.pace, self.seen, place, max(at - self.detected, 1e-3))
         self.place = self.seen = place
         self.confidence, self.detected, self.hidden = detection.confidence, at, False
 
     def expected(self, at: float) -> Place:
         """Return where it is if it went on as before since its last detection."""
         seconds = at - self.detected
-        return self.seen.shifted(self.speed[0] * seconds, self.speed[1] * seconds)
+        return self.seen.shifted(self.pace[0] * seconds, self.pace[1] * seconds)
 
 
 class Tracks:
@@ -145,3 +149,10 @@ def _likeness(place: Place, detection: Detection) -> float:
     )
     alike = max(side, other_side) / min(side, other_side) < ALIKE
     return 1 - distance if alike and distance < NEAR else 0.0
+
+
+def _blend(speed: tuple[float, float], before: Place, after: Place, seconds: float) -> tuple[float, float]:
+    """Return the speed, in pixels a second, after so many seconds from one place to another."""
+    share = min(1.0, seconds / RECENT)
+    new = (after.x - before.x) / seconds, (after.y - before.y) / seconds
+    return tuple(old + share * (each - old) for old, each in zip(speed, new))
