@@ -89,8 +89,9 @@ def test_a_face_that_ends_inside_the_frame_is_kept_for_half_a_second(stays):
         assert iou(sighted[index][1], boxes[0][0]) > 0.7
 
 
-def test_a_face_that_leaves_by_the_edge_is_gone_at_once():
-    images, boxes = film([[(170 + 8 * step, 60, 150)] for step in range(30)])
+@pytest.mark.parametrize("speed", [8, 25])
+def test_a_face_that_leaves_by_the_edge_is_gone_at_once(speed):
+    images, boxes = film([[(170 + speed * max(step - 3, 0), 60, 150)] for step in range(30)])
     whole = boxes[0][0].width
     sighted = follow(images, Known(boxes, lambda number, face: boxes[number][0].width > whole / 2), 4)
     gone = next(index for index, (box,) in enumerate(boxes) if box.width < whole / 10)
