@@ -64,7 +64,7 @@ class CenterFace:
 
         Raises UserError where the network is missing or another file.
         """
-        import openvino  # late: it takes a third of a second
+        from runtimes.openvino_runtime import openvino  # late: it takes a third of a second
 
         core = openvino.Core()
         network = core.read_model(network_file())
