@@ -176,7 +176,7 @@ class Pipeline:
 def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> int:
     """Play what comes out of the pipeline. Return the exit status. Raises OSError if writing fails."""
     source, player, status = pipeline.source, playback.player, 0
-    whole = False  # whether all that was asked for has come
+    finished = False  # whether all that was asked for has come
     still = Still()
     hidden = True if player.window is not None else None  # None: shown in a terminal
     with (
@@ -194,16 +194,16 @@ def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> 
             else:
                 if source.sound is not None:
                     source.sound.ended = not player.ended
-            whole = source.live or not player.ended
+            finished = source.live or not player.ended
         except UserError as error:
             log.warning("%s", error)
             status = 1
         except KeyboardInterrupt as error:
             log.warning("interrupted; what was written so far is kept")
-            status, whole = interrupted_status(error), source.live
+            status, finished = interrupted_status(error), source.live
         finally:
             with undisturbed():
-                playback.close(whole)
+                playback.close(finished)
     return status or int(still.warned or playback.failed)
 
 

@@ -108,16 +108,16 @@ class Playback:
         parts += [f"{result.mask.share(self.player.style.threshold):.1%} face", self.player.view.name]
         return "   ".join(parts + ["REC"] * (self.recording is not None))
 
-    def close(self, whole: bool = True) -> None:
+    def close(self, finished: bool = True) -> None:
         """Finish and check what was written. Raises OSError if one of the files is not as it should be.
 
-        whole: whether the source came to its end, or the user meant it.
+        finished: whether the source came to its end, or the user meant it.
         """
         if self.player.table is not None:
-            self.player.table.whole &= whole
+            self.player.table.finished &= finished
         with contextlib.ExitStack() as stack:  # all are closed, whatever happens to one of them
             for sink in self.sinks:
-                stack.callback(sink.close, whole)
+                stack.callback(sink.close, finished)
             if self.recording is not None:
                 stack.callback(self._stop_recording)
 

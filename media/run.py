@@ -79,7 +79,7 @@ def run_job(job: Job, worker: Worker) -> Outcome:
         log.debug("", exc_info=error)
         outcome = Outcome(job, 1, error=explain(error))
         if worker.player.table is not None:
-            worker.player.table.whole = False
+            worker.player.table.finished = False
     return outcome._replace(seconds=time.perf_counter() - start)
 
 

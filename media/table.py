@@ -33,7 +33,8 @@ class FaceTable:
         """Raises UserError or OSError if it cannot be written."""
         try:
             self.path = target_of(path)
-            self.unfinished, self.whole = unfinished_path(self.path), True  # whole: no source was cut off
+            self.unfinished = unfinished_path(self.path)
+            self.finished = True  # whether no source was cut off
             make_folder(self.path.parent)
             create_made_up(self.unfinished)
             self.lock = lock(self.unfinished)
@@ -49,9 +50,9 @@ class FaceTable:
         return self
 
     def __exit__(self, error: type | None, *more) -> None:
-        """Give it its name, if it is whole."""
+        """Give it its name, if no source was cut off."""
         self.file.close()
-        if self.whole and error is None:
+        if self.finished and error is None:
             self.unfinished.replace(self.path)
         else:
             log.info("%s is not finished: what there is of it is in %s", self.path, self.unfinished)

@@ -384,9 +384,9 @@ def test_a_snapshot_that_cannot_be_written_is_no_success(monkeypatch, source, ca
 
 
 def test_ctrl_c_does_not_stop_the_finishing_of_a_recording(monkeypatch):
-    def finish(playback, whole):
+    def finish(playback, finished):
         os.kill(os.getpid(), signal.SIGINT)
-        close(playback, whole)
+        close(playback, finished)
 
     close, before = Playback.close, signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Playback, "close", finish)

@@ -55,7 +55,7 @@ def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, 
     wanted = parse_view("overlay").draw(result.frame.image.copy(), result.mask, Style())
     player = make(None, tmp_path, [Sink()], CAMERA)
     assert player.play(result) and player.count == 1
-    player.close(whole=False)
+    player.close(finished=False)
     np.testing.assert_array_equal(written[0][0], wanted)
     assert written[0][1:] == (0.0, 0.04) and written[1] is False
 
