@@ -39,11 +39,6 @@ from runtimes.weights import runtime_files, trained_size
 from utils import FACE, NOT_JUDGED, Parser, UserError, integer, log, real, resize, run
 
 SETTINGS = ("threshold", "size", "weights", "flip", "as_infer", "limit", "mask_threshold")  # in the JSON too
-GROUPS = {  # from a picture's name, the picture and its mask to the name of its group
-    "names": lambda name, image, mask: group_of(name) or "others",
-    "lightness": lambda name, image, mask: lightness(image, mask),
-    "size": lambda name, image, mask: face_height(mask),
-}
 TILE, CAPTION, COLUMNS = 160, 18, 3  # of --worst-picture: a picture's and a line's height; cases in a row
 # The published program left the network in training mode, with each batch's own statistics.
 PUBLISHED = """published mean IoU, measured by their authors on their own data:
@@ -59,7 +54,7 @@ def make_parser() -> Parser:
     add("--split", choices=("train", "test"), help="only this one (default: every one that is there)")
     add("--json", metavar="FILE", help="write the figures to this file too")
     what = "also a row for each start of the names up to the first _, or for the faces' lightness or height"
-    add("--groups", nargs="?", const="names", choices=GROUPS, help=what)
+    add("--groups", nargs="?", const="names", choices=("names", "lightness", "size"), help=what)
     what = "draw the N images of the lowest IoU"
     add("--worst", type=integer(0, 10_000), default=0, metavar="N", help=what)
     add(
@@ -136,8 +131,7 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
         raise UserError(f"{args.no_face} holds no readable picture")
     if len(shares) < len(paths):
         log.info(f"{len(paths) - len(shares)} bad pictures left out")
-    worst = max(shares, key=shares.get)
-    mean = sum(shares.values()) / len(shares)
+    worst, mean = max(shares, key=shares.get), sum(shares.values()) / len(shares)
     print(f"marked without a face: {100 * mean:.3f} % of the pixels on average over {len(shares)} pictures")
     print(f"most in {worst}: {100 * shares[worst]:.3f} %")
     if args.json:
@@ -201,8 +195,13 @@ def summarise_groups(pairs, scores: dict, kind: str) -> list:
     """Return (name of the row, summary) of each group. Names without an underscore are one, "others"."""
     groups = {}
     for index, score in scores.items():
-        groups.setdefault(GROUPS[kind](pairs.names[index], *pairs[index]), []).append(score)
-    return [(f"  {name}", summarise(groups[name])) for name in sorted(groups)]
+        if kind == "names":
+            group = group_of(pairs.names[index]) or "others"
+        else:
+            image, mask = pairs[index]
+            group = lightness(image, mask) if kind == "lightness" else face_height(mask)
+        groups.setdefault(group, []).append(score)
+    return [(f"  {group}", summarise(groups[group])) for group in sorted(groups)]
 
 
 @contextlib.contextmanager
@@ -219,32 +218,26 @@ def skipped(skip: bool) -> Iterator[None]:
 def write_worst(segment: Callable, splits: dict, scores: dict, args: argparse.Namespace) -> None:
     """Draw the images of the lowest IoU, worst first: picture, true mask, marked pixels."""
     ranking = sorted((score.iou, name, index) for name in scores for index, score in scores[name].items())
-    cases = []
+    blocks = []
     for iou, name, index in ranking[: args.worst]:
         image, mask = splits[name][index]
-        text = f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}"
-        cases.append((text, image, mask, segment(image)))
-    write_image(args.worst_picture, contact_sheet(cases))
-    print(f"\n{args.worst_picture}: the {len(cases)} images of the lowest IoU")
-
-
-def contact_sheet(cases: list) -> np.ndarray:
-    """Return one HWC uint8 RGB picture of (text, image, mask, marked) cases, row by row.
-
-    Images are HWC uint8 RGB; masks HxW uint8 (255 = face, 128 = not judged); marked pixels HxW bool.
-    """
-    blocks = [draw_case(*case) for case in cases]
+        marked = np.where(segment(image), FACE, 0).astype(np.uint8)
+        blocks.append(
+            draw_case(f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}", image, mask, marked)
+        )
     blocks += [np.zeros_like(blocks[0])] * (-len(blocks) % COLUMNS)
-    return np.vstack([np.hstack(blocks[i : i + COLUMNS]) for i in range(0, len(blocks), COLUMNS)])
+    rows = [np.hstack(blocks[start : start + COLUMNS]) for start in range(0, len(blocks), COLUMNS)]
+    write_image(args.worst_picture, np.vstack(rows))
+    print(f"\n{args.worst_picture}: the {len(ranking[: args.worst])} images of the lowest IoU")
 
 
-def draw_case(text: str, image: np.ndarray, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
+def draw_case(text: str, image: np.ndarray, *masks: np.ndarray) -> np.ndarray:
+    """Return an image, HWC uint8 RGB, and its masks, HxW uint8, side by side under the text."""
     block = np.zeros((TILE + CAPTION, 3 * TILE + 8, 3), np.uint8)
     draw_lines(block, [text])
-    planes = (image, np.dstack([mask] * 3), np.dstack([np.where(marked, FACE, 0).astype(np.uint8)] * 3))
-    for place, plane in enumerate(planes):
-        scale = TILE / max(plane.shape[:2])
-        height, width = (max(round(side * scale), 1) for side in plane.shape[:2])
+    scale = TILE / max(image.shape[:2])
+    height, width = (max(round(side * scale), 1) for side in image.shape[:2])
+    for place, plane in enumerate((image, *(np.dstack([mask] * 3) for mask in masks))):
         left = place * TILE
         block[CAPTION : CAPTION + height, left : left + width] = resize(plane, (height, width))
     return block

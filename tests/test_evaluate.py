@@ -172,8 +172,9 @@ def test_worst_picture_shows_the_lowest_iou_first(known, tmp_path, red_is_face):
     red_is_face("--data", known, "--size", 96, "--worst", 1, "--worst-picture", picture)
     drawn = cv2.imread(str(picture))[..., ::-1]
     (image, mask) = open_dataset(known, "all")[1]  # "low_1", after "high_1"
-    found = image[..., 0] > 123
-    assert np.array_equal(drawn, evaluate.contact_sheet([("IoU 33.3  all/low_1", image, mask, found)]))
+    marked = np.where(image[..., 0] > 123, 255, 0).astype(np.uint8)
+    case = evaluate.draw_case("IoU 33.3  all/low_1", image, mask, marked)
+    assert np.array_equal(drawn[:, : case.shape[1]], case) and not drawn[:, case.shape[1] :].any()
 
 
 def test_picture_is_scaled_to_the_network_and_its_logits_back(tmp_path):
