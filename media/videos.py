@@ -31,6 +31,8 @@ FORMATS = (
 MOST_ERRORS = 10_000  # of a file that is read on in spite of them
 MOST_PIXELS = 36_000_000  # of a frame with square pixels: 8192x4320, the most that H.264 and HEVC have
 SLOWEST, FASTEST = 1e-4, 1000  # frames/s: beyond these a file is not believed
+# In any encoding; from PyAV 19 on that is so by itself.
+ANY_METADATA = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 TIMED = ("video", "audio", "subtitle")  # tracks whose end is one of the file
 
 
@@ -112,6 +114,8 @@ class VideoFile(Source):
                 return
             except (av.error.InvalidDataError, MemoryError):  # not what a broken connection raises
                 continue
+            except IndexError:  # PyAV 17 raises it at the end of a file in which a track appears late
+                return
 
     def _note(self, packet: av.Packet) -> None:
         """Keep what a packet says of times."""
@@ -180,7 +184,7 @@ def open_container(
     address: str, name: str, options: dict, timeout: float | None
 ) -> av.container.InputContainer:
     try:
-        return av.open(address, options=options, timeout=timeout, metadata_errors="replace")
+        return av.open(address, options=options, timeout=timeout, **ANY_METADATA)
     except (OSError, av.error.FFmpegError) as error:
         why = "it is no video, of an unknown format, or cut off"
         if timeout is not None:
