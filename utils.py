@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def run(main: Callable[[], int | None]) -> None:
     """
     log.handlers = [Lines()]
     log.setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of pictures as large as phones take them, of EXIF
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # names of files may not be text
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,8 +88,7 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
     """Yield an opened picture file. What goes wrong inside becomes a UserError that names the file."""
     path = regular_file(path)
     try:
-        with warnings.catch_warnings(), open_picture(path) as picture:
-            warnings.simplefilter("ignore")
+        with open_picture(path) as picture:
             yield picture
     except UserError:
         raise
@@ -103,11 +101,9 @@ def picture_of(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 
 def open_picture(path: str | os.PathLike) -> Image.Image:
-    """Open a file of these formats alone, without warnings of large pictures and damaged EXIF."""
+    """Open a file of these formats alone."""
     Image.init()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Image.open(path, formats=[name for name in OPENED if name in Image.OPEN])
+    return Image.open(path, formats=[name for name in OPENED if name in Image.OPEN])
 
 
 def to_pixels(picture: Image.Image) -> np.ndarray:
