@@ -309,7 +309,8 @@ def test_kills(name, here):
             output.write_bytes(b"of an earlier run")
         elif Path("out/last.safetensors").exists():
             program = [*program[:2], "--resume", "out/last.safetensors"]
-        number = signal.SIGINT if turn % 3 == 2 else signal.SIGKILL
+        gentle = signal.SIGTERM if name == "infer" and turn % 2 else signal.SIGINT
+        number = gentle if turn % 3 == 2 else signal.SIGKILL
         process = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         time.sleep(rng.uniform(*wait))
         process.send_signal(number)
@@ -320,10 +321,10 @@ def test_kills(name, here):
             said = "hang"
         count[f"{number.name}: status {process.returncode}"] += 1
         fault = said if said == "hang" or "Traceback" in said else ""
-        if number == signal.SIGINT and "KeyboardInterrupt" in said:
+        if number != signal.SIGKILL and ("KeyboardInterrupt" in said or process.returncode == -number):
             count["while importing"] += 1  # of Python: the program's own code has not begun
             fault = ""
-        elif process.returncode not in ((0, 130) if number == signal.SIGINT else (0, -9)):
+        elif process.returncode not in (0, -9 if number == signal.SIGKILL else 128 + number):
             fault = fault or said
         if process.returncode and name != "train" and output.read_bytes() != b"of an earlier run":
             fault = fault or "overwritten"
@@ -334,7 +335,7 @@ def test_kills(name, here):
     if name == "infer":
         program += ["--max-frames", "5"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True)
-    litter = list(Path(".").rglob(".tmp-*"))
+    litter = [*Path(".").rglob(".tmp-*"), *Path(".").rglob("*.unfinished*")]
     print(
         f"\n{name}: " + ", ".join(f"{what} {times}" for what, times in sorted(count.items())), *bad, sep="\n"
     )
