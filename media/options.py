@@ -96,63 +96,70 @@ def camera_size(text: str) -> tuple[int, int]:
 
 
 def make_parser() -> Parser:
-    parser = Parser(
-        "Lay the face mask over a camera's picture, a video, a stream or photos.",
-        epilog="In the window, h shows the keys.",
+    parser = Parser("Mark or hide the faces of a camera's picture, a video, a stream or photos.")
+    add = parser.add_argument_group("sources").add_argument
+    add(
+        "--source",
+        help="camera number, file, folder, 'pattern', address, sample, - (default: 0, else sample)",
     )
-    add = parser.add_argument
-    add("--source", help="camera number, file, folder, 'pattern', address, sample (default: 0, else sample)")
     add("--recursive", action="store_true", help="folders in the folder too; their structure is kept")
-    add("--output", help="video, or picture of a picture; folder for several, or for a cutout's frames")
-    add("--skip-existing", action="store_true", help="leave out the files whose result is there already")
-    add("--shard", type=shard, metavar="K/N", help="2/8: take the second of eight parts of the files")
+    add("--shard", type=shard, metavar="K/N", help="2/8: only the second of eight parts of the files")
+    add("--stride", type=integer(1), metavar="N", help="only every nth frame (default: %(default)s)")
+    add("--max-frames", type=integer(1), metavar="N", help="end after so many frames or pictures")
+    add("--camera-size", type=camera_size, metavar="WxH", help="ask the camera for this size, as 1280x720")
+    add("--camera-rate", type=real(1, 1000), metavar="N", help="ask the camera for so many frames/s")
+    seconds = "try to reconnect a broken stream for so long (default: %(default)g)"
+    add("--reconnect", type=real(0, 86400), metavar="SECONDS", help=seconds)
+
+    add = parser.add_argument_group("results").add_argument
+    add(
+        "--output", help="file; folder for several files, or a cut-out's frames; address; - (standard output)"
+    )
+    add("--skip-existing", action="store_true", help="skip the files whose result is there already")
     add("--table", metavar="FACES.CSV", help="write a row for each face and frame: time, track, box, colours")
     add("--keep-metadata", action="store_true", help="keep date, place and camera, removed by default")
+    add("--crf", type=integer(0, 51), help="quality of videos, lower is better (default: %(default)s)")
+    add("--preset", choices=PRESETS, help="of H.264: slower ones make smaller files (default: %(default)s)")
+    add("--no-audio", dest="sound", action="store_false", help="without the video's sound")
+    add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
+    add("--timing", action="store_true", help="at the end, print how long each stage took")
+
+    add = parser.add_argument_group("views").add_argument
     views = f"{', '.join(VIEWS)}; fill-face:COLOUR, background:PICTURE or :COLOUR (default: %(default)s)"
     add("--view", help=views)
-    add("--strength", type=integer(1, 10), help="of blur-face and mosaic-face (default: %(default)s)")
     add("--color", type=parse_color, help="of the overlay: name, #RRGGBB or R,G,B (default: 0,200,120)")
     add("--alpha", type=real(0, 1), help="opacity of the overlay, 0 to 1 (default: %(default)s)")
+    add(
+        "--strength", type=integer(1, 10), help="1 to 10, of blur-face and mosaic-face (default: %(default)s)"
+    )
     add("--threshold", type=real(0.05, 0.95), help="probability at a face's edge (default: %(default)s)")
-    grow = "grow faces by pixels, or by 10%% of their size; negative shrinks (default: 10%% to hide, else 0)"
+    grow = "grow faces by pixels or 10%% of their size; --grow=-10%% shrinks (default: 10%% to hide, else 0)"
     add("--grow", type=parse_length, metavar="LENGTH", help=grow)
     add("--feather", type=parse_length, metavar="LENGTH", help="let the edges fade over so much (default: 0)")
     tracks = "leave alone the faces with these numbers, which --view numbers shows and --table lists"
     add("--except-track", type=parse_tracks, metavar="N,N", help=tracks)
-    add(
-        "--only-in",
-        type=parse_rectangle,
-        metavar="X,Y,W,H",
-        help="only faces whose centre is in here (pixels)",
+    inside, outside = (
+        "only faces whose centre is in here, in pixels",
+        "leave alone faces whose centre is in here",
     )
-    add("--not-in", type=parse_rectangle, metavar="X,Y,W,H", help="leave alone faces whose centre is in here")
-    add_network_options(parser)
-    whole = "give the network the whole frame, as one face"
-    add("--no-detector", "--no-find", dest="detect", action="store_false", help=whole)
-    every = "look for new faces in every nth frame of a file (default: %(default)s)"
-    add("--find-every", dest="detect_every", metavar="N", type=integer(1), help=every)
-    add("--small-faces", action="store_true", help="look for faces in all parts of large pictures; slower")
-    add(
-        "--no-flip",
-        dest="flip",
-        action="store_false",
-        help="do not segment photos in the mirror as well",
-    )
-    add("--smooth", type=real(0, 0.99), help="smoothing over time, 0 is off (default: %(default)s)")
+    add("--only-in", type=parse_rectangle, metavar="X,Y,W,H", help=inside)
+    add("--not-in", type=parse_rectangle, metavar="X,Y,W,H", help=outside)
+
+    add = parser.add_argument_group("window").add_argument
     add("--no-window", dest="window", action="store_false", help="show nothing, only write")
     add("--mirror", action="store_true", help="show the window as a mirror; what is written is not changed")
-    add("--virtual-camera", action="store_true", help="be a camera for video calls (needs pyvirtualcam)")
-    add("--folder", help="for what the keys s and r write (default: %(default)s)")
-    add("--crf", type=integer(0, 51), help="quality of videos, lower is better (default: %(default)s)")
-    add("--preset", choices=PRESETS, help="of H.264: slower ones make smaller files (default: %(default)s)")
-    add("--no-audio", dest="sound", action="store_false", help="leave out the video's sound")
-    add("--camera-size", type=camera_size, metavar="WxH", help="ask the camera for this size, as 1280x720")
-    add("--camera-rate", type=real(1, 1000), metavar="N", help="ask the camera for so many frames/s")
-    seconds = "seconds to reconnect a broken stream (default: %(default)g)"
-    add("--reconnect", type=real(0, 86400), help=seconds)
-    add("--max-frames", type=integer(1), help="end after so many frames or pictures")
-    add("--stride", type=integer(1), help="take every nth frame only (default: %(default)s)")
-    add("--timing", action="store_true", help="at the end, print how long each stage took")
+    add("--folder", help="for what the keys s and r write; h shows all keys (default: %(default)s)")
+
+    group = parser.add_argument_group("detector and network")
+    add_network_options(group)
+    add = group.add_argument
+    without = "give the network the whole frame, as one face"
+    add("--no-detector", "--no-find", dest="detect", action="store_false", help=without)
+    every = "run the detector on every nth frame of a file (default: %(default)s)"
+    add("--find-every", dest="detect_every", metavar="N", type=integer(1), help=every)
+    add("--small-faces", action="store_true", help="detect in all parts of large pictures too; slower")
+    add("--no-flip", dest="flip", action="store_false", help="do not segment photos in the mirror as well")
+    add("--smooth", type=real(0, 0.99), help="smoothing over time, 0 is off (default: %(default)s)")
     parser.set_defaults(**dataclasses.asdict(Options()))
     return parser
 
