@@ -1,4 +1,4 @@
-"""Lay the face mask over a camera's picture, a video, a stream or photos.
+"""Mark or hide the faces of a camera's picture, a video, a stream or photos.
 
     python infer.py                                          # the first camera, in a window (h: help)
     python infer.py --source clip.mp4 --output out.mp4       # a video; also a picture, a folder, a stream
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # before a utils.py of who imports this
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # before the modules of a program that imports this
 
 from media.jobs import PICTURE, UNREADABLE, list_counts
 from media.live import STDOUT, stdout_kept
@@ -41,7 +41,7 @@ from utils import UserError, interrupted, log, run
 
 def main() -> int:
     options = parse_arguments()
-    # As Ctrl-C: what is being recorded is kept. A terminal that closes sends SIGHUP, unless under nohup.
+    # Like Ctrl-C: what is being recorded is kept. A terminal that closes sends SIGHUP, unless under nohup.
     signal.signal(signal.SIGTERM, interrupted)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, interrupted)
@@ -111,7 +111,7 @@ def report(plan: Plan, outcomes: list[Outcome], worker: Worker, seconds: float) 
         counts.update({"there already": plan.there_already} if plan.there_already else {})
         more = f", {plan.left_out.total()} left out ({list_counts(plan.left_out)})" if plan.left_out else ""
         log.warning("%s%s", list_counts(counts), more)
-    # Skipped files are not hidden, and nobody knows what is in a folder that cannot be read: report failure.
+    # The faces of skipped files are not hidden, and a folder that cannot be read holds anything: a failure.
     incomplete = plan.left_out if view.hides else plan.left_out[UNREADABLE]
     return max([int(bool(incomplete)), *(outcome.status for outcome in outcomes)])
 

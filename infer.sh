@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lays the mask over the face: sets up what is needed and passes all arguments on to infer.py.
+# Marks or hides faces: sets up what is needed and passes all arguments on to infer.py.
 #
 #   bash infer.sh                                  # the webcam, in a window
 #   bash infer.sh --source photo.jpg --output masked.jpg
@@ -14,7 +14,7 @@ case " $* " in
     *' -h '* | *' --help '*) # nothing is downloaded to be read about
         [ -e "$root/.venv/installed-infer" ] || exec bash "$root/tools/setup.sh" help infer ;;
 esac
-packages=infer # OneFlow and its CUDA libraries are installed for those alone who ask for them
+packages=infer # OneFlow and its CUDA libraries are installed only for those who ask for them
 case " $* " in
     *' --runtime oneflow '* | *' --runtime=oneflow '* | *' --device cuda '* | *' --device=cuda '*) packages=train ;;
 esac

@@ -115,7 +115,7 @@ def create_made_up(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]:
-    """Yield an empty file, or folder, beside `path`: moved onto `path` at the end, removed on failure.
+    """Yield an empty file, or folder, next to `path`: moved onto `path` at the end, removed on failure.
 
         with atomic_path("out.npz") as temporary:
             np.savez(temporary, a=a)

@@ -91,7 +91,7 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
 
 
 def kind_of(path: Path) -> str | None:
-    """Return what a file is by what is in it, or, where that cannot be told, by its name."""
+    """Return what a file is by its content, or, where that does not say, by its name; None for others."""
     suffix = path.suffix.lower()
     if not path.is_file():
         return None

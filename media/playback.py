@@ -79,7 +79,7 @@ class Playback:
         return not player.ended
 
     def recorded(self) -> bool:
-        """Whether each frame counts, now: it goes into a file."""
+        """Return whether each frame counts at this moment, because it goes into a file."""
         return self.written or self.recording is not None or self.player.table is not None
 
     def note(self, result: Result) -> None:

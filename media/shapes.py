@@ -18,8 +18,8 @@ from utils import UserError, integer, real
 
 EDGE_SIDE = 65  # pixels: in the edge of a face of this size is all of the change from no face to face
 HARD_EDGE, SOFT_EDGE = 0.1, 0.45  # of probability, to either side of the threshold
-SEEN = 0.25  # of a detected face's box, that the mask must cover to be trusted to hide it
-COARSE = 4  # pixels: further than this a mask is grown at a smaller size, which is many times as fast
+SEEN = 0.25  # of a face's box: a mask that covers less of it is not trusted to hide the face
+COARSE = 4  # pixels: to grow by more, a mask is made smaller first, which is many times as fast
 
 
 class Length(NamedTuple):
@@ -127,7 +127,7 @@ def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
 
 
 def as_ellipse(face: Face) -> Face:
-    """Return the face with the whole of its box in its mask, as an ellipse."""
+    """Return the face with all of its box in its mask, as an ellipse."""
     region = face.region.union(face.box)
     levels = np.zeros((region.height, region.width), np.uint8)
     part(levels, face.region.moved(-region.left, -region.top))[:] = face.mask
