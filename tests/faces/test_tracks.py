@@ -88,6 +88,14 @@ def test_two_tracks_never_share_a_face():
     assert len(numbers(tracks, 0.1)) == 1  # the other one is behind it
 
 
+def test_a_detection_is_rather_of_the_face_in_front_than_of_one_behind_it():
+    tracks = Tracks()
+    tracks.update([Detection(box_at(100), 0.9), Detection(box_at(112), 0.9)], 0.0)
+    tracks.update([Detection(box_at(112), 0.9)], 0.1)
+    tracks.update([Detection(box_at(101), 0.9)], 0.2)
+    assert numbers(tracks, 0.2) == {2: box_at(101)}
+
+
 def test_a_faint_detection_starts_no_track_but_keeps_one():
     tracks = Tracks()
     tracks.update([Detection(box_at(100), 0.45)], 0.0)

@@ -110,6 +110,24 @@ def test_to_hide_faces_a_file_is_looked_at_more_often_and_at_the_given_size():
     assert 2 * calls[0] < calls[1] < 30 and set(sizes[:48]) == {96} and set(sizes[48:]) == {128}
 
 
+def test_of_a_camera_each_frame_comes_out_before_the_next_is_taken():
+    images, _ = red_film(20)
+    taken = []
+
+    def frames():
+        for shot in shots(images):
+            taken.append(shot)
+            yield shot
+
+    def blind(batch: np.ndarray) -> np.ndarray:
+        return np.full((len(batch), 1, *batch.shape[2:]), -9, np.float32)
+
+    video = VideoSegmenter(blind, RedDetector(), live=True)
+    video.set_hiding(True, Settings())
+    for count, _ in enumerate(video.segment(video.follow(frames())), 1):
+        assert len(taken) == count
+
+
 def test_a_camera_that_hides_faces_looks_at_each_frame():
     images, truths = red_film(20)
     detector = RedDetector()
