@@ -21,7 +21,7 @@ from media.colors import Colors
 from media.encoder import Encoding, Format, OpenVideo, letterbox
 from media.frames import Sound
 from media.sources import is_stream
-from media.streams import hide_password
+from media.streams import advice, hide_password
 from media.views import to_bgr
 from media.writers import ERRORS, Writer, named_errors
 from utils import UserError, integer, log
@@ -43,7 +43,8 @@ STEADY_SECONDS = 15.0  # without an error, after which there is a connection: FF
 
 def is_live(output: str) -> bool:
     """Return whether an output is an address or standard output, and not a file."""
-    return output == "-" or output.startswith("pipe:") or is_stream(output)
+    begin = output.partition(":")[0].lower()  # also of an address that lacks a slash
+    return output == "-" or begin in (*PROTOCOLS, "pipe") or is_stream(output)
 
 
 @contextlib.contextmanager
@@ -201,8 +202,8 @@ class LiveOutput(Writer):
         # Who hangs up was there. Anything else, the first time, is a mistake in the address.
         self.reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
         if not self.reached:
-            advice = "check the address, and that its server runs"
-            raise OSError(f"cannot write to {self.path}: {why}; {advice}") from error
+            help = f"check the address, and that its server runs{advice(self.address)}"
+            raise OSError(f"cannot write to {self.path}: {why}; {help}") from error
         if self.broken is None:
             self.broken = now
             if self.patience > 0:

@@ -20,6 +20,7 @@ from media.mux import unfinished_path
 from media.options import Options
 from media.sample import PORTRAIT
 from media.sources import camera_index
+from media.streams import hide_password
 from media.views import View, find_view
 from runtimes.weights import runtime_files
 from utils import UserError
@@ -45,7 +46,8 @@ def make_plan(options: Options) -> Plan:
             jobs = name_outputs(jobs, options.source, options.output, view)
         elif options.output:
             if not alone or jobs[0].kind == PICTURE:
-                raise UserError(f"{options.output} takes one video, not pictures or several files")
+                name = hide_password(options.output)
+                raise UserError(f"{name} takes one video, not pictures or several files")
             jobs = [jobs[0]._replace(output=options.output)]
     else:
         jobs = [Job(options.source, LIVE, live_output(options.output, view))]

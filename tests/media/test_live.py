@@ -21,7 +21,7 @@ from clips import make_clip
 from scenes import background
 
 from media import live
-from media.live import LiveOutput, VirtualCamera, open_live
+from media.live import LiveOutput, VirtualCamera, is_live, open_live
 from media.playback import Playback
 from media.sources import open_video
 from utils import UserError
@@ -133,12 +133,18 @@ def test_a_server_that_stays_away_ends_it(monkeypatch):
 
 
 def test_a_server_that_is_not_there_is_told_at_once_and_no_password():
-    address = address_of("rtsp").replace("://", "://admin:secret@")
-    with pytest.raises(
-        OSError, match="Connection refused; check the address, and that its server runs"
-    ) as told:
-        send(open_live(address, 50), 2)
-    assert "secret" not in str(told.value)
+    address = address_of("rtsp")
+    for user, why in (("admin:secret@", "refused; check the address, and .* runs$"), ("a:se/cret@", "%2F")):
+        with pytest.raises(OSError, match=why) as told:
+            send(open_live(address.replace("://", f"://{user}"), 50), 2)
+        assert "cret" not in str(told.value)
+
+
+def test_what_looks_like_an_address_is_no_file():
+    for output in ("-", "pipe:1", "rtsp://host/a", "RTMP://host/a/b", "udp:/host", "foo://bar"):
+        assert is_live(output)
+    for output in ("out.mp4", "12:30.mp4", "a/-", "out/rtsp"):
+        assert not is_live(output)
 
 
 def test_an_address_that_nothing_can_be_sent_to():
