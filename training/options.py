@@ -31,23 +31,12 @@ def split_more(text: str) -> dict:
 
 def checked_by(split: Callable) -> Callable[[str], str]:
     """Return a converter that keeps text which `split` can read."""
-    return lambda text: (split(text), text)[1]
+    return lambda text: split(text) and text
 
 
 FLAG = {"action": "store_true"}
-# What may differ between machines, and from one part of a resumed run to the next.
-MACHINES_OWN = (
-    "data",
-    "no_face",
-    "labels",
-    "output",
-    "weights",
-    "backbone",
-    "resume",
-    "device",
-    "workers",
-    "save_minutes",
-)
+PATHS = ("data", "no_face", "labels", "output", "weights", "backbone", "resume")
+MACHINES_OWN = (*PATHS, "device", "workers", "save_minutes")  # may differ between machines
 
 
 @dataclass

@@ -134,8 +134,8 @@ def stop_at_random(data, folder, number, seed):
 
 
 def test_demo_needs_no_data(tmp_path):
-    small = ("--size", "32", "--epochs", "1", "--batch-size", "30", "--output", str(tmp_path))
-    result = run("--demo", *small, "--kernels", KERNELS, cwd=tmp_path)
+    short = ("--size", "32", "--minutes", "0.001", "--val", "0.05")  # one step
+    result = run("--demo", *short, "--kernels", KERNELS, "--output", str(tmp_path), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     check_linknet34(read_weights(tmp_path / "best.safetensors"))
     assert len(read_checkpoint(tmp_path / "best.safetensors").state.log) == 1
