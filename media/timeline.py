@@ -46,6 +46,12 @@ class Timeline:
         self.given_up.update(stamp for _, stamp in lost)
         yield from map(self._take, lost)
 
+    def is_late(self, stamp: Fraction | None) -> bool:
+        """Return whether another frame stands already for that of `stamp`: stamps are out of order."""
+        late = stamp in self.given_up
+        self.slack = REORDERED * self.step if late else self.slack
+        return late
+
     def rest(self) -> Iterator[tuple[float, float]]:
         """Yield begin and end of each frame that has not come, at the end of the file."""
         yield from map(self._take, sorted(self.awaited))
@@ -53,6 +59,8 @@ class Timeline:
     def take(self, stamp: Fraction | None) -> tuple[float, float]:
         """Return begin and end, in seconds, of a frame. stamp: None where it has none."""
         key = self._key(stamp)
+        if key is None and len(self.awaited) > 2 * REORDERED:  # the decoder loses stamps, not frames
+            key = min(self.awaited)
         return self._show(stamp, Fraction(0)) if key is None else self._take(key)
 
     def _key(self, stamp: Fraction | None) -> tuple | None:
@@ -66,8 +74,9 @@ class Timeline:
     def _show(self, stamp: Fraction | None, length: Fraction) -> tuple[float, float]:
         at = self.until if stamp is None else stamp + self.shift
         if self.at is not None and not self.at < at < self.until + LONGEST_PAUSE:
-            self.jumps += 1
-            self.shift += self.until - at
+            if not 0 <= self.at - at < REORDERED * self.step:  # otherwise the stamps are only out of order
+                self.jumps += 1
+                self.shift += self.until - at
             at = self.until
         # Where it is not said how long one is shown, it is as long as the one before.
         self.until = at + (length or (at - self.at if self.at is not None else self.step))

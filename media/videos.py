@@ -86,7 +86,7 @@ class VideoFile(Source):
             stamp = None if frame.pts is None else frame.pts * frame.time_base
             if stamp is None and self.live:
                 stamp = Fraction(time.perf_counter() - self.opened)
-            if stamp in self.timeline.given_up:  # it comes too late
+            if self.timeline.is_late(stamp):
                 continue
             for span in self.timeline.lost(stamp):
                 self.damaged += 1
