@@ -309,10 +309,10 @@ def test_the_brightening_is_steady_when_the_light_flickers(level):
         return np.full((len(batch), 1, *batch.shape[2:]), -9, np.float32)
 
     sightings = [Sighting(1, Place(160, 120, 60, 80), 0.9)]
-    images = shots([(each * pattern).astype(np.uint8) for each in levels])
-    list(Segmenter(runtime).segment((shot, sightings) for shot in images))
-    gains = np.array(given) / levels
-    assert gains[-1] > 1.1 and np.abs(np.diff(gains)).max() < 0.02 * gains.min()
+    images = [(each * pattern).astype(np.uint8) for each in levels]
+    list(Segmenter(runtime).segment((shot, sightings) for shot in shots(images)))
+    gains = np.array(given) / [image.mean() for image in images]
+    assert gains[-1] > 1.1 and np.abs(np.diff(gains[10:])).max() < 0.02 * gains.min()
 
 
 def test_the_mirror_image_is_of_each_crop():
