@@ -32,7 +32,7 @@ from files.pictures import read_image
 from runtimes.choose import open_runtime
 from runtimes.runtime import with_flip
 from runtimes.weights import default_weights, trained_size
-from utils import NOT_JUDGED, Parser, UserError, integer, run
+from utils import FACE, NOT_JUDGED, Parser, UserError, integer, run
 
 BANDS = {"over 20%": 0.2, "10 to 20%": 0.1, "5 to 10%": 0.05, "under 5%": 0.0}  # of the longer side, at least
 ANGLES = range(0, 181, 30)  # degrees, counterclockwise
@@ -95,9 +95,11 @@ def print_rotated(segment: Callable, data: str, angles: range, limit: int) -> No
     ious = {angle: [] for angle in angles}
     for index in tqdm(chosen.tolist(), unit="image"):
         image, mask = pairs[index]
-        for angle in angles:
+        for angle in angles if (mask == FACE).any() else ():
             turned, truth = rotate(image, mask, angle)
             ious[angle].append(score_mask(segment(turned), truth).iou)
+    if not ious[0]:
+        raise UserError(f"{data}: no mask of these {len(chosen)} pictures marks a face")
     print(f"{'turned by, degrees':<20} {'images':>7} {'IoU, %':>9}")
     for angle, each in ious.items():
         print(f"{angle:<20} {len(each):7} {100 * np.mean(each):9.2f}")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceseg import FaceSegmenter
 from files.masks import read_mask
 from files.pictures import read_image
-from infer import segment
 from runtimes.network import check_linknet34
 from runtimes.weights import default_weights, read_weights, trained_size
 
@@ -27,6 +27,6 @@ def test_weights_are_whole_and_small():
 def test_portrait_is_segmented_as_well_as_ever(precision, tolerance):
     image = read_image(ASSETS / "portrait.png")[HEAD]
     face = read_mask(ASSETS / "portrait_mask.png")[HEAD] > 0
-    found = segment(image, precision=precision) > 0.5
+    found = FaceSegmenter(precision=precision).segment(image) > 0.5
     iou = np.count_nonzero(found & face) / np.count_nonzero(found | face)
     assert iou == pytest.approx(HEAD_IOU, abs=tolerance)

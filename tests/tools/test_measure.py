@@ -79,6 +79,13 @@ def test_the_table_of_scenes(tmp_path, capsys):
     assert lines[-2].split() == ["all", "3", "2", "66.7"] and "stray: 0.0000 %" in lines[-1]
 
 
+def test_masks_without_a_face_are_no_success(tmp_path, photo, capsys):
+    write_image(tmp_path / "test/images/a.png", photo[0])
+    write_image(tmp_path / "test/masks/a.png", np.full_like(photo[1], 128))
+    assert ended(measure.main, "--data", tmp_path, "--rotated") == 1
+    assert "no mask of these 1 pictures marks a face" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "scenes",
     [
