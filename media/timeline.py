@@ -67,8 +67,8 @@ class Timeline:
         return next((key for key in self.awaited if key[1] == stamp), None)
 
     def _take(self, key: tuple) -> tuple[float, float]:
-        first = min(self.free)
-        self.free.remove(first)
+        first = min(self.free, default=key)  # a stamp may come twice
+        self.free.discard(first)
         return self._show(first[1], self.awaited.pop(key))
 
     def _show(self, stamp: Fraction | None, length: Fraction) -> tuple[float, float]:
