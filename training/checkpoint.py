@@ -55,7 +55,6 @@ class TrainState:
     seconds: float = 0.0
     loss_sum: float = 0.0  # of the epoch that is under way
     iou_sum: float = 0.0
-    steps_summed: int = 0
     first_loss: float | None = None  # of the first step
     start_iou: float | None = None  # of the weights that were given to start from
     best_iou: float | None = None
@@ -64,14 +63,24 @@ class TrainState:
     def __post_init__(self):
         ends = [0, *(row.step for row in self.log), self.step]
         values = [value for part in (self, *self.log) for value in vars(part).values()]
-        finite = all(math.isfinite(value) for value in values if isinstance(value, float))
-        if ends != sorted(ends) or self.seconds < 0 or not finite:
+        if (
+            ends != sorted(ends)
+            or self.seconds < 0
+            or not all(math.isfinite(value) for value in values if isinstance(value, float))
+            or (self.step > 0 and self.first_loss is None)
+            or (self.start_iou is not None and self.best_iou is None)
+        ):
             raise UserError("its steps or its figures are impossible")
 
     @property
     def epoch_start(self) -> int:
         """The number of steps done before the epoch that is under way."""
         return self.log[-1].step if self.log else 0
+
+    @property
+    def epoch_steps(self) -> int:
+        """The number of steps done in the epoch that is under way."""
+        return self.step - self.epoch_start
 
 
 @dataclass

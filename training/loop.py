@@ -55,8 +55,8 @@ class Training:
         )
         self.check(layout, checkpoint)
         self.state = checkpoint.state if checkpoint else TrainState(layout)
-        self.epoch_steps = layout.steps_in_an_epoch
-        self.total_steps = self.epoch_steps * recipe.epochs
+        self.epoch_length = layout.steps_in_an_epoch
+        self.total_steps = self.epoch_length * recipe.epochs
         self.model.to(self.device)
         # The exponential moving average of the weights (EMA) is what is validated and used afterwards.
         self.average = copy.deepcopy(self.model).eval()
@@ -91,12 +91,12 @@ class Training:
         length = f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epochs"
         self.tell(
             f"{len(self.examples)} training pictures at {recipe.sizes or recipe.size}, {length}, "
-            f"{self.epoch_steps} steps an epoch, batch {recipe.batch_size} x {self.world} "
+            f"{self.epoch_length} steps an epoch, batch {recipe.batch_size} x {self.world} "
             f"on {self.device.type}"
         )
         if recipe.weights and state.step == 0:
             self.judge_start()
-        while state.steps_summed or self.progress() < 1:
+        while state.epoch_steps or self.progress() < 1:
             if not self.train_epoch():
                 self.save("last.safetensors")
                 self.tell(f"stopped; go on with --resume {self.output / 'last.safetensors'}")
@@ -150,7 +150,7 @@ class Training:
     def train_epoch(self) -> bool:
         """Do the epoch's steps that are not done yet; return False if a stop was asked for."""
         state, recipe = self.state, self.recipe
-        first_step = state.step - state.epoch_start
+        first_step = state.epoch_steps
         self.examples.epoch = len(state.log)
         saved = time.monotonic()
         with (
@@ -158,7 +158,7 @@ class Training:
             tqdm(
                 desc=f"epoch {self.examples.epoch + 1}",
                 initial=first_step,
-                total=self.epoch_steps,
+                total=self.epoch_length,
                 unit=" images",
                 unit_scale=recipe.batch_size * self.world,
                 disable=self.rank > 0,
@@ -179,12 +179,12 @@ class Training:
 
     def load_epoch(self, first_step: int) -> Iterator[tuple]:
         """Yield this process's part of an epoch's batches, from `first_step` on."""
-        count = self.epoch_steps * self.world * self.recipe.batch_size
-        order = self.examples.order()[:count].reshape(self.epoch_steps, self.world, -1)[:, self.rank]
+        count = self.epoch_length * self.world * self.recipe.batch_size
+        order = self.examples.order()[:count].reshape(self.epoch_length, self.world, -1)[:, self.rank]
         start = self.state.epoch_start
 
         def batches():
-            for step in range(first_step, self.epoch_steps):
+            for step in range(first_step, self.epoch_length):
                 done = self.progress() if self.recipe.minutes else (start + step) / self.total_steps
                 size, gentle = self.recipe.size_at(done), done >= 1 - self.recipe.gentle
                 yield [(int(item), size, gentle) for item in order[step]]
@@ -207,7 +207,6 @@ class Training:
         state.step += 1
         state.loss_sum += loss
         state.iou_sum += iou
-        state.steps_summed += 1
         return loss, iou, lr
 
     def finish_epoch(self) -> None:
@@ -217,12 +216,12 @@ class Training:
             epoch=len(state.log) + 1,
             step=state.step,
             lr=self.learning_rate(),
-            loss=state.loss_sum / state.steps_summed,
-            train_iou=state.iou_sum / state.steps_summed,
+            loss=state.loss_sum / state.epoch_steps,
+            train_iou=state.iou_sum / state.epoch_steps,
             val_iou=self.validate(),
         )
         state.log.append(row)
-        state.loss_sum, state.iou_sum, state.steps_summed = 0.0, 0.0, 0
+        state.loss_sum = state.iou_sum = 0.0
         # Without validation pictures the newest weights are the best that is known.
         if row.val_iou is None or state.best_iou is None or row.val_iou > state.best_iou:
             state.best_iou = row.val_iou

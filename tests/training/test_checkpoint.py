@@ -18,12 +18,14 @@ ROW = Epoch(1, 3, 1e-3, 0.1 + 0.2, 0.5, None)
 
 
 def make(step=3, **tensors):
-    return Checkpoint(tensors or {"model.a": np.ones(2, np.float32)}, Recipe(), TrainState(LAYOUT, step))
+    return Checkpoint(
+        tensors or {"model.a": np.ones(2, np.float32)}, Recipe(), TrainState(LAYOUT, step, first_loss=2.0)
+    )
 
 
 def test_round_trip(tmp_path):
     tensors = {"model.a": np.arange(6, dtype=np.float32).reshape(2, 3), "model.n": np.array(7, np.int64)}
-    state = TrainState(LAYOUT, 4, 1 / 3, 0.7, 0.2, 1, first_loss=1.5, log=[ROW])
+    state = TrainState(LAYOUT, 4, 1 / 3, 0.7, 0.2, first_loss=1.5, log=[ROW])
     recipe = Recipe(data="a b", lr=0.1 + 0.2, minutes=0.7, sizes="32:1", size=32, demo=True)
     write_checkpoint(tmp_path / "c.safetensors", Checkpoint(tensors, recipe, state))
     read = read_checkpoint(tmp_path / "c.safetensors")
@@ -139,6 +141,8 @@ NAN = float("nan")
         ("state", {"step": 2}, "impossible"),  # before the log's last
         ("state", {"seconds": NAN}, "impossible"),
         ("state", {"loss_sum": "abc"}, "state, loss_sum"),
+        ("state", {"first_loss": None}, "impossible"),
+        ("state", {"start_iou": 0.5}, "impossible"),  # and no best
         ("state", {"best_iou": [1]}, "state, best_iou"),
         ("state", {"log": None}, "state, log is null"),
         ("state", {"log": [3]}, "state, log 1 is 3"),
@@ -150,7 +154,8 @@ NAN = float("nan")
 def test_damaged_values_are_named(tmp_path, part, change, named):
     path = tmp_path / "c.safetensors"
     write_checkpoint(
-        path, Checkpoint({"a": np.ones(1, np.float32)}, Recipe(), TrainState(LAYOUT, 4, log=[ROW]))
+        path,
+        Checkpoint({"a": np.ones(1, np.float32)}, Recipe(), TrainState(LAYOUT, 4, first_loss=2.0, log=[ROW])),
     )
     with module.safe_open(str(path), framework="numpy") as file:
         header = json.loads(file.metadata()["training_state"])
