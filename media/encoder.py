@@ -48,6 +48,8 @@ OPTIONS = {  # without frames that refer to later ones, so that what is written 
     "prores_ks": {"profile": "4444", "vendor": "apl0"},
 }
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+# Written as it comes. Pictures wait for a sound that does not come for a fifth of a second, not for ten.
+AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "200000"}
 CLOCK = Fraction(1, 90_000)  # in which times are written: exact for all usual rates
 
 

@@ -18,7 +18,7 @@ import av
 import numpy as np
 
 from media.colors import Colors
-from media.encoder import Encoding, Format, OpenVideo, letterbox
+from media.encoder import AT_ONCE, Encoding, Format, OpenVideo, letterbox
 from media.frames import Sound
 from media.sources import is_stream
 from media.streams import advice, hide_password
@@ -29,13 +29,13 @@ from utils import UserError, integer, log
 STDOUT = ("-", "pipe:", "pipe:1")
 # By what an address begins with: the format, and FFmpeg's options. A server has ten seconds to answer.
 PROTOCOLS = {
-    "rtsp": ("rtsp", "rtsp_transport=tcp:timeout=10000000"),
-    **dict.fromkeys(("rtmp", "rtmps"), ("flv", "rw_timeout=10000000")),
-    "udp": ("mpegts", "flush_packets=1:pkt_size=1316"),  # seven packets in a datagram
-    "tcp": ("mpegts", "flush_packets=1:rw_timeout=10000000"),
+    "rtsp": ("rtsp", {"rtsp_transport": "tcp", "timeout": "10000000"}),
+    **dict.fromkeys(("rtmp", "rtmps"), ("flv", {"rw_timeout": "10000000"})),
+    "udp": ("mpegts", {"pkt_size": "1316"}),  # seven packets in a datagram
+    "tcp": ("mpegts", {"rw_timeout": "10000000"}),
 }
 # What is sent from a thread of FFmpeg's, so that nothing here waits for the network.
-THREAD = {"queue_size": "200", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
+THREAD = {**AT_ONCE, "queue_size": "200", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
 KEY_SECONDS = 1.0  # from one frame to the next with which a viewer can begin
 RETRY_SECONDS = 1.0  # from one try to connect to the next
 STEADY_SECONDS = 15.0  # without an error, after which there is a connection: FFmpeg does not say when
@@ -104,7 +104,7 @@ class PipeOutput(Writer):
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         with named_errors(self.path):
             if self.video is None:
-                file = av.open(self.encoded, "w", format="mpegts", container_options={"flush_packets": "1"})
+                file = av.open(self.encoded, "w", format="mpegts", container_options=AT_ONCE)
                 how = (Format("libx264"), self.encoding, picture.shape)
                 self.video = OpenVideo(file, *how, key_seconds=KEY_SECONDS)
             self.video.write(picture, at, until)
@@ -184,7 +184,8 @@ class LiveOutput(Writer):
 
     def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
         """Return a new connection, which will be made when the first frame is there."""
-        options = {**THREAD, "fifo_format": self.format, "format_opts": self.options}
+        inner = ":".join(f"{name}={value}" for name, value in {**AT_ONCE, **self.options}.items())
+        options = {**THREAD, "fifo_format": self.format, "format_opts": inner}
         file = av.open(self.address, "w", format="fifo", container_options=options)
         if self.encoding.sound is not None:
             for _ in self.encoding.sound.take(at):

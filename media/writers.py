@@ -21,7 +21,7 @@ import numpy as np
 
 from files.paths import atomic_path, target_of
 from media.colors import Colors
-from media.encoder import Encoding, Format, OpenVideo
+from media.encoder import AT_ONCE, Encoding, Format, OpenVideo
 from media.frames import Sound
 from media.mux import create_unfinished, plays, remux, unfinished_path
 from utils import UserError
@@ -43,7 +43,7 @@ TRANSPARENT = {
 # What is not finished is written in parts of a second, each of which plays without those that follow:
 # fragments of .mp4 and .mov, clusters of .mkv and .webm.
 PARTS = {
-    "flush_packets": "1",
+    **AT_ONCE,
     "movflags": "frag_keyframe+delay_moov+default_base_moof",
     "frag_duration": "1000000",  # microseconds
     "cluster_time_limit": "1000",  # milliseconds

@@ -47,7 +47,11 @@ class Receiver:
         wait_for_port(int(re.search(r":(\d+)", address).group(1)))
 
     def _receive(self) -> None:
-        options = {**LISTEN[self.address.partition(":")[0]], "probesize": "20000"}
+        options = {
+            **LISTEN[self.address.partition(":")[0]],
+            "probesize": "20000",
+            "analyzeduration": "500000",
+        }
         try:
             with av.open(self.address, options=options, timeout=3) as file:
                 self.kinds = [stream.codec_context.name for stream in file.streams]
@@ -103,6 +107,18 @@ def test_frames_arrive(protocol, tmp_path):
     assert receiver.kinds == ["h264", "aac"] and len(frames) >= 40
     assert np.abs(frames[-1][48, 64].astype(int) - RED[0, 0]).max() <= 4
     assert output.outcome() == f"sent 50 frames to {address}"
+
+
+@pytest.mark.parametrize("protocol", ["rtmp", "tcp"])
+def test_pictures_do_not_wait_for_a_sound_that_does_not_come(protocol, tmp_path):
+    source = open_video(str(make_clip(tmp_path / "in.mp4", [RED] * 5, sound="aac")))  # which nobody reads
+    address = address_of(protocol) if protocol == "rtmp" else address_of(protocol).removesuffix("/live/face")
+    receiver = Receiver(address + "?listen=1" * (protocol == "tcp"))
+    output = open_live(address, 50, sound=source.sound)
+    send(output, 2)
+    assert len(receiver.frames) > 40
+    output.close()
+    receiver.wait()
 
 
 def test_a_server_that_goes_away_is_connected_again(monkeypatch, caplog):

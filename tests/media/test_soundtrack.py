@@ -8,6 +8,8 @@ from clips import copy_clip, frames_of, make_clip, read_clip, sound_of
 from scenes import background
 
 from media.mux import copied_stream
+from media.videos import open_file
+from media.writers import VideoWriter
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,17 @@ def test_sound_that_cannot_be_written_is_left_out_with_a_line(tmp_path, caplog):
     out = copy_clip(source, tmp_path / "out.mp4")
     assert len(frames_of(out)) == 5 and sound_of(out) == ("", 0.0)
     assert caplog.messages == [f"{out}: the sound (pcm_s16le) cannot be written: left out"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_pictures_are_on_the_disk_also_where_the_sound_has_ended(tmp_path, suffix):
+    frames = [background(48, 64, number) for number in range(100)]
+    source = open_file(make_clip(tmp_path / "in.mp4", frames, sound="aac", seconds=0.5))
+    writer = VideoWriter(tmp_path / f"out{suffix}", source.rate, source.colors, source.sound)
+    while (frame := source.read()) is not None:
+        writer.write(frame.image, frame.at, frame.until)
+    assert len(frames_of(tmp_path / f"out.unfinished{suffix}")) >= 100 - 31  # before it is closed
+    writer.close()
 
 
 def test_damaged_sound_costs_no_picture(tmp_path, caplog):
