@@ -44,7 +44,7 @@ OTHERS = {
     (b"%PDF",): "PDF: the package pypdfium2 turns its pages into pictures",
     (b"\xff\x0a", b"JXL "): "JPEG XL: the package pillow-jxl-plugin reads it",
     (b"ftypavif",): "AVIF: Pillow 11.3 or later reads it",
-    (b"II*\0", b"MM\0*"): "TIFF that is not read here: save it with 8 or 16 bits a channel, as whole numbers",
+    (b"II*\0", b"MM\0*"): "TIFF that is not read here: save it with integers of 8 or 16 bits a channel",
     (b"ftypcrx",): "a camera's raw picture: the package rawpy reads it",
     (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"): "HEIC: install the package pillow-heif",
 }

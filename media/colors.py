@@ -104,7 +104,7 @@ def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray:
-    """Return how a frame is to be turned and flipped: 9 numbers, by rows."""
+    """Return how to turn and flip a frame: 9 numbers, by rows."""
     buffer = {
         "width": frame.width,
         "height": frame.height,

@@ -1,4 +1,4 @@
-"""What all sources of frames share: the frame, how it is read, and the sound beside it."""
+"""What all sources share: frames, how they are read, and sound."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class LiveSource(Source):
     live = True
 
     def read(self) -> Frame:
-        """Return the newest of the next `stride` frames. Raises UserError when none comes any more."""
+        """Return the newest of the next `stride` frames. Raises UserError when no more come."""
         for _ in range(self.stride if self.index else 1):
             picture, at, until = next(self.pictures)
             self.index += 1

@@ -29,7 +29,7 @@ from utils import UserError, interrupted_status, log
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
 LAST_WAIT = 2.0  # seconds that a camera has at the end
-IDLE_SECONDS = 0.1  # between two looks at the keys while no result comes
+IDLE_SECONDS = 0.1  # from one check of the keys to the next while no result comes
 QUEUE = 2  # frames that wait between two stages of a file
 BUFFER = 384 << 20  # bytes of frames that wait while a live source is recorded: 2 s of 1080p, 14 s of VGA
 FROZEN = "gives the same picture again and again: is it stuck or covered?"
@@ -46,8 +46,8 @@ class Stage:
         self.room, self.waits = room, waits
         self.ready: list = []
         self.dropped = 0  # items
-        self.ended = False  # nothing will come any more
-        self.closed = False  # nothing will be taken any more
+        self.ended = False  # whether nothing more will come
+        self.closed = False  # whether nothing more will be taken
         self.error: BaseException | None = None
         self.changed = threading.Condition()
         self.thread = threading.Thread(target=self._run, args=[items], name=items.__name__, daemon=True)

@@ -97,6 +97,8 @@ def open_camera(
 
 
 class Camera(LiveSource):
+    """A camera that OpenCV has opened."""
+
     def __init__(self, capture: cv2.VideoCapture, name: str, stride: int = 1):
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 1 <= rate <= 240 else USUAL_RATE
@@ -117,8 +119,8 @@ class Camera(LiveSource):
         """Wait for a frame. Return it, and when it came."""
         give_up = time.perf_counter() + RETRY_SECONDS
         while True:
-            found, image = self.capture.read()
-            if found:
+            came, image = self.capture.read()
+            if came:
                 return image, time.perf_counter()
             if time.perf_counter() > give_up or not self.capture.isOpened():
                 if self.index == 0:

@@ -1,4 +1,4 @@
-"""What is behind an address: a stream, which is connected again when it breaks off; a video; a picture."""
+"""What is behind an address: a stream, a video or a picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stream(LiveSource):
     """A network stream. It is connected again when it breaks off."""
 
     def __init__(self, connect: Callable[[], VideoFile], video: VideoFile, stride: int, patience: float):
-        """video: the first that `connect` gave. patience: for how many seconds it is connected again."""
+        """video: the first that `connect` gave. patience: seconds for which connecting again is tried."""
         super().__init__(video.name, video.rate * stride, stride)
         self.connect, self.video, self.patience = connect, video, patience
         self.sound, self.colors = video.sound, video.colors
@@ -47,8 +47,9 @@ class Stream(LiveSource):
             self._reconnect(waiting, until)
 
     def _reconnect(self, broken: float, until: float) -> None:
-        """Open it once more. Raises UserError if it does not come back within `patience` seconds.
-        broken: when the last frame had come. until: its end, in seconds of the recording.
+        """Connect again. Raises UserError if that takes more than `patience` seconds.
+
+        broken: when the last frame came. until: its end, in seconds of the recording.
         """
         self.close()
         if self.patience > 0:
@@ -97,14 +98,14 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
 
 
 def hide_password(address: str) -> str:
-    """Return the address as it may be printed: a password may hold any letter, so that all before @ goes."""
+    """Return the address as it may be printed: without all before the last @, as passwords hold anything."""
     return re.sub(r"(?<=://).*@", "", address)
 
 
 def advice(address: str) -> str:
-    """Return what to say where an address cannot be used and a letter of its password may be why."""
-    told = re.search(r"://.*[/?#].*@", address)
-    return "; in a password, # is written %23, / %2F, ? %3F and @ %40" if told else ""
+    """Return how to write a password, for where an address fails and a character of it may be the reason."""
+    special = re.search(r"://.*[/?#].*@", address)
+    return "; in a password, # is written %23, / %2F, ? %3F and @ %40" if special else ""
 
 
 def is_picture_address(spec: str) -> bool:

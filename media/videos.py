@@ -37,9 +37,9 @@ TIMED = ("video", "audio", "subtitle")  # tracks whose end is one of the file
 
 
 class VideoFile(Source):
-    """Every frame of a file in order; also of one behind an address. For streams.py also of a connection."""
+    """Every frame of a file, in order: of one here or behind an address; for streams.py, of a connection."""
 
-    delay = Fraction(0)  # the seconds at which its first frame is to be shown
+    delay = Fraction(0)  # seconds at which its first frame is shown
     end = Fraction(0)  # where the last packet of anything ends, by the file's clock
     discarded = 0  # frames outside of what the file shows
     missing = 0  # frames that the file announces and that are not in it
@@ -70,7 +70,7 @@ class VideoFile(Source):
         super().__init__(name, rate, stride, self.length)
 
     def read(self) -> Frame | None:
-        """Raises UserError where the file ends before its time."""
+        """Return the next frame; None at the end. Raises UserError where the file ends too early."""
         frame = super().read()
         if frame is None:
             self._check_end()
@@ -232,7 +232,7 @@ def remarks_on(
 def rate_of(stream: av.VideoStream) -> float:
     """Return frames/s; what cannot be is the usual rate."""
     rate = float(stream.average_rate or stream.guessed_rate or 0)
-    # Of a few frames, Matroska tells no rate, and FFmpeg guesses that of its clock.
+    # For a file of few frames, Matroska gives no rate, and FFmpeg takes that of its clock.
     return rate if SLOWEST < rate < (FASTEST if stream.average_rate else 240) else USUAL_RATE
 
 

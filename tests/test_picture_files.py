@@ -98,7 +98,7 @@ def test_what_would_help_with_other_tiffs_is_said(tmp_path):
     assert data.count(bits) == 1
     (tmp_path / "b.tif").write_bytes(data.replace(bits, struct.pack("<3H", 32, 32, 32)))
     with pytest.raises(
-        UserError, match=r"b\.tif: it is TIFF that is not read here: save it with 8 or 16 bits"
+        UserError, match=r"b\.tif: it is TIFF that is not read here: save it with integers of 8 or 16 bits"
     ):
         read_image(tmp_path / "b.tif")
 
