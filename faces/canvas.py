@@ -102,7 +102,7 @@ class Canvas:
             levels = part.crop.paste(part.own, self.shape)[1]
         region = inner.moved(place.left, place.top)
         self.region = self.region.union(region)
-        track, place, confidence = part.sighting
+        track, place, confidence, _ = part.sighting
         box = place.box.inside(self.shape[0], self.shape[1])
         self.faces.append(Face(track, box, confidence, region, levels[inner.rows, inner.columns]))
 

@@ -78,6 +78,9 @@ class LookAhead:
             for entry in self.held:
                 if entry.frame.at > track.detected + LIFE:
                     entry.sightings.pop(track.number, None)
+                elif entry.frame.at > track.detected and track.number in entry.sightings:
+                    sighting = entry.sightings[track.number]
+                    entry.sightings[track.number] = sighting._replace(expected=True)
 
     def _detect(self) -> None:
         """Run the detector on the newest frame."""

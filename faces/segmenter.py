@@ -22,7 +22,7 @@ import numpy as np
 from faces.canvas import FACE_LEVEL, LEVEL, Canvas, Part, bounds, nearest, touching
 from faces.crops import Crop, Sizes, brighten, brightness_gain, crop_face, crop_frame, steady
 from faces.detector import CONFIDENCE, Detector
-from faces.mask import Mask
+from faces.mask import Mask, Region
 from faces.motion import Place
 from faces.schedule import TimedFrame
 from faces.smooth import Smooth
@@ -131,30 +131,38 @@ class Segmenter:
             for memory, each in zip(memories, sightings)
         ]
         images = [self.cut(frame, crop, memory) for crop, memory in zip(crops, memories)]
-        due = [
-            index for index in range(len(sightings)) if self._is_due(memories[index], index, len(sightings))
-        ]
-        probabilities = dict(zip(due, self.run_network([images[index] for index in due])))
         boxes = [each.place.box for each in sightings]
+        levels = self._mark(images, crops, memories, boxes)
         parts = []
-        for index, (memory, sighting, crop, image) in enumerate(zip(memories, sightings, crops, images)):
+        for memory, sighting, crop, marked in zip(memories, sightings, crops, levels):
             box, *others = (crop.to_image(each) for each in (sighting.place.box, *boxes))
-            probability = touching(probabilities[index], box) if index in probabilities else None
-            levels = self._smoothed(memory, probability, image)
-            part = Part(sighting, crop, levels, nearest(levels, box, others))
+            part = Part(sighting, crop, marked, nearest(marked, box, others))
             memory.is_seen = part.is_seen
             if part.is_seen:
                 memory.seen = part, at
-            elif memory.seen is not None and at - memory.seen[1] <= LIFE:
+            elif memory.seen is not None and at - memory.seen[1] <= LIFE and not sighting.expected:
                 part = part.carried_from(memory.seen[0])
             parts.append(part)
-        self.count += 1
         return parts
 
-    def _is_due(self, memory: FaceMemory, index: int, faces: int) -> bool:
-        """Whether the network is given this one of so many faces now; else its last mask is moved along."""
-        turns = min(MOST_TURNS, -(-faces // FEW))
-        return memory.smooth.before is None or not memory.is_seen or (index + self.count) % turns == 0
+    def _mark(
+        self, images: list[np.ndarray], crops: list[Crop], memories: list[FaceMemory], boxes: list[Region]
+    ) -> list[np.ndarray]:
+        """Return what is marked in each image, HxW uint8: by the network or, of many faces, as before."""
+        self.count += 1
+        turns = min(MOST_TURNS, -(-len(images) // FEW))
+        levels = {}
+        for index, (image, crop, memory) in enumerate(zip(images, crops, memories)):
+            if memory.is_seen and (index + self.count) % turns:
+                with self.timing("smooth"):
+                    moved = memory.smooth.move_along(image, crop)
+                if moved is not None:
+                    levels[index] = to_levels(moved)
+        due = [index for index in range(len(images)) if index not in levels]
+        for index, probability in zip(due, self.run_network([images[index] for index in due])):
+            probability = touching(probability, crops[index].to_image(boxes[index]))
+            levels[index] = self._smoothed(memories[index], probability, images[index], crops[index])
+        return [levels[index] for index in range(len(images))]
 
     def see_whole(self, frame: np.ndarray, is_close_up: bool) -> Mask:
         """Return what the network sees of the whole frame, HWC uint8 BGR.
@@ -169,8 +177,8 @@ class Segmenter:
         self.close_up = None
         if is_close_up and (probability > FACE_LEVEL).mean() < limit:
             return Canvas(frame.shape).mask()
-        memory.crop, self.close_up = crop, memory
-        levels = self._smoothed(memory, probability, image)
+        self.close_up = memory
+        levels = self._smoothed(memory, probability, image, crop)
         canvas = Canvas(frame.shape)
         canvas.add(Part(Sighting(0, Place.of(crop.region), 0.0), crop, levels, levels))
         mask = canvas.mask()
@@ -200,11 +208,12 @@ class Segmenter:
                 results.update({index: sigmoid(each[0]) for index, each in zip(part, logits)})
         return [results[index] for index in range(len(images))]
 
-    def _smoothed(self, memory: FaceMemory, probability: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-        """Return the probability smoothed over time, HxW uint8, 0 to 255; for None, the last one moved."""
+    def _smoothed(
+        self, memory: FaceMemory, probability: np.ndarray, image: np.ndarray, crop: Crop
+    ) -> np.ndarray:
+        """Return the probability smoothed over time, HxW uint8, 0 to 255."""
         with self.timing("smooth"):
-            probability = memory.smooth(probability, image, memory.crop)
-        return (probability * 255 + 0.5).astype(np.uint8)
+            return to_levels(memory.smooth(probability, image, crop))
 
     def _carry_back(self, held: deque) -> None:
         """Give faces of which nothing is marked in earlier frames the mask that they have in the newest."""
@@ -216,7 +225,7 @@ class Segmenter:
             if isinstance(earlier, Mask) or newest.at - frame.at > LIFE:
                 continue
             for index, part in enumerate(earlier):
-                if part.sighting.track in seen and not part.is_seen:
+                if part.sighting.track in seen and not (part.is_seen or part.sighting.expected):
                     earlier[index] = part.carried_from(seen[part.sighting.track])
 
     def compose(self, shape: tuple, parts: list[Part] | Mask) -> Mask:
@@ -230,10 +239,17 @@ class Segmenter:
             return canvas.mask()
 
 
+def to_levels(probability: np.ndarray) -> np.ndarray:
+    """Return a probability, 0..1, as uint8, 0 to 255."""
+    return (probability * 255 + 0.5).astype(np.uint8)
+
+
 def _is_waiting(entry: tuple[TimedFrame, list[Part] | Mask], now: float) -> bool:
     """Whether a later frame may still tell what is marked of a face in this one."""
     frame, parts = entry
-    return not isinstance(parts, Mask) and now - frame.at <= LIFE and not all(part.is_seen for part in parts)
+    if isinstance(parts, Mask) or now - frame.at > LIFE:
+        return False
+    return not all(part.is_seen or part.sighting.expected for part in parts)
 
 
 def segment_picture(

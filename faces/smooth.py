@@ -19,6 +19,7 @@ import numpy as np
 
 from faces.crops import Crop, between
 
+TRUSTED = 0.5  # of a mask, what must lie where its image still fits, so that it may be moved along unseen
 CHANGE = 10.0  # grey levels of difference at which the old mask's weight has fallen to 37%
 NEIGHBOURS = 5  # pixels over which the difference is averaged, so that camera noise does not count as change
 
@@ -35,28 +36,37 @@ class Smooth:
         self.flow.setFinestScale(1)  # the preset's 2 is too coarse for images as small as these
         self.before = None  # (probability, half-size grey image, crop)
 
-    def __call__(self, probability: np.ndarray | None, image: np.ndarray, crop: Crop) -> np.ndarray:
+    def __call__(self, probability: np.ndarray, image: np.ndarray, crop: Crop) -> np.ndarray:
         """Return the smoothed probability, HxW float32, 0..1.
 
-        probability: HxW float32; with None the mask before is only moved along, which needs one. image: what
-        the network saw, HxWx3 uint8 RGB. crop: where in the frame it lies; it may be another one, and of
-        another size, than the one before.
+        probability: HxW float32. image: what the network saw, HxWx3 uint8 RGB. crop: where in the frame it
+        lies; it may be another one, and of another size, than the one before.
         """
         if not self.strength:
             return probability
-        height, width = image.shape[:2]
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        grey = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        grey = _half_grey(image)
         if self.before is not None:
             old_mask, weight = self._moved(grey, crop)
-            if probability is None:
-                probability, weight = old_mask, 1.0
-            probability = probability + weight * (old_mask - probability)
+            probability = probability + self.strength * weight * (old_mask - probability)
         self.before = probability, grey, crop
         return probability
 
+    def move_along(self, image: np.ndarray, crop: Crop) -> np.ndarray | None:
+        """Return the mask before moved to where its image is now, for a frame that the network is not given.
+
+        None where there is none, or it does not fit the new image. image, crop: as above.
+        """
+        if self.before is None:
+            return None
+        grey = _half_grey(image)
+        old_mask, weight = self._moved(grey, crop)
+        if (old_mask * weight).sum() < TRUSTED * old_mask.sum():
+            return None
+        self.before = old_mask, grey, crop
+        return old_mask
+
     def _moved(self, grey: np.ndarray, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-        """Return the old mask moved to where its image is now, and its weight, both HxW float32."""
+        """Return the old mask moved to where its image is now, and how well it fits, both HxW float32."""
         mask, old_grey, old = self.before
         height, width = crop.size
         if old != crop:
@@ -67,11 +77,17 @@ class Smooth:
         moved_grey = cv2.remap(old_grey, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         difference = cv2.absdiff(grey, moved_grey).astype(np.float32)
         difference = cv2.blur(difference, (NEIGHBOURS, NEIGHBOURS))
-        weight = self.strength * np.exp(-((difference / CHANGE) ** 2))
+        weight = np.exp(-((difference / CHANGE) ** 2))
 
         places = cv2.resize(flow, (width, height)) * (width / grey.shape[1]) + _grid(height, width)
         moved_mask = cv2.remap(mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return moved_mask, cv2.resize(weight, (width, height))
+
+
+def _half_grey(image: np.ndarray) -> np.ndarray:
+    """Return HxW uint8 of half the size of an RGB image."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:

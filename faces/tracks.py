@@ -33,6 +33,7 @@ class Sighting(NamedTuple):
     track: int  # the same number from frame to frame
     place: Place
     confidence: float  # of the detector when it last saw the face, 0..1
+    expected: bool = False  # only expected here: the detector does not see the face from here on
 
 
 class Track:

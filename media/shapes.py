@@ -18,7 +18,7 @@ from utils import UserError, integer, real
 
 EDGE_SIDE = 65  # pixels: in the edge of a face of this size is all of the change from no face to face
 HARD_EDGE, SOFT_EDGE = 0.1, 0.45  # of probability, to either side of the threshold
-SEEN = 0.25  # of a face's box: a mask that covers less of it is not trusted to hide the face
+SEEN = 0.5  # of a face's box: a mask that covers less of it is not trusted to hide the face
 COARSE = 4  # pixels: to grow by more, a mask is made smaller first, which is many times as fast
 
 
