@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+
 import av
 import pytest
 from clips import copy_clip, frames_of, make_clip, read_clip, sound_of
@@ -10,6 +13,7 @@ from scenes import background
 from media.mux import copied_stream
 from media.videos import open_file
 from media.writers import VideoWriter
+from utils import UserError
 
 
 @pytest.mark.parametrize(
@@ -122,3 +126,36 @@ def test_damaged_sound_costs_no_picture(tmp_path, caplog):
     out = copy_clip(source, tmp_path / "out.webm")
     assert len(frames_of(out)) == 25 and 0.5 < sound_of(out)[1] < 0.95
     assert caplog.messages == [f"{out}: 10 damaged packets of the sound are left out"]
+
+
+SOUNDS = [  # name, codec of the pictures, codec of the sound, its channels
+    ("a.mp4", "libx264", "aac", "mono"),
+    ("a.mkv", "libx264", "flac", "stereo"),
+    ("a.mov", "libx264", "alac", "stereo"),
+    ("a.ts", "libx264", "aac", "mono"),
+    ("a.webm", "libvpx-vp9", "libopus", "stereo"),
+    ("a.avi", "mpeg4", "libmp3lame", "mono"),
+    ("b.avi", "mpeg4", "wmav2", "stereo"),
+    ("c.avi", "mpeg4", "adpcm_ms", "mono"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, codec, sound, layout", SOUNDS)
+def test_no_damage_to_a_file_costs_a_picture_that_could_be_read(tmp_path, name, codec, sound, layout):
+    frames = [background(48, 64, number) for number in range(25)]
+    how = {"codec": codec, "sound": sound, "layout": layout, "sound_rate": 48_000}
+    data = make_clip(tmp_path / name, frames, **how).read_bytes()
+    written = 0
+    for seed in range(100):
+        draw, damaged = random.Random(seed), bytearray(data)
+        for _ in range(draw.choice((1, 5, 30))):
+            damaged[draw.randrange(len(data) // 20, len(data))] = draw.randrange(256)
+        (tmp_path / name).write_bytes(damaged)
+        with contextlib.suppress(UserError):  # of the source
+            source = open_file(tmp_path / name)
+            count = sum(1 for _ in iter(source.read, None))
+            out = copy_clip(tmp_path / name, tmp_path / ("out.mp4", "out.mkv", "out.webm")[seed % 3])
+            assert len(frames_of(out)) == count
+            written += 1
+    assert written > 70
