@@ -101,7 +101,7 @@ def read_labels(source: Source) -> Iterator[Labelled]:
         read = read_coloured
     try:
         yield from read(source)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         form = read.__name__.removeprefix("read_")
         raise UserError(f"{source.folder}: not as {form} should be: {error!r}") from None
 
@@ -187,7 +187,7 @@ def read_labelme(source: Source, path: Path, content: dict) -> Iterator[Labelled
         region = fill(size, [points] if kind == "polygon" else [])
         if kind == "mask":  # a PNG, and the corners of where it lies
             png = Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=["PNG"])
-            (left, top), part = points[0].astype(int), np.array(png.convert("L")) > 0
+            left, top, part = int(points[0][0]), int(points[0][1]), np.array(png.convert("L")) > 0
             region[top : top + part.shape[0], left : left + part.shape[1]] = part
         elif kind != "polygon":
             raise UserError(f"{path}: {shape['label']} is a {kind}, no polygon")
@@ -240,5 +240,8 @@ def fill(size: tuple[int, int], polygons: list) -> np.ndarray:
         raise ValueError(f"a picture of {size[1]}x{size[0]}")
     region = np.zeros(size, np.uint8)
     for polygon in polygons:
-        cv2.fillPoly(region, [np.rint(polygon).astype(np.int32).reshape(-1, 2)], 1)
+        corners = np.clip(np.rint(np.array(polygon, float).reshape(-1, 2)), -MOST_PIXELS, MOST_PIXELS)
+        if len(corners) < 3 or np.isnan(corners).any():
+            raise ValueError(f"an outline of {len(corners)} corners, or not of numbers")
+        cv2.fillPoly(region, [corners.astype(np.int32)], 1)
     return region.astype(bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -280,6 +281,50 @@ def test_what_cannot_be_read_is_named_and_nothing_written(write, spoil, words, t
     result = run_here(masks.main, tmp_path / "export", tmp_path / "made")
     assert result.returncode == 1 and words in result.stderr, result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+ODD = (
+    None,
+    True,
+    -1,
+    0,
+    1e30,
+    10**30,
+    float("nan"),
+    "",
+    "x" * 300,
+    "../a.jpg",
+    [],
+    [[]],
+    {},
+    [1, 2, 3],
+    "\udcff",
+)
+
+
+def places(value: object, way: tuple = ()) -> list:
+    """Return the way to every value in JSON."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way, *(place for key, each in inside for place in places(each, (*way, key)))]
+
+
+@pytest.mark.parametrize("write", [coco, labelme, label_studio])
+def test_odd_values_anywhere_in_an_export_are_refused_in_words(write, tmp_path, run_here):
+    arguments = write(tmp_path / "export")
+    (path,) = (tmp_path / "export").rglob("*.json")
+    text = path.read_text()
+    for number, way in enumerate(places(json.loads(text))):
+        for odd in (ODD[number % len(ODD)], ODD[(7 * number + 3) % len(ODD)]):
+            content = [json.loads(text)]
+            place = content
+            for key in (steps := (0, *way))[:-1]:
+                place = place[key]
+            place[steps[-1]] = odd
+            path.write_text(json.dumps(content[0]))
+            result = run_here(masks.main, tmp_path / "export", tmp_path / "made", *arguments)
+            assert "should not have happened" not in result.stderr, (way, odd, result.stderr)
+            assert (result.returncode == 0) == (tmp_path / "made").exists(), (way, odd)
+            shutil.rmtree(tmp_path / "made", ignore_errors=True)
 
 
 def test_run_lengths_without_their_package_say_what_to_install(tmp_path, run_here, monkeypatch):
