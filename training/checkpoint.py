@@ -22,6 +22,7 @@ from utils import UserError
 
 STATE_KEY = "training_state"
 LARGEST = 2**30  # bytes of a checkpoint
+MOST_STEPS = 2**53
 
 
 @dataclass
@@ -65,6 +66,7 @@ class TrainState:
         values = [value for part in (self, *self.log) for value in vars(part).values()]
         if (
             ends != sorted(ends)
+            or self.step > MOST_STEPS
             or self.seconds < 0
             or not all(math.isfinite(value) for value in values if isinstance(value, float))
             or (self.step > 0 and self.first_loss is None)

@@ -138,6 +138,7 @@ NAN = float("nan")
         ("state", {"step": -1}, "impossible"),
         ("state", {"step": 1.5}, "state, step is 1.5"),
         ("state", {"step": None}, "state, step is null"),
+        ("state", {"step": 10**30}, "impossible"),
         ("state", {"step": 2}, "impossible"),  # before the log's last
         ("state", {"seconds": NAN}, "impossible"),
         ("state", {"loss_sum": "abc"}, "state, loss_sum"),
