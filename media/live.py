@@ -188,8 +188,7 @@ class LiveOutput(Writer):
         options = {**THREAD, "fifo_format": self.format, "format_opts": inner}
         file = av.open(self.address, "w", format="fifo", container_options=options)
         if self.encoding.sound is not None:
-            for _ in self.encoding.sound.take(at):
-                """What has come before is not sent."""
+            list(self.encoding.sound.take(at))  # what has come before is not sent
         headers_first = self.format != "mpegts"
         return OpenVideo(file, Format("libx264"), self.encoding, shape, 0.0, KEY_SECONDS, headers_first)
 
