@@ -64,13 +64,12 @@ class CenterFace:
 
         Raises UserError where the network is missing or another file.
         """
-        from runtimes.openvino_runtime import openvino  # late: it takes a third of a second
+        from runtimes.openvino_runtime import core  # late: it takes a third of a second
 
-        core = openvino.Core()
-        network = core.read_model(network_file())
+        network = core().read_model(network_file())
         network.reshape([1, 3, -1, -1])  # any size: a folder's pictures have many
-        fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.network = core.compile_model(
+        fast = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.network = core().compile_model(
             network, "CPU", {"INFERENCE_PRECISION_HINT": "bf16" if fast else "f32"}
         )
         self.small_faces = small_faces

@@ -9,6 +9,7 @@ The INT8 form of NAME.safetensors is NAME-int8.xml and .bin, made by `python -m 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import sys
@@ -33,6 +34,14 @@ WEIGHTS_DIGEST, PARTS_DIGEST = ["linknet34", "weights_sha256"], ["linknet34", "p
 NO_DIGEST = "0" * 64  # stands in the .xml while its digest is taken
 
 
+@functools.cache
+def core() -> openvino.Core:
+    """Return OpenVINO, loaded once: unloaded in another thread, it would take this one's stack for signals
+    along, and the next Ctrl-C would be a crash.
+    """
+    return openvino.Core()
+
+
 def check_available(device: str, precision: str) -> None:
     """Raise UserError unless OpenVINO can run here so."""
     if device != "cpu":
@@ -42,7 +51,7 @@ def check_available(device: str, precision: str) -> None:
 
 
 def computes_bf16() -> bool:
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoRuntime:
@@ -56,7 +65,7 @@ class OpenVinoRuntime:
         # Compiled once for all shapes: for each shape on its own it would be 5 to 10% faster, but take
         # another 0.3 s and 100 MB whenever a shape comes up, in the middle of a video. (INT8 with open shapes
         # crashes in OpenVINO 2026 on processors with AMX at 64 pixels and less; crops have 96 and more.)
-        self.request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+        self.request = core().compile_model(model, "CPU", options).create_infer_request()
         self.name = f"OpenVINO {precision} on CPU"
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -93,7 +102,7 @@ def open_network(weights: Path, device: str, precision: str) -> OpenVinoRuntime:
 
 def read_onnx(model) -> openvino.Model:
     """Return OpenVINO's model of an ONNX one."""
-    return openvino.Core().read_model(model.SerializeToString())
+    return core().read_model(model.SerializeToString())
 
 
 def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
@@ -128,7 +137,7 @@ def read_int8(weights: Path) -> openvino.Model:
     if digest != parts_digest(text.replace(digest.encode(), NO_DIGEST.encode()), binary):
         raise UserError(f"{path} or its .bin is damaged: {remedy}")
     try:
-        return openvino.Core().read_model(str(path))
+        return core().read_model(str(path))
     except RuntimeError as error:  # made by a newer one
         version = openvino.get_version().partition("-")[0]
         raise UserError(f"{path} cannot be read by OpenVINO {version}: {remedy}") from error

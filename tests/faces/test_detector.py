@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -148,3 +150,21 @@ def test_another_file_in_its_place_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(UserError, match=r"centerface\.onnx is not the face detector .*pip install"):
         CenterFace()
+
+
+LEFT_BEHIND = """
+import os, signal, threading
+from faces.detector import CenterFace
+
+signal.signal(signal.SIGINT, lambda *how: print("heard"))
+detectors = [CenterFace()]
+thread = threading.Thread(target=detectors.clear)
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_ctrl_c_is_heard_after_a_thread_has_thrown_the_detector_away():
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
