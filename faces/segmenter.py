@@ -13,7 +13,7 @@ A frame has an `image`, HWC uint8 BGR, and a time, `at`, in seconds. For masks s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -27,10 +27,10 @@ from faces.motion import Place
 from faces.schedule import TimedFrame
 from faces.smooth import Smooth
 from faces.tracks import LIFE, Sighting
+from runtimes.runtime import Runtime
 from runtimes.timing import Timing
 from utils import preprocess, sigmoid
 
-Runtime = Callable[[np.ndarray], np.ndarray]  # from (N, 3, H, W) float32 to logits (N, 1, H, W)
 CLOSE_UP = 0.3  # of the frame, what a face fills at least that the detector does not know as one ...
 STILL_CLOSE = 0.25  # ... and in the frames after that
 FEW = 4  # faces in a frame of a video of which the network is given each; of more they take turns, ...
@@ -103,7 +103,7 @@ class Segmenter:
         for up to half a second; where there is none, that of the frames after. wait: for these; a camera does
         not.
         """
-        held: deque[tuple[TimedFrame, list[Part] | Mask]] = deque()
+        held: deque[tuple[TimedFrame, list[Part]]] = deque()
         for frame, sightings in frames:
             held.append((frame, self.parts(frame.image, sightings, frame.at)))
             self._carry_back(held)
@@ -113,14 +113,14 @@ class Segmenter:
         for frame, parts in held:
             yield frame, self.compose(frame.image.shape, parts)
 
-    def parts(self, frame: np.ndarray, sightings: list[Sighting] | None, at: float) -> list[Part] | Mask:
-        """Return what is marked of each face; without any, the mask of a close-up.
+    def parts(self, frame: np.ndarray, sightings: list[Sighting] | None, at: float) -> list[Part]:
+        """Return what is marked of each face; without any, of a close-up.
 
         frame: HWC uint8 BGR. sightings: None stands for no detector: the network is given the whole frame.
         """
         if not sightings:
             self.faces.clear()
-            return self.see_whole(frame, sightings is not None)
+            return self.parts_of_whole(frame, is_close_up=sightings is not None)
         settings, self.close_up = self.settings, None
         self.faces = {each.track: self.faces.get(each.track) or FaceMemory(self.smooth) for each in sightings}
         memories = list(self.faces.values())
@@ -164,26 +164,24 @@ class Segmenter:
             levels[index] = self._smoothed(memories[index], probability, images[index], crops[index])
         return [levels[index] for index in range(len(images))]
 
-    def see_whole(self, frame: np.ndarray, is_close_up: bool) -> Mask:
-        """Return what the network sees of the whole frame, HWC uint8 BGR.
+    def parts_of_whole(self, frame: np.ndarray, is_close_up: bool) -> list[Part]:
+        """Return what the network marks in the whole frame, HWC uint8 BGR: a face with the number 0, or none.
 
         is_close_up: a detector saw nothing, so that it counts only where it may be a face that is too close.
         """
         memory = self.close_up or FaceMemory(self.smooth)
+        limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
         crop = crop_frame(frame.shape, self.settings.size)
         image = self.cut(frame, crop, memory)
         (probability,) = self.run_network([image])
-        limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
         self.close_up = None
         if is_close_up and (probability > FACE_LEVEL).mean() < limit:
-            return Canvas(frame.shape).mask()
+            return []
         self.close_up = memory
         levels = self._smoothed(memory, probability, image, crop)
-        canvas = Canvas(frame.shape)
-        canvas.add(Part(Sighting(0, Place.of(crop.region), 0.0), crop, levels, levels))
-        mask = canvas.mask()
-        box = bounds(mask.probability, LEVEL)
-        return mask._replace(faces=tuple(face._replace(box=box) for face in mask.faces if box.width))
+        region, marked = crop.paste(levels, frame.shape)
+        box = bounds(marked, LEVEL).moved(region.left, region.top)
+        return [Part(Sighting(0, Place.of(box), 0.0), crop, levels, levels)] if box.width else []
 
     def cut(self, frame: np.ndarray, crop: Crop, memory: FaceMemory) -> np.ndarray:
         """Return what the network is shown of a frame, HWC uint8 BGR: HWC uint8 RGB, brightened."""
@@ -218,20 +216,16 @@ class Segmenter:
     def _carry_back(self, held: deque) -> None:
         """Give faces of which nothing is marked in earlier frames the mask that they have in the newest."""
         newest, parts = held[-1]
-        if isinstance(parts, Mask):
-            return
         seen = {part.sighting.track: part for part in parts if part.is_seen}
         for frame, earlier in list(held)[:-1]:
-            if isinstance(earlier, Mask) or newest.at - frame.at > LIFE:
+            if newest.at - frame.at > LIFE:
                 continue
             for index, part in enumerate(earlier):
                 if part.sighting.track in seen and not (part.is_seen or part.sighting.expected):
                     earlier[index] = part.carried_from(seen[part.sighting.track])
 
-    def compose(self, shape: tuple, parts: list[Part] | Mask) -> Mask:
+    def compose(self, shape: tuple, parts: list[Part]) -> Mask:
         """Return the mask of a frame of this shape from what `parts` gave for it."""
-        if isinstance(parts, Mask):
-            return parts
         with self.timing("mask"):
             canvas = Canvas(shape)
             for part in parts:
@@ -244,12 +238,10 @@ def to_levels(probability: np.ndarray) -> np.ndarray:
     return (probability * 255 + 0.5).astype(np.uint8)
 
 
-def _is_waiting(entry: tuple[TimedFrame, list[Part] | Mask], now: float) -> bool:
+def _is_waiting(entry: tuple[TimedFrame, list[Part]], now: float) -> bool:
     """Whether a later frame may still tell what is marked of a face in this one."""
     frame, parts = entry
-    if isinstance(parts, Mask) or now - frame.at > LIFE:
-        return False
-    return not all(part.is_seen or part.sighting.expected for part in parts)
+    return now - frame.at <= LIFE and not all(part.is_seen or part.sighting.expected for part in parts)
 
 
 def segment_picture(

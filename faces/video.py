@@ -16,8 +16,9 @@ from faces.detector import Detector
 from faces.lookahead import LookAhead
 from faces.mask import Mask
 from faces.schedule import Live, TimedFrame
-from faces.segmenter import DEFAULTS, Runtime, Segmenter, Settings
+from faces.segmenter import DEFAULTS, Segmenter, Settings
 from faces.tracks import Sighting
+from runtimes.runtime import Runtime
 from runtimes.timing import Timing
 
 DETECT_EVERY = 16  # frames of a file in one of which the detector runs, or half a second if that is less
