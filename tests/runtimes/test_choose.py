@@ -193,7 +193,7 @@ def test_an_int8_form_of_a_newer_openvino_is_left_aside(weights: Path, int8_form
                 raise RuntimeError("Cannot create Identity layer from unsupported opset: opset16")
             return super().read_model(model, *more)
 
-    monkeypatch.setattr(ours.openvino, "Core", Older)
+    monkeypatch.setattr(ours, "core", Older)
     network = open_runtime(weights, "openvino")
     assert "INT8 not used" in network.name and "cannot be read by OpenVINO" in network.name
     with pytest.raises(UserError, match=r"cannot be read by OpenVINO 20.*tools\.export"):
