@@ -15,28 +15,25 @@ import signal
 import sys
 import time
 import warnings
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # before the modules of a program that imports this
 
-from media.jobs import PICTURE, UNREADABLE, list_counts
+from media.jobs import PICTURE
 from media.live import STDOUT, stdout_kept
 from media.options import Options, parse_arguments
 from media.plan import Plan, make_plan
 from media.player import Player
-from media.run import Outcome, Worker, make_player, run_job
+from media.run import Worker, make_player, report, run_all
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
-from media.views import find_view
 from media.window import open_window
 from runtimes.choose import open_runtime
 from runtimes.runtime import Runtime
-from utils import UserError, interrupted, log, run
+from utils import UserError, interrupted, run
 
 
 def main() -> int:
@@ -80,46 +77,6 @@ def open_network(options: Options) -> Runtime:
 
         weights = fetch_published("linknet")
     return open_runtime(weights, options.runtime, options.device, options.precision)
-
-
-def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
-    """Do all jobs, until the user has enough."""
-    outcomes = []
-    hidden = None if worker.options.output and not plan.alone else True  # None: shown in a terminal
-    for job in tqdm(plan.jobs, unit=" files", disable=hidden):
-        outcome = run_job(job, worker)
-        outcomes.append(outcome)
-        if job.kind != PICTURE and not outcome.error:
-            print_rate(outcome.count, "frames", outcome.seconds, worker)
-        if worker.player.ended or outcome.status > 1:
-            break
-    return outcomes
-
-
-def report(plan: Plan, outcomes: list[Outcome], worker: Worker, seconds: float) -> int:
-    """Say what was done. Return the exit status: 0 if that is all that was asked for."""
-    view = find_view(worker.options.view)
-    pictures = sum(outcome.count for outcome in outcomes if outcome.job.kind == PICTURE)
-    if pictures:
-        print_rate(pictures, "pictures", seconds, worker)
-    faceless = [str(outcome.job.source) for outcome in outcomes if not (outcome.faces or outcome.error)]
-    if view.hides and faceless:
-        log.warning("no face was found in %s", ", ".join(faceless))
-    if not plan.alone or not plan.jobs:
-        counts = Counter(done=0, failed=0)
-        counts.update("failed" if outcome.status else "done" for outcome in outcomes)
-        counts.update({"there already": plan.there_already} if plan.there_already else {})
-        more = f", {plan.left_out.total()} left out ({list_counts(plan.left_out)})" if plan.left_out else ""
-        log.warning("%s%s", list_counts(counts), more)
-    # The faces of skipped files are not hidden, and a folder that cannot be read holds anything: a failure.
-    incomplete = plan.left_out if view.hides else plan.left_out[UNREADABLE]
-    return max([int(bool(incomplete)), *(outcome.status for outcome in outcomes)])
-
-
-def print_rate(count: int, what: str, seconds: float, worker: Worker) -> None:
-    print(f"{count} {what} in {seconds:.1f} s, {count / max(seconds, 1e-6):.1f} {what}/s")
-    if worker.options.timing:
-        print(worker.player.timing.table())
 
 
 def segment(image: np.ndarray, **options) -> np.ndarray:

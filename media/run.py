@@ -1,12 +1,14 @@
-"""Doing one job: a picture, a video, a camera.
+"""Doing the jobs of a plan: pictures, videos, cameras.
 
 worker = Worker(options, open_runtime(options.weights), make_player(options))
-outcome = run_job(job, worker)  # of plan.py
+outcomes = run_all(plan, worker)  # or one by one: run_job(job, worker)
+status = report(plan, outcomes, worker, seconds)
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+from tqdm import tqdm
 
 from faces.detector import Detector, open_detector
 from faces.segmenter import Settings, segment_picture
@@ -21,16 +24,17 @@ from faces.video import VideoSegmenter
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
-from media.jobs import ANIMATION, LIVE, PICTURE, Job
+from media.jobs import ANIMATION, LIVE, PICTURE, UNREADABLE, Job, list_counts
 from media.live import VirtualCamera, open_live
 from media.options import Options
 from media.pipeline import Pipeline, play_all
+from media.plan import Plan
 from media.playback import Playback
 from media.player import Player
 from media.sample import Sample
 from media.sources import Animation, open_video
 from media.videos import open_file
-from media.views import VIEWS, View, parse_view, to_rgb, with_alpha
+from media.views import VIEWS, View, find_view, parse_view, to_rgb, with_alpha
 from media.writers import VideoWriter
 from runtimes.choose import video_size
 from runtimes.runtime import Runtime, with_flip
@@ -67,6 +71,46 @@ def make_player(options: Options) -> Player:
     names = [options.view, *(name for name in VIEWS if name != options.view)]
     views = [parse_view(name) for name in names]
     return Player(views, options.style, options.selection, folder=Path(options.folder), mirror=options.mirror)
+
+
+def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
+    """Do all jobs, until the user has enough."""
+    outcomes = []
+    hidden = None if worker.options.output and not plan.alone else True  # None: shown in a terminal
+    for job in tqdm(plan.jobs, unit=" files", disable=hidden):
+        outcome = run_job(job, worker)
+        outcomes.append(outcome)
+        if job.kind != PICTURE and not outcome.error:
+            print_rate(outcome.count, "frames", outcome.seconds, worker)
+        if worker.player.ended or outcome.status > 1:
+            break
+    return outcomes
+
+
+def report(plan: Plan, outcomes: list[Outcome], worker: Worker, seconds: float) -> int:
+    """Say what was done. Return the exit status: 0 if that is all that was asked for."""
+    view = find_view(worker.options.view)
+    pictures = sum(outcome.count for outcome in outcomes if outcome.job.kind == PICTURE)
+    if pictures:
+        print_rate(pictures, "pictures", seconds, worker)
+    faceless = [str(outcome.job.source) for outcome in outcomes if not (outcome.faces or outcome.error)]
+    if view.hides and faceless:
+        log.warning("no face was found in %s", ", ".join(faceless))
+    if not plan.alone or not plan.jobs:
+        counts = Counter(done=0, failed=0)
+        counts.update("failed" if outcome.status else "done" for outcome in outcomes)
+        counts.update({"there already": plan.there_already} if plan.there_already else {})
+        more = f", {plan.left_out.total()} left out ({list_counts(plan.left_out)})" if plan.left_out else ""
+        log.warning("%s%s", list_counts(counts), more)
+    # The faces of skipped files are not hidden, and a folder that cannot be read holds anything: a failure.
+    incomplete = plan.left_out if view.hides else plan.left_out[UNREADABLE]
+    return max([int(bool(incomplete)), *(outcome.status for outcome in outcomes)])
+
+
+def print_rate(count: int, what: str, seconds: float, worker: Worker) -> None:
+    print(f"{count} {what} in {seconds:.1f} s, {count / max(seconds, 1e-6):.1f} {what}/s")
+    if worker.options.timing:
+        print(worker.player.timing.table())
 
 
 def run_job(job: Job, worker: Worker) -> Outcome:
