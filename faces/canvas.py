@@ -58,6 +58,11 @@ def bounds(levels: np.ndarray, above: int) -> Region:
     return Region(left, top, left + width, top + height)
 
 
+def is_marked(face: np.ndarray, box: Region) -> bool:
+    """Whether enough is marked in an image, HxW bool, of a face that is in this box."""
+    return np.count_nonzero(face) > SHOWN * box.width * box.height
+
+
 class Part(NamedTuple):
     """What the network sees in the crop of one face: HxW uint8 of the crop's size, 255 is certain."""
 
@@ -69,8 +74,7 @@ class Part(NamedTuple):
     @property
     def is_seen(self) -> bool:
         """Whether enough of the face is marked."""
-        box = self.crop.to_image(self.sighting.place.box)
-        return np.count_nonzero(self.own > LEVEL) > SHOWN * box.width * box.height
+        return is_marked(self.own > LEVEL, self.crop.to_image(self.sighting.place.box))
 
     def carried_from(self, other: Part) -> Part:
         """Return it with the mask that its face has in another frame, moved and enlarged as the face is."""

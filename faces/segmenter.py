@@ -19,7 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from faces.canvas import FACE_LEVEL, LEVEL, Canvas, Part, bounds, nearest, touching
+from faces.canvas import FACE_LEVEL, LEVEL, Canvas, Part, bounds, is_marked, nearest, touching
 from faces.crops import Crop, Sizes, brighten, brightness_gain, crop_face, crop_frame, steady
 from faces.detector import CONFIDENCE, Detector
 from faces.mask import Mask, Region
@@ -160,8 +160,12 @@ class Segmenter:
                     levels[index] = to_levels(moved)
         due = [index for index in range(len(images)) if index not in levels]
         for index, probability in zip(due, self.run_network([images[index] for index in due])):
-            probability = touching(probability, crops[index].to_image(boxes[index]))
-            levels[index] = self._smoothed(memories[index], probability, images[index], crops[index])
+            box = crops[index].to_image(boxes[index])
+            probability = touching(probability, box)
+            if is_marked(probability > FACE_LEVEL, box):
+                levels[index] = self._smoothed(memories[index], probability, images[index], crops[index])
+            else:  # not smoothed, lest the face fades out, and in again
+                levels[index] = to_levels(probability)
         return [levels[index] for index in range(len(images))]
 
     def parts_of_whole(self, frame: np.ndarray, is_close_up: bool) -> list[Part]:
