@@ -303,7 +303,7 @@ def test_kills(name, here):
         *(str(ROOT / word) if word in ("infer.py", "train.py") else word for word in words),
     ]
     output = Path(words[words.index("--output") + 1])
-    count, bad = collections.Counter(), []
+    count, bad, left = collections.Counter(), [], []
     for turn in range(times):
         if name != "train":
             output.write_bytes(b"of an earlier run")
@@ -326,8 +326,8 @@ def test_kills(name, here):
             fault = ""
         elif process.returncode not in (0, -9 if number == signal.SIGKILL else 128 + number):
             fault = fault or said
-        if process.returncode and name != "train" and output.read_bytes() != b"of an earlier run":
-            fault = fault or "overwritten"
+        if process.returncode and name != "train":
+            left.append(output.read_bytes())
         count["kills"] += 1
         count["faults"] += bool(fault)
         if fault:
@@ -335,6 +335,8 @@ def test_kills(name, here):
     if name == "infer":
         program += ["--max-frames", "5"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    # A kill in the last moment finds the new file in its place, whole.
+    bad += ["overwritten" for data in left if data not in (b"of an earlier run", output.read_bytes())]
     litter = [*Path(".").rglob(".tmp-*"), *Path(".").rglob("*.unfinished*")]
     print(
         f"\n{name}: " + ", ".join(f"{what} {times}" for what, times in sorted(count.items())), *bad, sep="\n"
