@@ -42,6 +42,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupted)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, interrupted)
+    if options.page:
+        return serve_page(options)
     with contextlib.ExitStack() as stack:
         if options.source is not None and is_picture_address(options.source):
             options = replace(options, source=stack.enter_context(fetched(options.source)))
@@ -68,6 +70,14 @@ def open_player(options: Options, plan: Plan, stack: contextlib.ExitStack) -> Pl
     if options.table:
         player.table = stack.enter_context(FaceTable(options.table))
     return player
+
+
+def serve_page(options: Options) -> None:
+    if options.source or options.output or options.table:
+        raise UserError("--page takes what is dropped into it: leave out --source, --output and --table")
+    from media.page import serve  # late: only this needs gradio
+
+    serve(options, open_network(options))
 
 
 def open_network(options: Options) -> Runtime:

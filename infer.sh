@@ -3,6 +3,7 @@
 #
 #   bash infer.sh                                  # the webcam, in a window
 #   bash infer.sh --source photo.jpg --output masked.jpg
+#   bash infer.sh --page                           # a page for the browser: downloads 80 MB the first time
 #   bash infer.sh --device cuda                    # OneFlow on a GPU: downloads 2 GB the first time
 [ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash infer.sh' >&2 && exit 2; }
 set -euo pipefail
@@ -19,4 +20,5 @@ case " $* " in
     *' --runtime oneflow '* | *' --runtime=oneflow '* | *' --device cuda '* | *' --device=cuda '*) packages=train ;;
 esac
 bash "$root/tools/setup.sh" $packages
+case " $* " in *' --page '* | *' --page='*) bash "$root/tools/setup.sh" page ;; esac
 exec "$root/.venv/bin/python" "$root/infer.py" "$@"

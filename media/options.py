@@ -63,6 +63,8 @@ class Options:
     max_frames: int | None = None
     stride: int = 1
     timing: bool = False
+    page: tuple[str, int] | None = None  # address and port
+    share: bool = False
 
     @property
     def full_size(self) -> int:
@@ -93,6 +95,12 @@ def camera_size(text: str) -> tuple[int, int]:
     if not cross:
         raise UserError(f"{text!r} is no size such as 1280x720")
     return integer(16, 16384)(width), integer(16, 16384)(height)
+
+
+def page_address(text: str) -> tuple[str, int]:
+    """Return the (address, port) meant by '0.0.0.0:7860' or '7861'."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", integer(1, 65535)(port)
 
 
 def make_parser() -> Parser:
@@ -149,6 +157,11 @@ def make_parser() -> Parser:
     add("--no-window", dest="window", action="store_false", help="show nothing, only write")
     add("--mirror", action="store_true", help="show the window as a mirror; what is written is not changed")
     add("--folder", help="for what the keys s and r write; h shows all keys (default: %(default)s)")
+
+    add = parser.add_argument_group("page").add_argument
+    page = "serve a page for browsers instead (default: %(const)s); others need a password in PAGE_PASSWORD"
+    add("--page", nargs="?", const="127.0.0.1:7860", type=page_address, metavar="ADDRESS:PORT", help=page)
+    add("--share", action="store_true", help="with --page: a public link too, through gradio's servers")
 
     group = parser.add_argument_group("detector and network")
     add_network_options(group)

@@ -227,6 +227,9 @@ class Still:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """While it lasts, Ctrl-C and the like do nothing: a recording is being finished."""
+    if threading.current_thread() is not threading.main_thread():  # signals do not interrupt it
+        yield
+        return
     numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:

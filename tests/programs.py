@@ -26,7 +26,7 @@ READ = {
     "pictures",
 }
 WRITTEN = {"output", "json", "worst_picture", "folder", "table", "target"}
-WORDS = {"view", "color", "sizes", "address", "shard", "more"}
+WORDS = {"view", "color", "sizes", "address", "shard", "more", "page"}
 WORDS |= {"camera_size", "grow", "feather", "except_track", "only_in", "not_in", "face", "cover"}
 
 

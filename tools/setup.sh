@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Makes .venv, the virtual environment of this clone, and installs one of four sets of packages into it:
+# Makes .venv, the virtual environment of this clone, and installs one of five sets of packages into it:
 #
 #   bash tools/setup.sh infer   # what infer.py needs on a CPU: 210 MB to download, Python 3.10 to 3.14
 #   bash tools/setup.sh train   # with OneFlow and its CUDA libraries: 2 GB, Linux on x86-64 and Python 3.10
 #   bash tools/setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
+#   bash tools/setup.sh page    # with gradio, for the page in the browser: 290 MB, as infer or beside another set
 #   bash tools/setup.sh test    # with the tests' tools
 #
 # infer.sh, train.sh and test.sh begin with it. Nothing is done where the set is there: .venv/installed-SET is a copy of
@@ -32,9 +33,10 @@ versions=3.10 size='2 GB' file=requirements/$set.txt holds="infer train $set"
 case $set in
     infer) versions='3.10 3.11 3.12 3.13 3.14' size='210 MB' holds=infer ;;
     train) file=requirements.txt ;;
+    page) versions='3.10 3.11 3.12 3.13 3.14' size='290 MB' holds='infer page' ;;
     torch) size='5 GB' ;;
     test) ;;
-    *) fail 'usage: bash tools/setup.sh infer|train|torch|test' ;;
+    *) fail 'usage: bash tools/setup.sh infer|page|train|torch|test' ;;
 esac
 
 # Prints the version of an interpreter if it runs, is one of $versions, and can make virtual environments.
@@ -82,6 +84,7 @@ make_venv() {
 stamp() {
     (cd "$root" && case $1 in
         infer) cat requirements/{infer,detector}.txt ;;
+        page) cat requirements/{infer,detector,page}.txt ;;
         train) cat requirements/{infer,detector}.txt requirements.txt ;;
         *) cat requirements/{infer,detector}.txt requirements.txt "requirements/$1.txt" ;;
     esac)
@@ -92,7 +95,7 @@ leave_if_installed() {
 }
 
 leave_if_installed
-if [ "$set" != infer ] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then
+if [[ $holds == *train* ]] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then
     fail "OneFlow 0.9.0 exists for Linux on x86-64 alone, and this is $(uname -s) on $(uname -m); bash infer.sh works here."
 fi
 if command -v flock >/dev/null; then # a second set-up of this clone waits for the first
@@ -101,7 +104,7 @@ if command -v flock >/dev/null; then # a second set-up of this clone waits for t
     leave_if_installed
 fi
 make_venv
-rm -f "$venv"/installed-*
+[ "$set" = page ] || rm -f "$venv"/installed-* # a page leaves the other sets as they are
 printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
 pip() {
     PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: "$venv/bin/python" -m pip "$@" >&2 ||
@@ -117,7 +120,7 @@ if ! said=$("$venv/bin/python" -c 'import cv2' 2>&1); then # servers have no lib
     pip install --force-reinstall --no-deps "$(sed -n 's/^opencv-python==/opencv-python-headless==/p' "$root/requirements/infer.txt")"
     said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}"
 fi
-[ "$set" = infer ] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"
+[[ $holds != *train* ]] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"
 for set in $holds; do
     stamp "$set" >"$venv/installed-$set"
 done

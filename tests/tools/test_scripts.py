@@ -60,6 +60,12 @@ def test_large_packages_are_installed_only_on_request(ready: Clone, script: str,
     assert ready.installed() == [file]
 
 
+@pytest.mark.parametrize("option", ["--page", "--page=7861"])
+def test_the_page_is_installed_only_on_request(ready: Clone, option: str):
+    assert ready.started("infer.sh", option, "--mirror")["arguments"] == [option, "--mirror"]
+    assert ready.installed() == ["infer.txt", "page.txt"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "fetched"),
     [

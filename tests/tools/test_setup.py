@@ -31,6 +31,7 @@ SETUP = "tools/setup.sh"
         ("infer", ["3.9", "3.10", "3.12"], "3.10"),
         ("infer", ["3.12", "3.14"], "3.12"),
         ("infer", ["3.8", "3.9"], None),
+        ("page", ["3.12", "3.14"], "3.12"),
         ("train", ["3.9", "3.10", "3.12"], "3.10"),
         ("train", ["3.12"], None),
         ("test", ["3.11"], None),
@@ -128,6 +129,16 @@ def test_nothing_is_done_twice_and_a_larger_set_serves_for_a_smaller(clone: Clon
             result = clone.run(SETUP, smaller)
             assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
             assert clone.installed() == []
+
+
+def test_the_page_comes_beside_another_set(clone: Clone):
+    clone.add_python("3.10")
+    for packages, files in (("train", ["requirements.txt"]), ("page", ["page.txt"])):
+        assert clone.run(SETUP, packages).returncode == 0
+        assert clone.installed() == files
+    for packages in ("train", "page", "infer"):
+        assert clone.run(SETUP, packages).returncode == 0
+        assert clone.installed() == []
 
 
 CHANGED = ("requirements", "requirements/infer", "requirements/detector", "requirements/torch")

@@ -1,0 +1,216 @@
+"""The page in the browser: its camera, pictures and videos, with the views of the command line.
+
+    serve(options, network)  # infer.py --page; until Ctrl-C
+
+What a visitor uploads and gets is in a temporary folder, and is deleted when that page is closed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from base64 import b64encode
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from media.options import Options
+from media.session import Session, one_at_a_time
+from media.table import COLUMNS
+from media.views import VIEWS, parse_color
+from runtimes.runtime import Runtime
+from utils import UserError, explain
+
+os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # read when gradio is imported
+try:
+    import gradio
+    from gradio.data_classes import ImageData
+except ImportError as error:
+    raise UserError(f"the page needs gradio ({error}): `bash infer.sh --page` installs it") from None
+
+PASSWORD = "PAGE_PASSWORD"  # a variable, as every user of a machine can read the options of its programs
+ROWS = 1000  # of the table of faces that the page shows; the file has all
+LARGEST_UPLOAD = "4gb"
+QUALITY = 85  # of the JPEGs in which a camera's frames are shown
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # what the browser may load
+
+
+def as_data(image: np.ndarray | None) -> ImageData | None:
+    """Return an image, HWC uint8 BGR, as a JPEG that is sent to the browser and not written into a file."""
+    if image is None:
+        return None
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return ImageData(url=f"data:image/jpeg;base64,{b64encode(jpeg).decode()}")
+
+
+class Page:
+    """What happens on the page. Methods with a `request` are called by gradio, in any thread."""
+
+    def __init__(self, options: Options, network: Runtime, folder: Path):
+        """folder: for all that visitors upload and get."""
+        self.options = replace(options, window=False)
+        self.network, self.folder = one_at_a_time(network), folder
+        self.sessions: dict[str, Session] = {}  # by the page that is open
+
+    def session(self, request: gradio.Request) -> Session:
+        if request.session_hash not in self.sessions:
+            self.sessions[request.session_hash] = Session(self.folder, self.network)
+        return self.sessions[request.session_hash]
+
+    def chosen(self, view: str, threshold: float, smooth: float, color: str) -> Options:
+        """Return the options with what was chosen on a page."""
+        return replace(self.options, view=view, threshold=threshold, smooth=smooth, color=parse_color(color))
+
+    def draw_frame(
+        self, request: gradio.Request, frame: np.ndarray | None, view, threshold, smooth, color
+    ) -> np.ndarray | None:
+        """Return the view of a camera's next frame, HWC uint8 BGR. frame: HWC uint8 RGB."""
+        if frame is None:
+            return None
+        try:
+            options = self.chosen(view, threshold, smooth, color)
+            return self.session(request).draw_frame(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
+        except Exception as error:  # of any kind: the page shows it
+            raise gradio.Error(explain(error), print_exception=False) from error
+
+    def remember(self, request: gradio.Request, uploads: list[str] | None) -> None:
+        """Note what was uploaded, so that it will be deleted."""
+        self.session(request).uploads.update(map(Path, uploads or ()))
+
+    def do_files(
+        self,
+        request: gradio.Request,
+        uploads: list[str] | None,
+        view: str,
+        threshold: float,
+        smooth: float,
+        color: str,
+        progress: gradio.Progress = gradio.Progress(track_tqdm=True),  # noqa: B008
+    ) -> tuple[list[str], list[str], list[list[str]], str]:
+        """Return the results to see and to download, the table of faces, and what there is to say."""
+        if not uploads:
+            raise gradio.Error("choose pictures and videos first", print_exception=False)
+        try:
+            paths = progress.tqdm([Path(upload) for upload in uploads], unit="files")
+            done = self.session(request).do_files(paths, self.chosen(view, threshold, smooth, color))
+        except Exception as error:  # of any kind: the page shows it
+            raise gradio.Error(explain(error), print_exception=False) from error
+        results = [*map(str, done.results)]
+        return results, [*results, str(done.table)], done.rows[:ROWS], "\n".join(done.messages)
+
+    def leave(self, request: gradio.Request) -> None:
+        """Delete what belongs to a page that was closed."""
+        session = self.sessions.pop(request.session_hash, None)
+        if session is not None:
+            session.close()
+            # Those who upload the same file share one copy of it.
+            others = set().union(*(other.uploads for other in self.sessions.values()))
+            for path in session.uploads - others:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+    def build(self) -> gradio.Blocks:
+        """Return the page as gradio knows it."""
+        options, views = self.options, [*dict.fromkeys([self.options.view, *VIEWS])]
+        width, height = options.camera_size or (640, 480)
+        size = {"video": {"width": {"ideal": width}, "height": {"ideal": height}}}
+        webcam = gradio.WebcamOptions(mirror=options.mirror, constraints=size)
+        color = "#{:02x}{:02x}{:02x}".format(*options.color)
+        several, common = {"file_count": "multiple"}, {"api_visibility": "private", "concurrency_limit": None}
+        with gradio.Blocks(title="Face segmentation", analytics_enabled=False) as blocks:
+            gradio.Markdown("# Face segmentation")
+            with gradio.Row():
+                choices = [
+                    gradio.Dropdown(views, value=options.view, label="View", min_width=200),
+                    gradio.Slider(0.05, 0.95, options.threshold, step=0.05, label="Threshold", min_width=200),
+                    gradio.Slider(0, 0.95, options.smooth, step=0.05, label="Smoothing", min_width=200),
+                    gradio.ColorPicker(color, label="Colour", min_width=100),
+                ]
+            with gradio.Tab("Camera"), gradio.Row():
+                camera = gradio.Image(
+                    sources="webcam", streaming=True, label="Camera", webcam_options=webcam, buttons=[]
+                )
+                faces = gradio.Image(label="Faces", buttons=["fullscreen"])
+                faces.postprocess = as_data  # in a subclass, gradio would write a .pyi beside this file
+            with gradio.Tab("Pictures and videos"):
+                files = gradio.File(label="Pictures and videos", **several)
+                start = gradio.Button("Start", variant="primary")
+                messages = gradio.Textbox(label="Messages", interactive=False)
+                results = gradio.Gallery(label="Results", columns=2, buttons=["fullscreen"])
+                downloads = gradio.File(label="Download", interactive=False, **several)
+                table = gradio.Dataframe(headers=COLUMNS.split(), label="Faces", interactive=False)
+            live = {"stream_every": 0.05, "time_limit": None, "show_progress": "hidden"}
+            camera.stream(self.draw_frame, [camera, *choices], faces, **live, **common)
+            files.upload(self.remember, files, **common)
+            start.click(self.do_files, [files, *choices], [results, downloads, table, messages], **common)
+            blocks.unload(self.leave)
+        return blocks
+
+
+def serve(options: Options, network: Runtime) -> None:
+    """Serve the page until Ctrl-C. Raises UserError where it cannot be, or others could reach it freely."""
+    host, port = options.page
+    password = os.environ.get(PASSWORD, "")
+    if not password and (options.share or not is_local(host)):
+        raise UserError(
+            f"others could use this page: set a password, as {PASSWORD}=... bash infer.sh --page ..."
+        )
+    refuse_taken(host, port)
+    with tempfile.TemporaryDirectory(prefix="faceseg-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        blocks = Page(options, network, Path(folder)).build()
+        _, address, public = blocks.launch(
+            server_name=host,
+            server_port=port,
+            share=options.share,
+            auth=(lambda name, given: hmac.compare_digest(given.encode(), password.encode()))
+            if password
+            else None,
+            auth_message="Any name, and the password of this page.",
+            max_file_size=LARGEST_UPLOAD,
+            theme=gradio.themes.Default(
+                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+            ),
+            head=f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+        )
+        print(f"The page is at {public or address} until Ctrl-C. From another machine, first")
+        print(f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}", flush=True)
+        try:
+            threading.Event().wait()
+        finally:
+            blocks.close(verbose=False)
+
+
+def is_local(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """Raise UserError if nothing can listen there."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"{host}:{port}: {error.strerror}; choose another, as --page 127.0.0.1:7861"
+        ) from None
