@@ -27,12 +27,10 @@ from media.live import STDOUT, stdout_kept
 from media.options import Options, parse_arguments
 from media.plan import Plan, make_plan
 from media.player import Player
-from media.run import Worker, make_player, report, run_all
+from media.run import Worker, make_player, open_network, report, run_all
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
 from media.window import open_window
-from runtimes.choose import open_runtime
-from runtimes.runtime import Runtime
 from utils import UserError, interrupted, run
 
 
@@ -54,7 +52,7 @@ def main() -> int:
         worker = Worker(options, open_network(options), player)
         start = time.perf_counter()
         outcomes = run_all(plan, worker)
-        return report(plan, outcomes, worker, time.perf_counter() - start)
+        return report(plan, outcomes, options, time.perf_counter() - start, player.timing)
 
 
 def open_player(options: Options, plan: Plan, stack: contextlib.ExitStack) -> Player:
@@ -78,15 +76,6 @@ def serve_page(options: Options) -> None:
     from media.page import serve  # late: only this needs gradio
 
     serve(options, open_network(options))
-
-
-def open_network(options: Options) -> Runtime:
-    weights = options.weights
-    if weights == "published":
-        from runtimes.download import fetch_published
-
-        weights = fetch_published("linknet")
-    return open_runtime(weights, options.runtime, options.device, options.precision)
 
 
 def segment(image: np.ndarray, **options) -> np.ndarray:

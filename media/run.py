@@ -1,8 +1,8 @@
 """Doing the jobs of a plan: pictures, videos, cameras.
 
-worker = Worker(options, open_runtime(options.weights), make_player(options))
+worker = Worker(options, open_network(options), make_player(options))
 outcomes = run_all(plan, worker)  # or one by one: run_job(job, worker)
-status = report(plan, outcomes, worker, seconds)
+status = report(plan, outcomes, options, seconds, worker.player.timing)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from media.sources import Animation, open_video
 from media.videos import open_file
 from media.views import VIEWS, View, find_view, parse_view, to_rgb, with_alpha
 from media.writers import VideoWriter
-from runtimes.choose import video_size
+from runtimes.choose import open_runtime, video_size
 from runtimes.runtime import Runtime, with_flip
 from runtimes.timing import Timing
 from utils import UserError, explain, log
@@ -66,6 +66,15 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
+def open_network(options: Options) -> Runtime:
+    weights = options.weights
+    if weights == "published":
+        from runtimes.download import fetch_published
+
+        weights = fetch_published("linknet")
+    return open_runtime(weights, options.runtime, options.device, options.precision)
+
+
 def make_player(options: Options) -> Player:
     """Return a player without a window and a table. Raises UserError for an unknown view."""
     names = [options.view, *(name for name in VIEWS if name != options.view)]
@@ -81,18 +90,18 @@ def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
         outcome = run_job(job, worker)
         outcomes.append(outcome)
         if job.kind != PICTURE and not outcome.error:
-            print_rate(outcome.count, "frames", outcome.seconds, worker)
+            print_rate(outcome.count, "frames", outcome.seconds, worker.options, worker.player.timing)
         if worker.player.ended or outcome.status > 1:
             break
     return outcomes
 
 
-def report(plan: Plan, outcomes: list[Outcome], worker: Worker, seconds: float) -> int:
+def report(plan: Plan, outcomes: list[Outcome], options: Options, seconds: float, timing: Timing) -> int:
     """Say what was done. Return the exit status: 0 if that is all that was asked for."""
-    view = find_view(worker.options.view)
+    view = find_view(options.view)
     pictures = sum(outcome.count for outcome in outcomes if outcome.job.kind == PICTURE)
     if pictures:
-        print_rate(pictures, "pictures", seconds, worker)
+        print_rate(pictures, "pictures", seconds, options, timing)
     faceless = [str(outcome.job.source) for outcome in outcomes if not (outcome.faces or outcome.error)]
     if view.hides and faceless:
         log.warning("no face was found in %s", ", ".join(faceless))
@@ -107,10 +116,10 @@ def report(plan: Plan, outcomes: list[Outcome], worker: Worker, seconds: float) 
     return max([int(bool(incomplete)), *(outcome.status for outcome in outcomes)])
 
 
-def print_rate(count: int, what: str, seconds: float, worker: Worker) -> None:
+def print_rate(count: int, what: str, seconds: float, options: Options, timing: Timing) -> None:
     print(f"{count} {what} in {seconds:.1f} s, {count / max(seconds, 1e-6):.1f} {what}/s")
-    if worker.options.timing:
-        print(worker.player.timing.table())
+    if options.timing:
+        print(timing.table())
 
 
 def run_job(job: Job, worker: Worker) -> Outcome:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -58,6 +59,12 @@ class FaceTable:
             log.info("%s is not finished: what there is of it is in %s", self.path, self.unfinished)
         if self.lock is not None:
             os.close(self.lock)  # not before the file has its name
+
+    def append(self, path: Path) -> None:
+        """Add the rows of another table's file."""
+        with path.open(newline="", encoding="utf-8") as file:
+            file.readline()
+            shutil.copyfileobj(file, self.file)
 
     def add(self, name: str, frame: Frame, mask: Mask, threshold: float) -> None:
         """frame: as it was decoded, before a view draws into it."""

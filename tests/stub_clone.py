@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "cat", "chmod", "cp", "dirname", "env", "flock", "grep", "mkdir", "mv", "rm", "sed", "uname")
 SCRIPTS = ("tools/setup.sh", "train.sh", "infer.sh", "test.sh")
-PARTS = ("infer", "detector", "page", "torch", "test")
+PARTS = ("infer", "cluster", "detector", "page", "torch", "test")
 REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in PARTS))
 
 # An interpreter: it answers what setup.sh asks, its pip notes what is installed, and programs run for real.

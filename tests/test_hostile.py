@@ -93,6 +93,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
         module = importlib.import_module(program)
         if hasattr(module, "open_runtime"):
             monkeypatch.setattr(module, "open_runtime", lambda *choices, **more: red_runtime)
+    monkeypatch.setattr("media.run.open_runtime", lambda *choices, **more: red_runtime)
     monkeypatch.setattr(
         "tools.export.build_onnx", lambda state: argparse.Namespace(SerializeToString=lambda: b"1")
     )
@@ -150,7 +151,7 @@ def arguments(program: str, **values: object) -> list[str]:
     needed = {name for name, option in options.items() if option.required}
     if program != "tools.export" and "scenes" not in values:
         needed |= {"data"} & options.keys()
-    if program in ("infer", "tools.export"):
+    if program in ("infer", "tools.cluster", "tools.export"):
         needed |= {"output", "source", "weights"} & options.keys()
     chosen = {**{name: good(program, name) for name in needed}, **values}
     words = [

@@ -205,7 +205,7 @@ def test_published_weights_are_fetched_on_request(monkeypatch):
     monkeypatch.undo()
     opened = []
     monkeypatch.setattr(download, "fetch_published", lambda name: f"fetched {name}")
-    monkeypatch.setattr(infer, "open_runtime", lambda *how: opened.append(how) or red_runtime)
+    monkeypatch.setattr(jobs, "open_runtime", lambda *how: opened.append(how) or red_runtime)
     assert (
         run("--source", "sample", "--weights", "published", "--no-window", "--timing", "--max-frames", "1")
         == 0

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv, the virtual environment of this clone, and installs one of five sets of packages into it:
+# Makes .venv, the virtual environment of this clone, and installs one of six sets of packages into it:
 #
 #   bash tools/setup.sh infer   # what infer.py needs on a CPU: 210 MB to download, Python 3.10 to 3.14
 #   bash tools/setup.sh train   # with OneFlow and its CUDA libraries: 2 GB, Linux on x86-64 and Python 3.10
 #   bash tools/setup.sh torch   # with PyTorch too, whose kernels train faster on a CPU: another 3 GB
 #   bash tools/setup.sh page    # with gradio, for the page in the browser: 290 MB, as infer or beside another set
+#   bash tools/setup.sh cluster # with Ray, for tools.cluster: 290 MB, as infer or beside another set
 #   bash tools/setup.sh test    # with the tests' tools
 #
 # infer.sh, train.sh and test.sh begin with it. Nothing is done where the set is there: .venv/installed-SET is a copy of
@@ -33,10 +34,10 @@ versions=3.10 size='2 GB' file=requirements/$set.txt holds="infer train $set"
 case $set in
     infer) versions='3.10 3.11 3.12 3.13 3.14' size='210 MB' holds=infer ;;
     train) file=requirements.txt ;;
-    page) versions='3.10 3.11 3.12 3.13 3.14' size='290 MB' holds='infer page' ;;
+    page | cluster) versions='3.10 3.11 3.12 3.13 3.14' size='290 MB' holds="infer $set" ;;
     torch) size='5 GB' ;;
     test) ;;
-    *) fail 'usage: bash tools/setup.sh infer|page|train|torch|test' ;;
+    *) fail 'usage: bash tools/setup.sh infer|page|cluster|train|torch|test' ;;
 esac
 
 # Prints the version of an interpreter if it runs, is one of $versions, and can make virtual environments.
@@ -84,7 +85,7 @@ make_venv() {
 stamp() {
     (cd "$root" && case $1 in
         infer) cat requirements/{infer,detector}.txt ;;
-        page) cat requirements/{infer,detector,page}.txt ;;
+        page | cluster) cat requirements/{infer,detector}.txt "requirements/$1.txt" ;;
         train) cat requirements/{infer,detector}.txt requirements.txt ;;
         *) cat requirements/{infer,detector}.txt requirements.txt "requirements/$1.txt" ;;
     esac)
@@ -104,7 +105,7 @@ if command -v flock >/dev/null; then # a second set-up of this clone waits for t
     leave_if_installed
 fi
 make_venv
-[ "$set" = page ] || rm -f "$venv"/installed-* # a page leaves the other sets as they are
+[[ $set == page || $set == cluster ]] || rm -f "$venv"/installed-* # these two leave the other sets as they are
 printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
 pip() {
     PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: "$venv/bin/python" -m pip "$@" >&2 ||

@@ -131,12 +131,13 @@ def test_nothing_is_done_twice_and_a_larger_set_serves_for_a_smaller(clone: Clon
             assert clone.installed() == []
 
 
-def test_the_page_comes_beside_another_set(clone: Clone):
+@pytest.mark.parametrize("more", ["page", "cluster"])
+def test_some_come_beside_another_set(clone: Clone, more: str):
     clone.add_python("3.10")
-    for packages, files in (("train", ["requirements.txt"]), ("page", ["page.txt"])):
+    for packages, files in (("train", ["requirements.txt"]), (more, [f"{more}.txt"])):
         assert clone.run(SETUP, packages).returncode == 0
         assert clone.installed() == files
-    for packages in ("train", "page", "infer"):
+    for packages in ("train", more, "infer"):
         assert clone.run(SETUP, packages).returncode == 0
         assert clone.installed() == []
 

@@ -1,0 +1,232 @@
+"""Give the files of a folder to the machines of a Ray cluster, each as infer.py does it.
+
+    python -m tools.cluster --source photos/ --output masked/  # all cores of this machine
+    python -m tools.cluster --source photos/ --output masked/ --address auto  # the cluster that runs here
+
+It takes the options of infer.py. Longest videos go first; the file of a worker that dies is done again.
+Every machine must have this folder, the files and the output under the same paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import os
+import queue
+import signal
+import socket
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+from tqdm import tqdm
+
+from media import options as infer_options
+from media.jobs import VIDEO, Job, is_files
+from media.live import is_live
+from media.options import Options
+from media.plan import make_plan
+from media.run import Outcome, Worker, make_player, open_network, report, run_job
+from media.table import FaceTable
+from media.videos import open_file
+from runtimes.timing import Timing
+from runtimes.weights import existing_weights
+from utils import Parser, UserError, explain, integer, interrupted, log, run
+
+PATIENCE = 60.0  # seconds without a worker, after which a line says so
+
+
+class Done(NamedTuple):
+    """What a worker gives back."""
+
+    outcome: Outcome
+    said: tuple[logging.LogRecord, ...] = ()
+    table: bytes = b""  # a CSV file
+
+
+class FileWorker:
+    """An actor of Ray: a process that keeps the networks loaded and does one file after another."""
+
+    def open(self, options: Options, folder: str, cores: int, level: int) -> None:
+        """Load the networks, for so many cores. folder: what relative paths begin at. level: of the log."""
+        from runtimes.openvino_runtime import core
+
+        os.chdir(folder)
+        cv2.setNumThreads(cores)
+        core().set_property("CPU", {"INFERENCE_NUM_THREADS": cores})
+        self.said = queue.SimpleQueue()
+        log.handlers, log.propagate = [logging.handlers.QueueHandler(self.said)], False
+        log.setLevel(level)
+        self.worker = Worker(options, open_network(options), make_player(options))
+
+    def run(self, job: Job, attempt: int) -> Done:
+        time.sleep(attempt)  # a worker that was cut off takes a moment to end and to unlock its output
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            if self.worker.options.table:
+                table = stack.enter_context(FaceTable(Path(folder) / "faces.csv"))
+                self.worker.player.table = table
+            outcome = run_job(job, self.worker)
+            if self.worker.options.table:
+                table.finished = True  # as far as there are rows; the outcome says whether these are all
+            stack.close()
+            rows = b"".join(path.read_bytes() for path in Path(folder).iterdir())
+        return Done(outcome, tuple(self.said.get() for _ in range(self.said.qsize())), rows)
+
+
+def make_parser() -> Parser:
+    parser = infer_options.make_parser()
+    parser.description = "Do what infer.py does with many files, on all machines of a Ray cluster."
+    add = parser.add_argument_group("cluster").add_argument
+    add("--address", metavar="HOST:PORT", help="of a cluster; auto: the one of this machine (default: none)")
+    add("--cores", type=integer(1), default=2, metavar="N", help="of each worker (default: %(default)s)")
+    again = "do a file again so often if its worker dies (default: %(default)s)"
+    add("--retries", type=integer(0), default=2, metavar="N", help=again)
+    return parser
+
+
+def main() -> int:
+    given = vars(make_parser().parse_args())
+    address, cores, retries = (given.pop(name) for name in ("address", "cores", "retries"))
+    options = Options(**given)
+    plan = make_plan(options)
+    check(options)
+    start, outcomes = time.perf_counter(), {}
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(FaceTable(options.table)) if options.table else None
+        rows = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if plan.jobs:
+            stack.enter_context(connected(address))
+            done = run_all(plan.jobs, options, cores, retries)
+            for number, result in tqdm(done, total=len(plan.jobs), unit=" files", disable=None):
+                outcomes[number] = result.outcome
+                (rows / str(number)).write_bytes(result.table)
+                for record in result.said:
+                    if record.getMessage() != result.outcome.error:  # errors come at the end
+                        log.handle(record)
+        in_order = [outcomes[number] for number in sorted(outcomes)]
+        if table is not None:
+            for number in sorted(outcomes):
+                table.append(rows / str(number))
+            table.finished = not any(outcome.status for outcome in in_order)
+        for outcome in in_order:
+            if outcome.error:
+                log.warning("%s", outcome.error)
+        return report(plan, in_order, options, time.perf_counter() - start, Timing())
+
+
+def check(options: Options) -> None:
+    """Raise UserError for what a cluster cannot do."""
+    if (
+        not is_files(options.source)
+        or is_live(options.output or "")
+        or options.virtual_camera
+        or options.page
+    ):
+        raise UserError("a cluster reads files and writes files: name them with --source and --output")
+    if not (options.output or options.table):
+        raise UserError("nothing would come out of this: give an --output")
+    if options.timing:
+        raise UserError("--timing is for one machine: use it with infer.py")
+    if options.weights != "published":
+        existing_weights(options.weights)
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Join the cluster at an address, or make one of this machine's cores. Raises UserError if it cannot."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would report to a server
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    if address is None:  # then it listens on 127.0.0.1 alone
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise UserError("Ray is not installed: `bash tools/setup.sh cluster` installs it") from None
+    where = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+    try:
+        host, colon, port = (address or "").rpartition(":")
+        if colon:  # Ray itself would try for long
+            socket.create_connection((host, int(port)), 10).close()
+        ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (OSError, RuntimeError, ValueError) as error:
+        what = f"no cluster answers at {address}" if address else "Ray does not start"
+        raise UserError(f"{what} ({first_line(error)}); `ray start --head` starts one") from error
+    signal.signal(signal.SIGTERM, interrupted)  # Ray has its own handler
+    try:
+        yield
+    finally:
+        ray.shutdown()  # ends the workers, and what they are writing keeps the name of an unfinished file
+
+
+def run_all(jobs: list[Job], options: Options, cores: int, retries: int) -> Iterator[tuple[int, Done]]:
+    """Yield each job's number and what came of it, as they are done. Raises UserError without workers."""
+    import ray
+
+    machines = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    workers = sum(int(cpus // cores) for cpus in machines)
+    if not workers:
+        raise UserError(f"no machine of the cluster has {cores} cores: use a smaller --cores")
+    actor_class = ray.remote(num_cpus=cores, num_gpus=int(options.device == "cuda"))(FileWorker)
+    waiting = deque(sorted(range(len(jobs)), key=lambda number: frames_of(jobs[number]), reverse=True))
+    tries, free, busy = Counter(), [], {}  # busy: {what it will give: (worker, job, None while it loads)}
+
+    def hire() -> None:
+        worker = actor_class.remote()
+        busy[worker.open.remote(options, os.getcwd(), cores, log.level)] = worker, None
+
+    for _ in range(min(workers, len(jobs))):
+        hire()
+    left = len(jobs)
+    while left:
+        while free and waiting:
+            worker, number = free.pop(), waiting.popleft()
+            busy[worker.run.remote(jobs[number], tries[number])] = worker, number
+            tries[number] += 1
+        if not busy:
+            raise UserError("no worker is left: the lines above say why")
+        ready, _ = ray.wait(list(busy), timeout=PATIENCE)
+        if not ready and all(number is None for _, number in busy.values()):
+            log.info("waiting for a machine with %d free cores", cores)
+        for promise in ready:
+            worker, number = busy.pop(promise)
+            try:
+                done = ray.get(promise)
+                free.append(worker)
+            except ray.exceptions.RayError as error:
+                ray.kill(worker)
+                why = first_line(getattr(error, "cause", None) or error)
+                if number is None:
+                    log.warning("a worker did not start: %s", why)
+                    continue
+                hire()
+                if tries[number] <= retries:
+                    log.info("%s: done again, as its worker died", jobs[number].source)
+                    waiting.append(number)
+                    continue
+                text = f"{jobs[number].source}: given up, as {tries[number]} workers died with it: {why}"
+                done = Done(Outcome(jobs[number], 1, error=text))
+            if number is not None:
+                left -= 1
+                yield number, done
+
+
+def frames_of(job: Job) -> int:
+    """Return how many frames a video has as far as it says, 0 for a picture."""
+    with contextlib.suppress(UserError, OSError):
+        if job.kind == VIDEO:
+            with contextlib.closing(open_file(job.source)) as video:
+                return video.expected or 0
+    return 0
+
+
+def first_line(error: Exception) -> str:
+    return explain(error) if isinstance(error, UserError) else str(error).partition("\n")[0]
+
+
+if __name__ == "__main__":
+    run(main)
