@@ -51,7 +51,7 @@ class Live:
     def __init__(self, detector: Detector):
         self.detector, self.hiding = detector, False
         self.tracks, self.is_cut = Tracks(), Cuts()
-        self.thread = ThreadPoolExecutor(1)
+        self.thread = ThreadPoolExecutor(1, "detector")
         self.pending: tuple[Future, np.ndarray, float] | None = (
             None  # the detections of a frame: its grey, its time
         )

@@ -25,7 +25,7 @@ def load_batches(read: Callable, batches: Iterable, workers: int) -> Iterator[tu
         for batch in batches:
             yield stack([read(*arguments) for arguments in batch])
         return
-    pool, waiting = ThreadPoolExecutor(workers), deque()
+    pool, waiting = ThreadPoolExecutor(workers, "loader"), deque()
     try:
         for batch in batches:
             waiting.append([pool.submit(read, *arguments) for arguments in batch])

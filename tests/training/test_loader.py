@@ -17,7 +17,7 @@ def read(item: int, size: int) -> tuple:
 
 
 def count_threads() -> int:
-    return sum("ThreadPool" in thread.name for thread in threading.enumerate())
+    return sum("loader" in thread.name for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -50,7 +50,7 @@ def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrup
     assert different == []
     assert resumed.state.log == whole.state.log
     assert len(whole.state.log) == 2
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "loader" in thread.name]
 
 
 @pytest.fixture
@@ -258,4 +258,4 @@ def test_a_full_disk_in_the_middle_of_an_epoch_ends_in_words(data, tmp_path, run
     assert result.returncode == 1
     message = f"train.py: cannot write {tmp_path / 'run' / 'last.safetensors'}: No space left on device"
     assert result.stderr.splitlines()[-1] == message
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "loader" in thread.name]
