@@ -15,7 +15,7 @@ import numpy as np
 
 from faces.detector import Detector
 from faces.motion import Place, move, small_grey
-from faces.tracks import Sighting, Tracks
+from faces.tracks import LIFE, Sighting, Tracks
 
 REST = 2  # times as long as it worked, the detector beside a camera rests
 CORRELATION, CHANGE = 0.5, 12  # frames that correlate less, and differ by more grey levels, are of two scenes
@@ -88,7 +88,9 @@ class Live:
         if self.pending is None or not self.pending[0].done():
             return
         (future, then, since), self.pending = self.pending, None
-        self.rests_until = at + REST * (at - since)
+        took = at - since
+        # Less where it is slow: a face is shown for so long after it was detected, and must not blink.
+        self.rests_until = at + min(REST * took, max(0.0, LIFE - 1.5 * took))
         detections = future.result()
         places = move([Place.of(each.box) for each in detections], then, grey, shape)
         self.tracks.update(

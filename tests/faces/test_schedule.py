@@ -73,18 +73,38 @@ def test_the_detector_beside_a_camera_rests_for_twice_as_long_as_it_worked():
     images, boxes = film([[(100, 60, 130)]] * 40)
     detector = Slow(boxes)
     live = Live(detector)
-    for index in range(6):
+    for index in range(3):
         live.sight(images[index], index / RATE)
     detector.go_on.set()
     until(lambda: detector.done == 1)
     time.sleep(0.05)
-    for index in range(6, 40):
+    for index in range(3, 40):
         live.sight(images[index], index / RATE)
         time.sleep(0.01)
         if detector.begun > 1:
             break
-    assert 16 <= index <= 20 and list(boxes_of(live, images[index], index / RATE)) == [1]
+    assert 8 <= index <= 11 and list(boxes_of(live, images[index], index / RATE)) == [1]
     live.thread.shutdown()
+
+
+def test_a_slow_detector_does_not_let_a_face_blink():
+    images, boxes = film([[(100, 60, 130)]] * 60)
+    detector = Slow(boxes)
+    live = Live(detector)
+    shown, began = [], 0
+    for index, image in enumerate(images):
+        if detector.begun > detector.done and index - began == 7:  # 0.28 seconds
+            detector.go_on.set()
+            until(lambda: detector.done == detector.begun)
+            time.sleep(0.02)
+            detector.go_on.clear()
+        before = detector.begun
+        shown.append(len(live.sight(image, index / RATE)))
+        time.sleep(0.01)
+        began = index if detector.begun > before else began
+    detector.go_on.set()
+    live.thread.shutdown()
+    assert detector.begun > 3 and shown.index(1) == 7 and all(shown[7:])
 
 
 def test_to_hide_faces_each_frame_of_a_camera_is_looked_at_first():
