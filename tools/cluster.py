@@ -66,15 +66,13 @@ class FileWorker:
 
     def run(self, job: Job, attempt: int) -> Done:
         time.sleep(attempt)  # a worker that was cut off takes a moment to end and to unlock its output
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            if self.worker.options.table:
-                table = stack.enter_context(FaceTable(Path(folder) / "faces.csv"))
-                self.worker.player.table = table
-            outcome = run_job(job, self.worker)
-            if self.worker.options.table:
-                table.finished = True  # as far as there are rows; the outcome says whether these are all
-            stack.close()
-            rows = b"".join(path.read_bytes() for path in Path(folder).iterdir())
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "faces.csv"
+            with FaceTable(path) as table:
+                self.worker.player.table = table if self.worker.options.table else None
+                outcome = run_job(job, self.worker)
+                table.finished = True  # with what rows there are: the outcome says whether these are all
+            rows = path.read_bytes()
         return Done(outcome, tuple(self.said.get() for _ in range(self.said.qsize())), rows)
 
 
@@ -108,25 +106,20 @@ def main() -> int:
                 for record in result.said:
                     if record.getMessage() != result.outcome.error:  # errors come at the end
                         log.handle(record)
-        in_order = [outcomes[number] for number in sorted(outcomes)]
-        if table is not None:
-            for number in sorted(outcomes):
-                table.append(rows / str(number))
-            table.finished = not any(outcome.status for outcome in in_order)
-        for outcome in in_order:
+        outcomes = dict(sorted(outcomes.items()))
+        for number, outcome in outcomes.items():
             if outcome.error:
                 log.warning("%s", outcome.error)
-        return report(plan, in_order, options, time.perf_counter() - start, Timing())
+            if table is not None:
+                table.append(rows / str(number))
+                table.finished &= not outcome.status
+        return report(plan, list(outcomes.values()), options, time.perf_counter() - start, Timing())
 
 
 def check(options: Options) -> None:
     """Raise UserError for what a cluster cannot do."""
-    if (
-        not is_files(options.source)
-        or is_live(options.output or "")
-        or options.virtual_camera
-        or options.page
-    ):
+    live = options.virtual_camera or options.page or is_live(options.output or "")
+    if live or not is_files(options.source):
         raise UserError("a cluster reads files and writes files: name them with --source and --output")
     if not (options.output or options.table):
         raise UserError("nothing would come out of this: give an --output")
