@@ -38,6 +38,10 @@ new MutationObserver(changes => changes.filter(c => c.target.src?.startsWith('da
     .forEach(c => { window.times.push(performance.now()); window.last = c.target.src; }))
     .observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
 true"""
+# The rule that stops a request to elsewhere, "" if none does.
+STOPPED = """new Promise(done => {
+    document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));
+    fetch('http://localhost:9/').catch(() => setTimeout(() => done(''), 1000)); })"""
 DOWNLOADS = (
     "[...document.querySelectorAll('a[download]')].map(a => a.href).filter(a => a.includes('/results-'))"
 )
@@ -163,6 +167,7 @@ def test_the_browsers_camera(tmp_path: Path):
         assert frame.shape == (480, 640, 3)
         assert 0.005 < green < 0.05
         browser.screenshot(page, tmp_path / "camera.png")
+        assert browser.run(page, STOPPED) == "connect-src"
         assert browser.hosts() == {"127.0.0.1"}
 
 
