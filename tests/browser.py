@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -52,6 +53,7 @@ class Browser:
             text = text[os.write(self.commands, text) :]
         while True:
             while b"\0" not in self.read:
+                assert select.select([self.answers], [], [], 60)[0], f"no answer to {method}"
                 more = os.read(self.answers, 1 << 20)
                 assert more, "the browser has ended"
                 self.read += more
@@ -103,6 +105,7 @@ class Browser:
         self.call("DOM.setFileInputFiles", page, nodeId=node, files=list(map(str, files)))
 
     def screenshot(self, page: str, path: Path) -> None:
+        self.call("Page.bringToFront", page)  # one behind another is not drawn, and there is no picture
         data = self.call("Page.captureScreenshot", page, captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(data))
 
