@@ -31,8 +31,8 @@ from runtimes.runtime import Runtime
 from runtimes.timing import Timing
 from utils import preprocess, sigmoid
 
-CLOSE_UP = 0.3  # of the frame, what a face fills at least that the detector does not know as one ...
-STILL_CLOSE = 0.25  # ... and in the frames after that
+CLOSE_UP = 0.6  # of the frame, what a face fills at least that the detector does not know as one ...
+STILL_CLOSE = 0.5  # ... and in the frames after that
 FEW = 4  # faces in a frame of a video of which the network is given each; of more they take turns, ...
 MOST_TURNS = 3  # ... but each is given to it in every third frame at least
 BATCH = 16  # crops that the network is given at once

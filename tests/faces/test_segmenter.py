@@ -252,7 +252,7 @@ def test_a_files_frames_are_held_only_while_a_mask_may_come(blind, most):
 
 def test_a_close_up_that_the_detector_does_not_know_counts_and_a_spot_does_not():
     segmenter, results = Segmenter(red_runtime, smooth=0.5), []
-    for radius, wanted in ((120, False), (225, True), (195, True), (120, False), (195, False), (225, True)):
+    for radius, wanted in ((270, False), (320, True), (270, True), (225, False), (270, False), (320, True)):
         frame = background(480, 640)
         truth = draw_face(frame, (320, 240), radius)
         ((_, mask),) = segmenter.segment(iter([(Shot(frame, len(results) / RATE), [])]))
@@ -261,7 +261,7 @@ def test_a_close_up_that_the_detector_does_not_know_counts_and_a_spot_does_not()
         if wanted:
             (face,) = mask.faces
             assert face.confidence == 0 and iou(mask.probability > 127, truth) > 0.9
-            assert face.box.height == pytest.approx(2 * radius, abs=8)
+            assert face.box.height == 480
 
 
 def test_a_frame_without_a_face_has_none():
