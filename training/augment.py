@@ -32,7 +32,7 @@ def augment(
     """Return a random (size, size, 3) picture and its (size, size) mask.
 
     other: a picture without a face, from which things before the face are cut. hand: one that may be laid
-    before it. gentle: of four examples three are only cropped.
+    before it. gentle: of four examples three are only cropped, or have a hand laid before the face.
     """
     box = random_face(mask, rng)
     if not mask.any() and rng.random() < 0.7:  # what a detector takes for a face has the colour of one
@@ -40,14 +40,16 @@ def augment(
     else:
         matrix = random_crop(mask, box, size, rng)
     image, mask = warp(image, mask, matrix, size, rng)
+    place = None if box is None or not (mask == FACE).any() else Place(matrix, box)
     if gentle and rng.random() < 0.75:
+        if place and hand and rng.random() < 0.12:
+            image, mask = lay_hand(image, mask, place, hand, rng)
         return as_given(image), mask
-    if box is None or not (mask == FACE).any():
+    if place is None:
         if not mask.any() and rng.random() < 0.3:
             # Clothes and walls of any colour, skin's too, are no face: colour alone must not decide.
             image = shift_hue(image, int(rng.integers(0, 180)), rng.uniform(0.7, 2.0))
         return as_given(vary_light(image, rng)), mask
-    place = Place(matrix, box)
     if rng.random() < 0.2:
         image, mask = turn_head(image, mask, place, rng)
     image, mask = cover(image, mask, place, other, hand, rng)
@@ -73,6 +75,6 @@ def cover(
         image, mask = draw_thing(image, mask, place, other, rng)
     if rng.random() < 0.07:
         image, mask = put_before(image, mask, place, other, rng)
-    if hand is not None and rng.random() < 0.1:
+    if hand is not None and rng.random() < 0.25:
         image, mask = lay_hand(image, mask, place, hand, rng)
     return image, mask
