@@ -31,9 +31,8 @@ from utils import UserError, explain
 os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # read when gradio is imported
 try:
     import gradio
-    from gradio.data_classes import ImageData
-except ImportError as error:
-    raise UserError(f"the page needs gradio ({error}): `bash infer.sh --page` installs it") from None
+except ImportError:
+    gradio = None  # `serve` says so
 
 PASSWORD = "PAGE_PASSWORD"  # a variable, as every user of a machine can read the options of its programs
 ROWS = 1000  # of the table of faces that the page shows; the file has all
@@ -42,12 +41,12 @@ QUALITY = 85  # of the JPEGs in which a camera's frames are shown
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # what the browser may load
 
 
-def as_data(image: np.ndarray | None) -> ImageData | None:
+def as_data(image: np.ndarray | None) -> gradio.data_classes.ImageData | None:
     """Return an image, HWC uint8 BGR, as a JPEG that is sent to the browser and not written into a file."""
     if image is None:
         return None
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    return ImageData(url=f"data:image/jpeg;base64,{b64encode(jpeg).decode()}")
+    return gradio.data_classes.ImageData(url=f"data:image/jpeg;base64,{b64encode(jpeg).decode()}")
 
 
 class Page:
@@ -92,7 +91,7 @@ class Page:
         threshold: float,
         smooth: float,
         color: str,
-        progress: gradio.Progress = gradio.Progress(track_tqdm=True),  # noqa: B008
+        progress: gradio.Progress = gradio and gradio.Progress(track_tqdm=True),  # noqa: B008
     ) -> tuple[list[str], list[str], list[list[str]], str]:
         """Return the results to see and to download, the table of faces, and what there is to say."""
         if not uploads:
@@ -155,6 +154,8 @@ class Page:
 
 def serve(options: Options, network: Runtime) -> None:
     """Serve the page until Ctrl-C. Raises UserError where it cannot be, or others could reach it freely."""
+    if gradio is None:
+        raise UserError("the page needs gradio: `bash infer.sh --page` installs it")
     host, port = options.page
     password = os.environ.get(PASSWORD, "")
     if not password and (options.share or not is_local(host)):
