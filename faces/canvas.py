@@ -1,10 +1,8 @@
 """Which pixels of a crop belong to the face it is about, and the mask of a frame put together from its faces.
 
-probability = touching(probability, box)           # the face, and those that are one with it
-own = nearest(levels, box, other_boxes)            # of two faces cheek to cheek, this one's part
-canvas = Canvas(frame.shape)
-canvas.add(Part(sighting, crop, levels, own))
-mask = canvas.mask()
+probability = touching(probability, box)        # the face, and those that are one with it
+own = nearest(levels, box, other_boxes)         # of two faces cheek to cheek, this one's part
+mask = compose(frame.shape, [Part(sighting, crop, box, levels, own)])
 """
 
 from __future__ import annotations
@@ -43,13 +41,17 @@ def nearest(levels: np.ndarray, box: Region, others: list[Region]) -> np.ndarray
 
     The boxes are in pixels of the levels; distances are from their centres, in their sides.
     """
-    height, width = levels.shape
-    seen = [(other, other.inside(height, width)) for other in others if other != box]
-    others = [other for other, inside in seen if inside.width and inside.height]
+    others = [other for other in others if other != box and other.share_inside(*levels.shape)]
     if not others:
         return levels
-    own = _distances(levels.shape, box)
-    return levels * np.logical_and.reduce([own <= _distances(levels.shape, other) for other in others])
+    rows, columns = (np.arange(side, dtype=np.float32) + 0.5 for side in levels.shape)
+
+    def distances(box: Region) -> np.ndarray:
+        x, y = box.centre
+        return ((rows[:, None] - y) / max(1, box.height)) ** 2 + ((columns - x) / max(1, box.width)) ** 2
+
+    own = distances(box)
+    return levels * np.logical_and.reduce([own <= distances(other) for other in others])
 
 
 def bounds(levels: np.ndarray, above: int) -> Region:
@@ -68,17 +70,18 @@ class Part(NamedTuple):
 
     sighting: Sighting
     crop: Crop
+    box: Region  # of the face, in the crop's pixels
     levels: np.ndarray  # of all faces that touch its box
     own: np.ndarray  # of this face alone
 
     @property
     def is_seen(self) -> bool:
         """Whether enough of the face is marked."""
-        return is_marked(self.own > LEVEL, self.crop.to_image(self.sighting.place.box))
+        return is_marked(self.own > LEVEL, self.box)
 
     def carried_from(self, other: Part) -> Part:
         """Return it with the mask that its face has in another frame, moved and enlarged as the face is."""
-        old, new = (part.crop.to_image(part.sighting.place.box) for part in (other, self))
+        old, new = other.box, self.box
         x_scale, y_scale = new.width / old.width, new.height / old.height
         x, y = new.centre[0] - x_scale * old.centre[0], new.centre[1] - y_scale * old.centre[1]
         matrix = np.array([[x_scale, 0, x + x_scale / 2 - 0.5], [0, y_scale, y + y_scale / 2 - 0.5]])
@@ -86,38 +89,19 @@ class Part(NamedTuple):
         return self._replace(levels=np.maximum(self.levels, own), own=own)
 
 
-class Canvas:
-    """A frame to which faces are added."""
-
-    def __init__(self, shape: tuple):
-        """shape: of the frame, (height, width, ...)."""
-        self.shape = shape
-        self.probability = np.zeros(shape[:2], np.uint8)
-        self.region = Region(0, 0, 0, 0)
-        self.faces: list[Face] = []
-
-    def add(self, part: Part) -> None:
-        """Add a face, also one of which nothing is marked."""
-        place, levels = part.crop.paste(part.levels, self.shape)
-        target = self.probability[place.rows, place.columns]
+def compose(shape: tuple, parts: list[Part]) -> Mask:
+    """Return the mask of a frame of `shape`, (height, width, ...), with all faces, also unmarked ones."""
+    probability, marked, faces = np.zeros(shape[:2], np.uint8), Region(0, 0, 0, 0), []
+    for part in parts:
+        place, levels = part.crop.paste(part.levels, shape)
+        target = probability[place.rows, place.columns]
         np.maximum(target, levels, out=target)
         inner = bounds(levels, FAINT)
-        if part.own is not part.levels:
-            levels = part.crop.paste(part.own, self.shape)[1]
         region = inner.moved(place.left, place.top)
-        self.region = self.region.union(region)
+        marked = marked.union(region)
+        if part.own is not part.levels:
+            levels = part.crop.paste(part.own, shape)[1]
         track, place, confidence, _ = part.sighting
-        box = place.box.inside(self.shape[0], self.shape[1])
-        self.faces.append(Face(track, box, confidence, region, levels[inner.rows, inner.columns]))
-
-    def mask(self) -> Mask:
-        """Return the mask of all."""
-        return Mask(self.probability, self.region, tuple(self.faces))
-
-
-def _distances(shape: tuple, box: Region) -> np.ndarray:
-    """Return the squared distance of each pixel from the box's centre, in its sides, HxW float32."""
-    x, y = box.centre
-    rows = np.arange(shape[0], dtype=np.float32)[:, None] + 0.5
-    columns = np.arange(shape[1], dtype=np.float32) + 0.5
-    return ((rows - y) / max(1, box.height)) ** 2 + ((columns - x) / max(1, box.width)) ** 2
+        box = place.box.inside(*shape[:2])
+        faces.append(Face(track, box, confidence, region, levels[inner.rows, inner.columns]))
+    return Mask(probability, marked, tuple(faces))

@@ -1,9 +1,8 @@
 """What the network is given of a frame, and the way back.
 
-    crop = crop_face(box, angle, frame.shape, Sizes(224, 160))
-    image = crop.cut(frame)                           # what the network is given
-    levels = ...                                      # HxW uint8 that it gives for it
-    region, part = crop.paste(levels, frame.shape)    # the same, in the frame's pixels
+    crop = crop_face(box, angle, frame.shape, largest=224, smallest=160)
+    image = crop.cut(frame)
+    region, part = crop.paste(levels_of(image), frame.shape)
 
 A face is shown to the network in a square around it, at the square's own resolution but not below a limit; a
 head that leans far, lies or hangs is turned upright. Beyond the frame its edge is repeated.
@@ -26,17 +25,7 @@ MOVE = 0.12  # the crop stays where it is until the face is off its centre by th
 GROW = 1.25  # ... or larger or smaller by this factor ...
 TURN = 12  # ... or turned by so many degrees: a crop that stands still gives a mask that does
 SQUASH = 0.03  # so much change of the aspect ratio nobody sees: not worth padding
-DARK, BRIGHT = (
-    80,
-    160,
-)  # levels of an image's brightest hundredth: white from the first, unchanged at the second
-
-
-class Sizes(NamedTuple):
-    """Sides of the network's input in pixels, multiples of 32."""
-
-    largest: int
-    smallest: int = STRIDE
+DARK, BRIGHT = 80, 160  # levels of an image's brightest hundredth: white from one on, unchanged at the other
 
 
 class Crop(NamedTuple):
@@ -53,8 +42,7 @@ class Crop(NamedTuple):
         """
         if self.angle:
             around = self._upright()
-            image = around.cut(frame)
-            matrix = _combine(self.matrix(), _invert(around.matrix()))
+            image, matrix = around.cut(frame), between(around, self)
             return cv2.warpAffine(image, matrix, self.size[::-1], borderMode=cv2.BORDER_REPLICATE)
         inner, place = self._placement(frame.shape)
         image = resize(frame[inner.rows, inner.columns], (place.height, place.width))
@@ -70,8 +58,7 @@ class Crop(NamedTuple):
         """
         if self.angle:
             around = self._upright()
-            matrix = _combine(around.matrix(), _invert(self.matrix()))
-            return around.paste(cv2.warpAffine(levels, matrix, around.size[::-1]), shape)
+            return around.paste(cv2.warpAffine(levels, between(self, around), around.size[::-1]), shape)
         inner, place = self._placement(shape)
         part = levels[place.rows, place.columns]
         return inner, cv2.resize(part, (inner.width, inner.height), interpolation=cv2.INTER_LINEAR)
@@ -91,8 +78,8 @@ class Crop(NamedTuple):
     def to_image(self, box: Region) -> Region:
         """Return a box of the frame in pixels of the crop's image: of a turned crop one of the same sides."""
         x_scale, y_scale = self.size[1] / self.region.width, self.size[0] / self.region.height
-        linear, shift = self.matrix()[:, :2], self.matrix()[:, 2]
-        centre = linear @ (np.array(box.centre) - 0.5) + shift + 0.5
+        matrix = self.matrix()
+        centre = matrix[:, :2] @ (np.array(box.centre) - 0.5) + matrix[:, 2] + 0.5
         return region_around(tuple(centre), box.width * x_scale, box.height * y_scale)
 
     def _upright(self) -> Crop:
@@ -116,12 +103,13 @@ class Crop(NamedTuple):
         return inner, Region(left, top, right, bottom)
 
 
-def crop_face(box: Region, angle: float, shape: tuple, sizes: Sizes) -> Crop:
-    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame,
-    to the nearest multiple of 32 within `sizes`.
+def crop_face(box: Region, angle: float, shape: tuple, largest: int, smallest: int) -> Crop:
+    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame.
+
+    That is to the nearest multiple of 32 pixels from `smallest` to `largest`, which are such multiples.
     """
     side = min(SCALE * max(box.width, box.height), max(shape[:2]))
-    pixels = min(max(round(side / STRIDE) * STRIDE, sizes.smallest), sizes.largest)
+    pixels = min(max(round(side / STRIDE) * STRIDE, smallest), largest)
     square = region_around(box.inside(shape[0], shape[1]).centre, side, side)  # a face may be on its way out
     if abs(angle) <= LEANING:
         return Crop(shift_inside(square, shape[0], shape[1]), (pixels, pixels))
@@ -144,10 +132,8 @@ def crop_frame(shape: tuple, long_side: int) -> Crop:
     return Crop(region_around((width / 2, height / 2), size[1] / scale, size[0] / scale), size)
 
 
-def steady(old: Crop | None, new: Crop) -> Crop:
+def steady(old: Crop, new: Crop) -> Crop:
     """Return the old crop if it is so near to the new one that it may stay, else the new one."""
-    if old is None:
-        return new
     x_shift = abs(old.region.centre[0] - new.region.centre[0]) / new.region.width
     y_shift = abs(old.region.centre[1] - new.region.centre[1]) / new.region.height
     grown = old.region.width / new.region.width
@@ -162,13 +148,10 @@ def shift_inside(region: Region, height: int, width: int) -> Region:
     return region.moved(x, y)
 
 
-def between(old: Crop, old_size: tuple[int, int], new: Crop, new_size: tuple[int, int]) -> np.ndarray:
-    """Return the 2x3 matrix from a place in the new crop's image to the same place in the old crop's.
-
-    The images have the (height, width) of old_size and new_size. For cv2.warpAffine with WARP_INVERSE_MAP.
-    """
-    before, after = old._replace(size=old_size).matrix(), new._replace(size=new_size).matrix()
-    return _combine(before, _invert(after)).astype(np.float32)
+def between(one: Crop, other: Crop) -> np.ndarray:
+    """Return the 2x3 matrix from a place in one crop's image to the same place in the other's."""
+    back = cv2.invertAffineTransform(one.matrix())
+    return other.matrix() @ np.vstack([back, [0, 0, 1]])
 
 
 def brightness_gain(image: np.ndarray) -> float:
@@ -192,12 +175,3 @@ def region_around(centre: tuple[float, float], width: float, height: float) -> R
     width, height = max(1, round(width)), max(1, round(height))
     left, top = round(centre[0] - width / 2), round(centre[1] - height / 2)
     return Region(left, top, left + width, top + height)
-
-
-def _combine(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Return the 2x3 matrix that does what `before` does, and then what `after` does."""
-    return after @ np.vstack([before, [0, 0, 1]])
-
-
-def _invert(matrix: np.ndarray) -> np.ndarray:
-    return cv2.invertAffineTransform(matrix)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,9 +26,7 @@ FAINT = 0.3  # confidence of a detection, at least: one of a face that is known
 CONFIDENCE = 0.5  # of a face, at least: 1 in 134 pictures without a face has one
 SURE, SURER = 0.7, 0.85  # of a face that lies or hangs, at least, without upright ones and beside such
 SIDE = 1280  # pixels: the longest side that is looked at; larger frames are shrunk
-BORDER = (
-    8  # pixels at least of the mirrored frame around it: a face that its edge cuts is seen with its image
-)
+BORDER = 8  # pixels at least of the mirrored frame around it: a face cut by its edge is seen with its image
 STRIDE = 4  # pixels to one of the network's outputs
 DIVISOR = 32  # of the sides that the network takes
 HALF = 0.4  # of a box, at least, is within the frame: the mirror image of another face is not
@@ -64,48 +63,38 @@ class CenterFace:
 
         Raises UserError where the network is missing or another file.
         """
-        from runtimes.openvino_runtime import core  # late: it takes a third of a second
+        from runtimes.openvino_runtime import computes_bf16, core  # late: it takes a third of a second
 
         network = core().read_model(network_file())
         network.reshape([1, 3, -1, -1])  # any size: a folder's pictures have many
-        fast = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.network = core().compile_model(
-            network, "CPU", {"INFERENCE_PRECISION_HINT": "bf16" if fast else "f32"}
-        )
+        options = {"INFERENCE_PRECISION_HINT": "bf16" if computes_bf16() else "f32"}
+        self.network = core().compile_model(network, "CPU", options)
         self.small_faces = small_faces
 
     def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
-        """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
+        """See Detector."""
         upright = self._detect_upright(frame)
-        # Of the views in which a face is detected, the one in which it leans least is right.
-        ranked = [(each.confidence - abs(each.angle) / 300, each) for each in upright]
+        ranked = [(_rank(each), each) for each in upright]
         least = SURER if any(each.confidence >= CONFIDENCE for each in upright) else SURE
         for quarters in (1, 2, 3) if turned else ():
             for each in self._detect_upright(np.ascontiguousarray(np.rot90(frame, quarters))):
                 if each.confidence >= least:
-                    rank = each.confidence - abs(each.angle) / 300
-                    ranked.append((rank, _turn_back(each, quarters, frame.shape)))
+                    ranked.append((_rank(each), _turn_back(each, quarters, frame.shape)))
         return _distinct(ranked)
 
     def _detect_upright(self, frame: np.ndarray) -> list[Detection]:
         height, width = frame.shape[:2]
         scale = min(1.0, SIDE / max(height, width))
-        detections = self._detect_part(
-            resize(frame, (max(1, round(height * scale)), max(1, round(width * scale))))
-        )
-        detections = [
-            detection._replace(box=Region(*(round(edge / scale) for edge in detection.box)))
-            for detection in detections
+        small = resize(frame, (max(1, round(height * scale)), max(1, round(width * scale))))
+        boxed = [
+            (each, Region(*(round(edge / scale) for edge in each.box))) for each in self._detect_part(small)
         ]
         if self.small_faces and scale < 1:
-            for top in _starts(height, SIDE):
-                for left in _starts(width, SIDE):
-                    part = self._detect_part(frame[top : top + SIDE, left : left + SIDE])
-                    detections += [each._replace(box=each.box.moved(left, top)) for each in part]
-        detections = [each._replace(box=each.box.inside(height, width)) for each in detections]
-        return _distinct(
-            [(each.confidence, each) for each in detections if each.box.width and each.box.height]
-        )
+            for top, left in itertools.product(_starts(height), _starts(width)):
+                part = self._detect_part(frame[top : top + SIDE, left : left + SIDE])
+                boxed += [(each, each.box.moved(left, top)) for each in part]
+        inside = [each._replace(box=box.inside(height, width)) for each, box in boxed]
+        return _distinct([(each.confidence, each) for each in inside if each.box.width and each.box.height])
 
     def _detect_part(self, image: np.ndarray) -> list[Detection]:
         """Return the faces of an image, in its pixels; they may reach beyond it."""
@@ -139,6 +128,11 @@ def network_file() -> Path:
     return path
 
 
+def _rank(detection: Detection) -> float:
+    """Return by how much a view is the right one of those in which a face is seen: it leans least in that."""
+    return detection.confidence - abs(detection.angle) / 300
+
+
 def _roll(points: np.ndarray) -> float:
     """Return the head's angle, from eyes (the first two of five landmarks) to mouth (the last two)."""
     down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
@@ -166,11 +160,9 @@ def _distinct(ranked: list[tuple[float, Detection]]) -> list[Detection]:
     return sorted(kept, key=lambda detection: -detection.confidence)
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """Return where tiles of `side` start so that they cover `length`, each overlapping the next by an eighth
-    or more: a larger face is seen in the picture as a whole.
+def _starts(length: int) -> list[int]:
+    """Return where tiles of SIDE pixels start so that they cover `length`, each overlapping the next by an
+    eighth or more: a larger face is seen in the picture as a whole.
     """
-    if length <= side:
-        return [0]
-    count = -(-(length - side) // (side - side // 8)) + 1
-    return [round(index * (length - side) / (count - 1)) for index in range(count)]
+    count = max(0, -(-(length - SIDE) // (SIDE - SIDE // 8))) + 1
+    return [round(index * (length - SIDE) / max(1, count - 1)) for index in range(count)]

@@ -1,7 +1,5 @@
 """What comes out of a frame: its mask, and each face in it.
 
-mask = segmenter(frame)
-mask.probability                        # of the frame, HxW uint8
 for face in mask.faces:
     print(face.track, face.box, face.confidence, face.area(0.5))
     pixels = frame[face.region.rows, face.region.columns][face.mask > 127]  # BGR, as the frame is

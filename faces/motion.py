@@ -92,9 +92,7 @@ def move(places: list[Place], before: np.ndarray, after: np.ndarray, shape: tupl
 def _carried(place: Place, start: np.ndarray, end: np.ndarray) -> Place:
     """Return the place after its points have gone from `start` to `end`, (N, 2) pixels of the frame each."""
     middle, new_middle = np.median(start, axis=0), np.median(end, axis=0)
-    spread, new_spread = (
-        np.abs(ends - ends_middle).sum(axis=1) for ends, ends_middle in ((start, middle), (end, new_middle))
-    )
+    spread, new_spread = np.abs(start - middle).sum(axis=1), np.abs(end - new_middle).sum(axis=1)
     far = spread > np.median(spread)
     growth = (
         float(np.clip(np.median(new_spread[far] / spread[far]), 1 / GROWTH, GROWTH)) if far.any() else 1.0

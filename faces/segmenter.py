@@ -1,6 +1,6 @@
 """From the faces of a frame to its mask: cut each one out, give it to the network, smooth what it says.
 
-    segmenter = Segmenter(runtime, Settings(size=224), smooth=0.7)
+    segmenter = Segmenter(runtime, size=224, smooth=0.7)
     for frame, mask in segmenter.segment(LookAhead(CenterFace(), every=12).follow(frames)):   # a file
         ...
     for frame, mask in segmenter.segment(Live(CenterFace()).follow(frames), wait=False):      # a camera
@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from faces.canvas import FACE_LEVEL, LEVEL, Canvas, Part, bounds, is_marked, nearest, touching
-from faces.crops import Crop, Sizes, brighten, brightness_gain, crop_face, crop_frame, steady
+from faces.canvas import FACE_LEVEL, LEVEL, Part, bounds, compose, is_marked, nearest, touching
+from faces.crops import Crop, brighten, brightness_gain, crop_face, crop_frame, steady
 from faces.detector import CONFIDENCE, Detector
-from faces.mask import Mask, Region
+from faces.follow import TimedFrame
+from faces.mask import Mask
 from faces.motion import Place
-from faces.schedule import TimedFrame
 from faces.smooth import Smooth
 from faces.tracks import LIFE, Sighting
 from runtimes.runtime import Runtime
@@ -37,20 +36,8 @@ FEW = 4  # faces in a frame of a video of which the network is given each; of mo
 MOST_TURNS = 3  # ... but each is given to it in every third frame at least
 BATCH = 16  # crops that the network is given at once
 ADAPTS = 0.1  # of a change of the light, what the brightening follows from one frame to the next
-
-
-class Settings(NamedTuple):
-    """What may change from one frame to the next."""
-
-    size: int = 224  # the longest side of the network's input, a multiple of 32
-    smallest: int = 160  # the same of a small face's crop, which is enlarged to it
-
-    @property
-    def sizes(self) -> Sizes:
-        return Sizes(self.size, min(self.size, self.smallest))
-
-
-DEFAULTS = Settings()
+SIZE = 224  # pixels: the longest side of the network's input
+SMALLEST = 160  # the same of a small face's crop, which is enlarged to it
 
 
 class FaceMemory:
@@ -58,16 +45,16 @@ class FaceMemory:
 
     def __init__(self, smooth: float):
         self.crop: Crop | None = None
-        self.settings: Settings | None = None  # of that crop
+        self.size = 0  # the largest for that crop
         self.gain: float | None = None  # of its brightening
         self.smooth = Smooth(smooth)
         self.seen: tuple[Part, float] | None = None  # when enough of it was marked last
         self.is_seen = False  # whether it was in the last frame
 
-    def next_crop(self, crop: Crop, settings: Settings) -> Crop:
-        """Return the crop, or the last one if that still serves."""
-        self.crop = steady(self.crop if settings == self.settings else None, crop)
-        self.settings = settings
+    def next_crop(self, place: Place, shape: tuple, size: int) -> Crop:
+        """Return the crop around a place in a frame of `shape`, or the last one if that still serves."""
+        crop = crop_face(place.box, place.angle, shape, size, SMALLEST)
+        self.crop, self.size = steady(self.crop, crop) if size == self.size else crop, size
         return self.crop
 
     def next_gain(self, gain: float) -> float:
@@ -76,19 +63,13 @@ class FaceMemory:
 
 
 class Segmenter:
-    """The masks of one stream of frames. Not for several threads at once, but another thread may replace the
-    `settings`: that is heeded from the next frame on.
+    """The masks of one stream of frames. Not for several threads at once, but another thread may set `size`:
+    that is heeded from the next frame on.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        settings: Settings = DEFAULTS,
-        smooth: float = 0.0,
-        timing: Timing | None = None,
-    ):
-        """smooth: 0 (off) to below 1."""
-        self.runtime, self.settings, self.smooth = runtime, settings, smooth
+    def __init__(self, runtime: Runtime, size: int = SIZE, smooth: float = 0.0, timing: Timing | None = None):
+        """size: longest side of the network's input, a multiple of 32. smooth: 0 (off) to below 1."""
+        self.runtime, self.size, self.smooth = runtime, size, smooth
         self.timing = timing or Timing()
         self.faces: dict[int, FaceMemory] = {}  # by the track's number
         self.count = 0  # of frames with faces
@@ -106,12 +87,11 @@ class Segmenter:
         held: deque[tuple[TimedFrame, list[Part]]] = deque()
         for frame, sightings in frames:
             held.append((frame, self.parts(frame.image, sightings, frame.at)))
-            self._carry_back(held)
-            while held and not (wait and _is_waiting(held[0], frame.at)):
-                first, parts = held.popleft()
-                yield first, self.compose(first.image.shape, parts)
-        for frame, parts in held:
-            yield frame, self.compose(frame.image.shape, parts)
+            _carry_back(held)
+            while held and not (wait and _is_waiting(*held[0], frame.at)):
+                yield self._composed(*held.popleft())
+        for entry in held:
+            yield self._composed(*entry)
 
     def parts(self, frame: np.ndarray, sightings: list[Sighting] | None, at: float) -> list[Part]:
         """Return what is marked of each face; without any, of a close-up.
@@ -121,22 +101,30 @@ class Segmenter:
         if not sightings:
             self.faces.clear()
             return self.parts_of_whole(frame, is_close_up=sightings is not None)
-        settings, self.close_up = self.settings, None
+        size, self.close_up = self.size, None
+        self.count += 1
+        turns = min(MOST_TURNS, -(-len(sightings) // FEW))
         self.faces = {each.track: self.faces.get(each.track) or FaceMemory(self.smooth) for each in sightings}
-        memories = list(self.faces.values())
-        crops = [
-            memory.next_crop(
-                crop_face(each.place.box, each.place.angle, frame.shape, settings.sizes), settings
-            )
-            for memory, each in zip(memories, sightings)
-        ]
-        images = [self.cut(frame, crop, memory) for crop, memory in zip(crops, memories)]
-        boxes = [each.place.box for each in sightings]
-        levels = self._mark(images, crops, memories, boxes)
+        looks = []
+        for index, (sighting, memory) in enumerate(zip(sightings, self.faces.values())):
+            crop = memory.next_crop(sighting.place, frame.shape, size)
+            image = self.cut(frame, crop, memory)
+            moved = None
+            if memory.is_seen and (index + self.count) % turns:
+                with self.timing("smooth"):
+                    moved = memory.smooth.move_along(image, crop)
+            looks.append((sighting, memory, crop, image, moved))
+        marked = iter(self.run_network([image for *_, image, moved in looks if moved is None]))
         parts = []
-        for memory, sighting, crop, marked in zip(memories, sightings, crops, levels):
-            box, *others = (crop.to_image(each) for each in (sighting.place.box, *boxes))
-            part = Part(sighting, crop, marked, nearest(marked, box, others))
+        for sighting, memory, crop, image, probability in looks:
+            box = crop.to_image(sighting.place.box)
+            if probability is None:
+                probability = touching(next(marked), box)
+                if is_marked(probability > FACE_LEVEL, box):  # else the face would fade out, and in again
+                    probability = self._smoothed(memory, probability, image, crop)
+            levels = to_levels(probability)
+            others = [crop.to_image(each.place.box) for each in sightings if each is not sighting]
+            part = Part(sighting, crop, box, levels, nearest(levels, box, others))
             memory.is_seen = part.is_seen
             if part.is_seen:
                 memory.seen = part, at
@@ -145,29 +133,6 @@ class Segmenter:
             parts.append(part)
         return parts
 
-    def _mark(
-        self, images: list[np.ndarray], crops: list[Crop], memories: list[FaceMemory], boxes: list[Region]
-    ) -> list[np.ndarray]:
-        """Return what is marked in each image, HxW uint8: by the network or, of many faces, as before."""
-        self.count += 1
-        turns = min(MOST_TURNS, -(-len(images) // FEW))
-        levels = {}
-        for index, (image, crop, memory) in enumerate(zip(images, crops, memories)):
-            if memory.is_seen and (index + self.count) % turns:
-                with self.timing("smooth"):
-                    moved = memory.smooth.move_along(image, crop)
-                if moved is not None:
-                    levels[index] = to_levels(moved)
-        due = [index for index in range(len(images)) if index not in levels]
-        for index, probability in zip(due, self.run_network([images[index] for index in due])):
-            box = crops[index].to_image(boxes[index])
-            probability = touching(probability, box)
-            if is_marked(probability > FACE_LEVEL, box):
-                levels[index] = self._smoothed(memories[index], probability, images[index], crops[index])
-            else:  # not smoothed, lest the face fades out, and in again
-                levels[index] = to_levels(probability)
-        return [levels[index] for index in range(len(images))]
-
     def parts_of_whole(self, frame: np.ndarray, is_close_up: bool) -> list[Part]:
         """Return what the network marks in the whole frame, HWC uint8 BGR: a face with the number 0, or none.
 
@@ -175,17 +140,18 @@ class Segmenter:
         """
         memory = self.close_up or FaceMemory(self.smooth)
         limit = CLOSE_UP if self.close_up is None else STILL_CLOSE
-        crop = crop_frame(frame.shape, self.settings.size)
+        crop = crop_frame(frame.shape, self.size)
         image = self.cut(frame, crop, memory)
         (probability,) = self.run_network([image])
         self.close_up = None
         if is_close_up and (probability > FACE_LEVEL).mean() < limit:
             return []
         self.close_up = memory
-        levels = self._smoothed(memory, probability, image, crop)
+        levels = to_levels(self._smoothed(memory, probability, image, crop))
         region, marked = crop.paste(levels, frame.shape)
         box = bounds(marked, LEVEL).moved(region.left, region.top)
-        return [Part(Sighting(0, Place.of(box), 0.0), crop, levels, levels)] if box.width else []
+        sighting = Sighting(0, Place.of(box), 0.0)
+        return [Part(sighting, crop, crop.to_image(box), levels, levels)] if box.width else []
 
     def cut(self, frame: np.ndarray, crop: Crop, memory: FaceMemory) -> np.ndarray:
         """Return what the network is shown of a frame, HWC uint8 BGR: HWC uint8 RGB, brightened."""
@@ -213,28 +179,12 @@ class Segmenter:
     def _smoothed(
         self, memory: FaceMemory, probability: np.ndarray, image: np.ndarray, crop: Crop
     ) -> np.ndarray:
-        """Return the probability smoothed over time, HxW uint8, 0 to 255."""
         with self.timing("smooth"):
-            return to_levels(memory.smooth(probability, image, crop))
+            return memory.smooth(probability, image, crop)
 
-    def _carry_back(self, held: deque) -> None:
-        """Give faces of which nothing is marked in earlier frames the mask that they have in the newest."""
-        newest, parts = held[-1]
-        seen = {part.sighting.track: part for part in parts if part.is_seen}
-        for frame, earlier in list(held)[:-1]:
-            if newest.at - frame.at > LIFE:
-                continue
-            for index, part in enumerate(earlier):
-                if part.sighting.track in seen and not (part.is_seen or part.sighting.expected):
-                    earlier[index] = part.carried_from(seen[part.sighting.track])
-
-    def compose(self, shape: tuple, parts: list[Part]) -> Mask:
-        """Return the mask of a frame of this shape from what `parts` gave for it."""
+    def _composed(self, frame: TimedFrame, parts: list[Part]) -> tuple[TimedFrame, Mask]:
         with self.timing("mask"):
-            canvas = Canvas(shape)
-            for part in parts:
-                canvas.add(part)
-            return canvas.mask()
+            return frame, compose(frame.image.shape, parts)
 
 
 def to_levels(probability: np.ndarray) -> np.ndarray:
@@ -242,9 +192,19 @@ def to_levels(probability: np.ndarray) -> np.ndarray:
     return (probability * 255 + 0.5).astype(np.uint8)
 
 
-def _is_waiting(entry: tuple[TimedFrame, list[Part]], now: float) -> bool:
+def _carry_back(held: deque) -> None:
+    """Give faces of which nothing is marked in earlier frames the mask that they have in the newest."""
+    newest, parts = held[-1]
+    seen = {part.sighting.track: part for part in parts if part.is_seen}
+    for frame, earlier in list(held)[:-1]:
+        for index, part in enumerate(earlier):
+            missing = part.sighting.track in seen and not (part.is_seen or part.sighting.expected)
+            if missing and newest.at - frame.at <= LIFE:
+                earlier[index] = part.carried_from(seen[part.sighting.track])
+
+
+def _is_waiting(frame: TimedFrame, parts: list[Part], now: float) -> bool:
     """Whether a later frame may still tell what is marked of a face in this one."""
-    frame, parts = entry
     return now - frame.at <= LIFE and not all(part.is_seen or part.sighting.expected for part in parts)
 
 
@@ -252,20 +212,23 @@ def segment_picture(
     runtime: Runtime,
     detector: Detector | None,
     picture: np.ndarray,
-    size: int = 224,
+    size: int = SIZE,
     timing: Timing | None = None,
 ) -> Mask:
     """Return the mask of one picture, HWC uint8 BGR; its faces are numbered from the surest one.
 
     detector: with None the network is given the whole picture.
     """
-    segmenter = Segmenter(runtime, Settings(size), timing=timing)
+    segmenter = Segmenter(runtime, size, timing=timing)
     sightings = None
     if detector is not None:
         with segmenter.timing("detect"):
             detections = detector.detect(picture, turned=True)
+        sure = (each for each in detections if each.confidence >= CONFIDENCE)
         sightings = [
             Sighting(number, Place.of(each.box, each.angle), each.confidence)
-            for number, each in enumerate((d for d in detections if d.confidence >= CONFIDENCE), 1)
+            for number, each in enumerate(sure, 1)
         ]
-    return segmenter.compose(picture.shape, segmenter.parts(picture, sightings, 0.0))
+    parts = segmenter.parts(picture, sightings, 0.0)
+    with segmenter.timing("mask"):
+        return compose(picture.shape, parts)

@@ -8,8 +8,6 @@ A network that judges each frame alone lets the mask's edge flicker. Here each m
 before, moved along by the optical flow between the two images (DIS: Kroeger et al., "Fast Optical Flow using
 Dense Inverse Search", ECCV 2016). Where the moved image does not match the new one (something was uncovered,
 moved too fast, or the light changed), the old mask has no weight, so that nothing trails behind.
-`tools/measure.py` measures flicker by dtSSD, the measure of Erofeev et al., "Perceptually Motivated Benchmark
-for Video Matting", BMVC 2015.
 """
 
 from __future__ import annotations
@@ -70,8 +68,8 @@ class Smooth:
         mask, old_grey, old = self.before
         height, width = crop.size
         if old != crop:
-            mask = _warp(mask, between(old, old.size, crop, crop.size), crop.size)
-            old_grey = _warp(old_grey, between(old, old_grey.shape, crop, grey.shape), grey.shape)
+            mask = _warp(mask, old, crop)
+            old_grey = _warp(old_grey, old._replace(size=old_grey.shape), crop._replace(size=grey.shape))
         flow = self.flow.calc(grey, old_grey, None)  # from a place now to the same thing's place before
         places = _grid(*grey.shape) + flow
         moved_grey = cv2.remap(old_grey, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -90,10 +88,10 @@ def _half_grey(image: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
-def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Outside the old image there was nothing: 0."""
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=flags)
+def _warp(image: np.ndarray, old: Crop, new: Crop) -> np.ndarray:
+    """Return the image of one crop as another one shows it; outside the old image there was nothing: 0."""
+    matrix, flags = between(new, old).astype(np.float32), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, new.size[::-1], flags=flags)
 
 
 def _grid(height: int, width: int) -> np.ndarray:

@@ -65,6 +65,10 @@ class Track:
         self.place = self.seen = place
         self.confidence, self.detected, self.hidden = detection.confidence, at, False
 
+    def sighting(self, place: Place | None = None) -> Sighting:
+        """Return it where it is now, or in another place."""
+        return Sighting(self.number, place or self.place, self.confidence)
+
     def expected(self, at: float) -> Place:
         """Return where it is if it went on as before since its last detection."""
         seconds = at - self.detected
@@ -99,43 +103,34 @@ class Tracks:
         A detection belongs to the track that it overlaps most, one that is not hidden first. Faint ones start
         no track.
         """
-        pairs = [
-            (likeness, track, index)
+        pairs = sorted(
+            (track.hidden, -likeness, track.number, index, track)
             for track in self.active
             for index, detection in enumerate(detections)
             for place in (track.place, track.expected(at))
             if (likeness := _likeness(place, detection)) > 0
-        ]
+        )
         seen: list[Track] = []
         left = dict(enumerate(detections))
-        for _, track, index in sorted(
-            pairs, key=lambda pair: (pair[1].hidden, -pair[0], pair[1].number, pair[2])
-        ):
+        for *_, index, track in pairs:
             if track not in seen and index in left:
                 track.update(left.pop(index), at)
                 seen.append(track)
-        new = [
-            self._start(detection, at) for detection in left.values() if detection.confidence >= CONFIDENCE
-        ]
+        sure = [detection for detection in left.values() if detection.confidence >= CONFIDENCE]
+        new = [Track(number, detection, at) for number, detection in enumerate(sure, self.count + 1)]
+        self.count += len(new)
         for track in self.active:
             # Its points may be those of a face before it: then it is not where they went.
             boxes = [] if track in seen else [track.place.box, track.expected(at).box]
             if any(iou(box, other.place.box) > SHARED for box in boxes for other in [*seen, *new]):
                 track.hidden, track.place = True, track.expected(at)
-        self.active = sorted([*self.active, *new], key=lambda track: track.number)
+        self.active = [*self.active, *new]
         return seen, new
 
-    def _start(self, detection: Detection, at: float) -> Track:
-        self.count += 1
-        return Track(self.count, detection, at)
-
-    def sightings(self, at: float) -> list[Sighting]:
-        """Return the faces that are shown: not those behind others, and those last seen half a second ago."""
-        return [
-            Sighting(track.number, track.place, track.confidence)
-            for track in self.active
-            if not track.hidden and at - track.detected <= LIFE
-        ]
+    def sightings(self, at: float, seconds: float = LIFE) -> list[Sighting]:
+        """Return the faces that are shown: not those behind others, and those last seen `seconds` ago."""
+        shown = (track for track in self.active if not track.hidden and at - track.detected <= seconds)
+        return [track.sighting() for track in shown]
 
 
 def _likeness(place: Place, detection: Detection) -> float:
@@ -144,12 +139,9 @@ def _likeness(place: Place, detection: Detection) -> float:
     overlap = iou(box, other)
     if overlap >= MATCH:
         return 1 + overlap
-    side, other_side = max(box.width, box.height), max(other.width, other.height)
-    distance = np.hypot(box.centre[0] - other.centre[0], box.centre[1] - other.centre[1]) / max(
-        side, other_side
-    )
-    alike = max(side, other_side) / min(side, other_side) < ALIKE
-    return 1 - distance if alike and distance < NEAR else 0.0
+    small, large = sorted((max(box.width, box.height), max(other.width, other.height)))
+    distance = np.hypot(box.centre[0] - other.centre[0], box.centre[1] - other.centre[1]) / large
+    return 1 - distance if large / small < ALIKE and distance < NEAR else 0.0
 
 
 def _blend(speed: tuple[float, float], before: Place, after: Place, seconds: float) -> tuple[float, float]:

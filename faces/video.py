@@ -1,6 +1,6 @@
 """The masks of a video, a camera or a stream: follow the faces from frame to frame, then mark each one.
 
-    video = VideoSegmenter(runtime, CenterFace(), Settings(size=192), smooth=0.7)
+    video = VideoSegmenter(runtime, CenterFace(), size=192, smooth=0.7)
     for frame, mask in video.segment(video.follow(frames)):
         ...
 
@@ -13,10 +13,9 @@ import functools
 from collections.abc import Callable, Iterator
 
 from faces.detector import Detector
-from faces.lookahead import LookAhead
+from faces.follow import Live, LookAhead, TimedFrame
 from faces.mask import Mask
-from faces.schedule import Live, TimedFrame
-from faces.segmenter import DEFAULTS, Segmenter, Settings
+from faces.segmenter import SIZE, Segmenter
 from faces.tracks import Sighting
 from runtimes.runtime import Runtime
 from runtimes.timing import Timing
@@ -31,26 +30,24 @@ class VideoSegmenter:
         self,
         runtime: Runtime,
         detector: Detector | None,
-        settings: Settings = DEFAULTS,
+        size: int = SIZE,
         smooth: float = 0.0,
         live: bool = False,
         detect_every: int = DETECT_EVERY,
         timing: Timing | None = None,
     ):
-        """detector: with None the network is given the whole frame each time. smooth: 0 (off) to below 1.
-
+        """detector: with None the network is given the whole frame each time. size, smooth: see Segmenter.
         live: of a camera, for which nothing waits; a file is looked at a second ahead.
         """
         self.live = live
-        self.timing = timing or Timing()
-        self.segmenter = Segmenter(runtime, settings, smooth, self.timing)
+        self.segmenter = Segmenter(runtime, size, smooth, timing)
         self.follower = None
         if detector is not None:
             self.follower = Live(detector) if live else LookAhead(detector, detect_every)
 
-    def set_hiding(self, hiding: bool, settings: Settings) -> None:
+    def set_hiding(self, hiding: bool, size: int) -> None:
         """Say whether faces are to be hidden, from the next frames on: then fewer may be missed."""
-        self.segmenter.settings = settings
+        self.segmenter.size = size
         if self.follower is not None:
             self.follower.hiding = hiding
 

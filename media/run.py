@@ -19,7 +19,7 @@ import cv2
 from tqdm import tqdm
 
 from faces.detector import Detector, open_detector
-from faces.segmenter import Settings, segment_picture
+from faces.segmenter import segment_picture
 from faces.video import VideoSegmenter
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import AnimationWriter, PictureFolder
@@ -197,11 +197,11 @@ def make_segmenter(
     full = options.full_size
     size = full if options.size or view.hides else video_size(network, full, source.live)
     segmenter = VideoSegmenter(
-        network, detector, Settings(size), options.smooth, source.live, options.detect_every, timing
+        network, detector, size, options.smooth, source.live, options.detect_every, timing
     )
 
     def set_view(view: View) -> None:
-        segmenter.set_hiding(view.careful, Settings(full if view.careful else size))
+        segmenter.set_hiding(view.careful, full if view.careful else size)
 
     return segmenter, set_view
 

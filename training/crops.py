@@ -15,7 +15,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from faces.crops import MOVE, SCALE, Sizes, crop_face, region_around, shift_inside
+from faces.crops import MOVE, SCALE, crop_face, region_around, shift_inside
 from faces.mask import Region
 from utils import FACE, NOT_JUDGED
 
@@ -126,7 +126,7 @@ def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -
 def face_crop(box: tuple, shape: tuple, size: int) -> np.ndarray:
     """Return the matrix for the square that inference takes around a box in a picture of `shape`."""
     x, y, width, height = box
-    return crop_face(Region(x, y, x + width, y + height), 0, shape, Sizes(size, size)).matrix()
+    return crop_face(Region(x, y, x + width, y + height), 0, shape, size, size).matrix()
 
 
 def background_window(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.canvas import Canvas, Part, bounds, nearest, touching
+from faces.canvas import Part, bounds, compose, nearest, touching
 from faces.crops import Crop
 from faces.mask import Region
 from faces.motion import Place
@@ -34,17 +34,22 @@ def test_cheek_to_cheek_each_pixel_is_the_nearer_faces():
     assert bounds(np.zeros((5, 5), np.uint8), 0) == (0, 0, 0, 0)
 
 
-def test_a_canvas_holds_all_faces_and_where_they_overlap_the_surer_one():
-    canvas = Canvas((100, 200, 3))
-    assert canvas.mask().region == (0, 0, 0, 0) and canvas.mask().faces == ()
+def part(number: int, box: Region, crop: Crop, levels: np.ndarray, own: np.ndarray) -> Part:
+    """What is marked of a face that is in a box of the frame."""
+    sighting = Sighting(number, Place.of(box, crop.angle), 0.9)
+    return Part(sighting, crop, crop.to_image(box), levels, own)
+
+
+def test_a_mask_holds_all_faces_and_where_they_overlap_the_surer_one():
+    assert compose((100, 200, 3), []).region == (0, 0, 0, 0) and compose((9, 9), []).faces == ()
+    parts = []
     for number, left, level in ((1, 10, 100), (2, 60, 200)):
-        sighting = Sighting(number, Place.of(Region(left + 20, 30, left + 70, 90)), 0.9)
         crop = Crop(Region(left, 0, left + 96, 96), (96, 96))
         levels = np.zeros((96, 96), np.uint8)
         levels[30:80, 20:75] = level
         own = np.where(np.arange(96) < 60, levels, 0).astype(np.uint8)
-        canvas.add(Part(sighting, crop, levels, own))
-    mask = canvas.mask()
+        parts.append(part(number, Region(left + 20, 30, left + 70, 90), crop, levels, own))
+    mask = compose((100, 200, 3), parts)
     assert mask.probability[50, 70] == 100 and mask.probability[50, 82] == 200  # both cover x of 80 to 84
     assert mask.region == (30, 30, 135, 80) and mask.share(0.5) == 50 * 55 / 20000
     first, second = mask.faces
@@ -54,13 +59,11 @@ def test_a_canvas_holds_all_faces_and_where_they_overlap_the_surer_one():
 
 
 def test_a_face_that_reaches_beyond_the_frame_is_cut_off_there():
-    canvas = Canvas((64, 64))
-    sighting = Sighting(1, Place.of(Region(-20, -20, 30, 30)), 0.9)
-    crop = Crop(Region(-48, -48, 48, 48), (96, 96))
-    canvas.add(Part(sighting, crop, np.full((96, 96), 255, np.uint8), np.zeros((96, 96), np.uint8)))
-    (face,) = canvas.mask().faces
+    crop, levels = Crop(Region(-48, -48, 48, 48), (96, 96)), np.full((96, 96), 255, np.uint8)
+    mask = compose((64, 64), [part(1, Region(-20, -20, 30, 30), crop, levels, np.zeros_like(levels))])
+    (face,) = mask.faces
     assert face.box == (0, 0, 30, 30) and face.region == (0, 0, 48, 48) and face.area(0.5) == 0
-    assert (canvas.mask().probability[:48, :48] == 255).all() and canvas.mask().share(0.5) == (48 / 64) ** 2
+    assert (mask.probability[:48, :48] == 255).all() and mask.share(0.5) == (48 / 64) ** 2
 
 
 def ellipse(crop: Crop, box: Region) -> np.ndarray:
@@ -79,7 +82,7 @@ def test_a_mask_is_carried_along_as_its_face_moves_and_grows(angle):
         Crop(Region(120, 40, 312, 232), (192, 192), angle),
     )
     old, new = (
-        Part(Sighting(1, Place.of(box, angle), 0.9), crop, levels, levels)
+        part(1, box, crop, levels, levels)
         for box, crop, levels in zip(
             boxes, crops, (ellipse(crops[0], boxes[0]), np.zeros((192, 192), np.uint8))
         )
@@ -93,7 +96,7 @@ def test_a_mask_is_carried_along_as_its_face_moves_and_grows(angle):
 
 def test_what_the_network_still_marks_stays_beside_what_is_carried_along():
     crop, box = Crop(Region(0, 0, 96, 96), (96, 96)), Region(30, 30, 60, 70)
-    old = Part(Sighting(1, Place.of(box), 0.9), crop, *[ellipse(crop, box)] * 2)
+    old = part(1, box, crop, *[ellipse(crop, box)] * 2)
     faint = np.zeros((96, 96), np.uint8)
     faint[80:84, 80:84] = 200
     carried = old._replace(levels=faint, own=faint).carried_from(old)

@@ -10,7 +10,7 @@ from scenes import iou, paste_portraits, portrait, shots
 from faces.detector import CenterFace
 from faces.mask import Mask, Region
 from faces.mask import iou as overlap
-from faces.segmenter import Settings, segment_picture
+from faces.segmenter import segment_picture
 from faces.video import VideoSegmenter
 from runtimes.choose import open_runtime
 from runtimes.weights import default_weights
@@ -90,7 +90,7 @@ def test_a_close_up_larger_than_the_frame_is_marked(runtime, detector):
 
 def masks_of(runtime, detector, images: list, detect_every: int = 8) -> list[Mask]:
     """The masks of a video with these frames."""
-    video = VideoSegmenter(runtime, detector, Settings(160), smooth=0.5, detect_every=detect_every)
+    video = VideoSegmenter(runtime, detector, 160, smooth=0.5, detect_every=detect_every)
     return [mask for _, mask in video.segment(video.follow(shots(images)))]
 
 

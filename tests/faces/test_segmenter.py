@@ -9,7 +9,7 @@ from scenes import RedDetector, Shot, background, draw_face, iou, left_quarter, 
 from faces.detector import Detection
 from faces.mask import Mask, Region
 from faces.motion import Place
-from faces.segmenter import Segmenter, Settings, segment_picture
+from faces.segmenter import Segmenter, segment_picture
 from faces.tracks import LIFE, Sighting
 from runtimes.runtime import with_flip
 from runtimes.timing import Timing
@@ -279,12 +279,12 @@ def test_a_stream_may_change_its_frame_size():
         assert iou(mask.probability > 127, truth) > 0.85
 
 
-def test_settings_hold_from_the_next_frame_on():
+def test_the_size_holds_from_the_next_frame_on():
     runtime, image = Runtime(), background(480, 640)
     draw_face(image, (320, 240), 100)
     segmenter = Segmenter(runtime)
-    for index, settings in enumerate((Settings(224), Settings(96), Settings(96), Settings(160))):
-        segmenter.settings = settings
+    for index, size in enumerate((224, 96, 96, 160)):
+        segmenter.size = size
         list(segmenter.segment(iter([(Shot(image, index / RATE), sight(image))])))
     assert [size[1] for size in runtime.batches] == [224, 96, 96, 160]
 

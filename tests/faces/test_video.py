@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scenes import Known, RedDetector, background, draw_face, film, iou, red_runtime, shots
 
-from faces.segmenter import Settings
 from faces.video import VideoSegmenter
 from media.frames import Frame, Source
 from media.pipeline import Pipeline
@@ -104,7 +103,7 @@ def test_to_hide_faces_a_file_is_looked_at_more_often_and_at_the_given_size():
     for hiding, size in ((False, 96), (True, 128)):
         detector = Known(boxes)
         video = VideoSegmenter(runtime, detector)
-        video.set_hiding(hiding, Settings(size))
+        video.set_hiding(hiding, size)
         list(video.segment(video.follow(shots(images))))
         calls.append(len(detector.calls))
     assert 2 * calls[0] < calls[1] < 30 and set(sizes[:48]) == {96} and set(sizes[48:]) == {128}
@@ -123,7 +122,7 @@ def test_of_a_camera_each_frame_comes_out_before_the_next_is_taken():
         return np.full((len(batch), 1, *batch.shape[2:]), -9, np.float32)
 
     video = VideoSegmenter(blind, RedDetector(), live=True)
-    video.set_hiding(True, Settings())
+    video.set_hiding(True, 224)
     for count, _ in enumerate(video.segment(video.follow(frames())), 1):
         assert len(taken) == count
 
@@ -132,7 +131,7 @@ def test_a_camera_that_hides_faces_looks_at_each_frame():
     images, truths = red_film(20)
     detector = RedDetector()
     video = VideoSegmenter(red_runtime, detector, live=True)
-    video.set_hiding(True, Settings())
+    video.set_hiding(True, 224)
     results = list(video.segment(video.follow(shots(images))))
     assert detector.calls == 20
     for (_, mask), truth in zip(results, truths, strict=True):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.crops import Sizes, crop_face
+from faces.crops import crop_face
 from faces.mask import Region
 from training.crops import (
     background_window,
@@ -144,7 +144,7 @@ def test_the_crop_of_a_face_is_that_of_inference():
     image = np.random.default_rng(0).integers(0, 256, (300, 320, 3)).astype(np.uint8)
     for box in ((100, 80, 60, 80), (5, 200, 60, 70)):
         x, y, width, height = box
-        crop = crop_face(Region(x, y, x + width, y + height), 0, image.shape, Sizes(160, 160))
+        crop = crop_face(Region(x, y, x + width, y + height), 0, image.shape, 160, 160)
         shown, _ = warp(image, face(box), face_crop(box, image.shape[:2], 160), 160)
         assert np.abs(shown.astype(int) - crop.cut(image)).mean() < 3
 

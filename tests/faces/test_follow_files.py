@@ -1,4 +1,4 @@
-"""The faces of files, followed forward and back: python -m pytest tests/faces/test_lookahead.py"""
+"""The faces of files, followed forward and back: python -m pytest tests/faces/test_follow_files.py"""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scenes import Known, Shot, background, film, shots
 
-from faces import lookahead
-from faces.lookahead import LookAhead
+from faces import follow as followers
+from faces.follow import LookAhead
 from faces.mask import Region, iou
 from faces.tracks import LIFE
 
@@ -65,7 +65,7 @@ def test_a_face_that_is_not_detected_for_a_moment_keeps_number_and_place(every):
 @pytest.mark.parametrize(("every", "error"), [(4, 3), (12, 1.5)])
 def test_where_the_points_lead_astray_the_next_detection_puts_it_right(every, error, monkeypatch):
     """Each step leads so many pixels too far to the right."""
-    real = lookahead.move
+    real = followers.move
     images, boxes = film([[(20 + 3 * step, 40, 130)] for step in range(37)])
 
     def astray(*how) -> list:
@@ -183,7 +183,7 @@ def test_no_more_is_held_than_a_second():
 
 
 def test_no_more_is_held_than_fits_into_memory(monkeypatch):
-    monkeypatch.setattr(lookahead, "MOST_BYTES", 5 * 48 * 64 * 3)
+    monkeypatch.setattr(followers, "MOST_BYTES", 5 * 48 * 64 * 3)
     assert 4 <= lag(60, 25) <= 7
 
 

@@ -1,4 +1,4 @@
-"""The faces of a camera: python -m pytest tests/faces/test_schedule.py"""
+"""The faces of a camera: python -m pytest tests/faces/test_follow_live.py"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from scenes import Known, background, film, shots
 
 from faces.detector import Detection
+from faces.follow import Cuts, Live
 from faces.mask import Region, iou
-from faces.schedule import Cuts, Live
 
 RATE = 25.0
 
