@@ -20,7 +20,7 @@ from media.shapes import Selection, Style
 from media.table import FaceTable
 from media.views import View, to_bgr
 from media.window import HELP, Window, draw_lines
-from runtimes.timing import Timing
+from runtimes.runtime import Timing
 from utils import resize
 
 THRESHOLD_STEP = 0.05

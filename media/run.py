@@ -37,8 +37,7 @@ from media.videos import open_file
 from media.views import VIEWS, View, find_view, parse_view, to_rgb, with_alpha
 from media.writers import VideoWriter
 from runtimes.choose import open_runtime, video_size
-from runtimes.runtime import Runtime, with_flip
-from runtimes.timing import Timing
+from runtimes.runtime import Runtime, Timing, with_flip
 from utils import UserError, explain, log
 
 

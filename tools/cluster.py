@@ -34,7 +34,7 @@ from media.plan import make_plan
 from media.run import Outcome, Worker, make_player, open_network, report, run_job
 from media.table import FaceTable
 from media.videos import open_file
-from runtimes.timing import Timing
+from runtimes.runtime import Timing
 from runtimes.weights import existing_weights
 from utils import Parser, UserError, explain, integer, interrupted, log, run
 
