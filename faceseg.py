@@ -64,16 +64,11 @@ package = sys.modules["_faceseg"] = ModuleType("_faceseg")
 package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.meta_path.insert(0, Finder)
 
-open_detector = load("faces.detector").open_detector
-Face = load("faces.mask").Face
 UserError, side = load("utils").UserError, load("utils").side
+Face = load("faces.mask").Face
 Options = load("media.options").Options
-open_runtime = load("runtimes.choose").open_runtime
-with_flip = load("runtimes.runtime").with_flip
-segment_picture = load("faces.segmenter").segment_picture
-make_segmenter = load("media.run").make_segmenter
+Worker, open_network = load("media.run").Worker, load("media.run").open_network
 open_video = load("media.sources").open_video
-find_view = load("media.views").find_view
 
 
 class VideoFrame(NamedTuple):
@@ -109,11 +104,10 @@ class FaceSegmenter:
         Raises UserError for weights and choices that cannot be used.
         """
         size = None if size is None else side(size)
-        named = {} if weights is None else {"weights": str(weights)}
-        self.options = Options(detect=detect, small_faces=small_faces, smooth=smooth, size=size, **named)
-        self.network = open_runtime(self.options.weights, runtime, device, precision)
-        self.photo_network = with_flip(self.network) if flip else self.network
-        self.detector = open_detector(small_faces) if detect else None
+        how = {"size": size, "runtime": runtime, "device": device, "precision": precision, "detect": detect}
+        how |= {} if weights is None else {"weights": str(weights)}
+        options = Options(**how, small_faces=small_faces, flip=flip, smooth=smooth)
+        self.worker = Worker(options, open_network(options))
 
     def segment(self, image: np.ndarray) -> np.ndarray:
         """Return the probability of face for each pixel, HxW float32, 0..1, in steps of 1/255.
@@ -139,9 +133,7 @@ class FaceSegmenter:
         """
         source = open_video(str(path))
         try:
-            segmenter, _ = make_segmenter(
-                source, self.network, self.detector, self.options, find_view("overlay")
-            )
+            segmenter, _ = self.worker.segmenter(source)
             for frame, mask in segmenter.segment(segmenter.follow(iter(source.read, None))):
                 image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB)
                 yield VideoFrame(image, frame.at, mask.faces, mask.probability / np.float32(255))
@@ -152,5 +144,4 @@ class FaceSegmenter:
         if getattr(image, "ndim", 0) != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
             raise ValueError(f"an image must be HxWx3 uint8 RGB; this one is {what}")
-        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        return segment_picture(self.photo_network, self.detector, picture, self.options.full_size)
+        return self.worker.mask(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

@@ -10,24 +10,14 @@ after SIGTERM (what was recorded is kept).
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
-import sys
 import time
-import warnings
-from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # before the modules of a program that imports this
-
-from media.jobs import PICTURE
 from media.live import STDOUT, stdout_kept
 from media.options import Options, parse_arguments
-from media.plan import Plan, make_plan
+from media.plan import PICTURE, Plan, make_plan
 from media.player import Player
-from media.run import Worker, make_player, open_network, report, run_all
+from media.run import Worker, open_network, report, run_all
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
 from media.window import open_window
@@ -44,20 +34,23 @@ def main() -> int:
         return serve_page(options)
     with contextlib.ExitStack() as stack:
         if options.source is not None and is_picture_address(options.source):
-            options = replace(options, source=stack.enter_context(fetched(options.source)))
+            options.source = stack.enter_context(fetched(options.source))
         if options.output in STDOUT:  # a pipe for the video alone: what is printed goes to stderr
-            options = replace(options, output=stack.enter_context(stdout_kept()))
+            options.output = stack.enter_context(stdout_kept())
         plan = make_plan(options)
         player = open_player(options, plan, stack)  # before the network: see open_window
         worker = Worker(options, open_network(options), player)
         start = time.perf_counter()
         outcomes = run_all(plan, worker)
-        return report(plan, outcomes, options, time.perf_counter() - start, player.timing)
+        status = report(plan, outcomes, options, time.perf_counter() - start)
+        if options.timing:
+            print(player.timing.table())
+        return status
 
 
 def open_player(options: Options, plan: Plan, stack: contextlib.ExitStack) -> Player:
     """Return what draws, shows and tabulates; the stack closes its window and its table."""
-    player = make_player(options)
+    player = Player(options)
     photo = any(job.kind == PICTURE for job in plan.jobs)
     if options.window and (not options.output or (plan.alone and not photo)):
         player.window = open_window("LinkNet34")
@@ -73,28 +66,9 @@ def open_player(options: Options, plan: Plan, stack: contextlib.ExitStack) -> Pl
 def serve_page(options: Options) -> None:
     if options.source or options.output or options.table:
         raise UserError("--page takes what is dropped into it: leave out --source, --output and --table")
-    from media.page import serve  # late: only this needs gradio
+    from media.page import serve  # late: it is slow to load
 
     serve(options, open_network(options))
-
-
-def segment(image: np.ndarray, **options) -> np.ndarray:
-    """Deprecated: see FaceSegmenter.segment in faceseg.py. find: its `detect`."""
-    warnings.warn("use FaceSegmenter of faceseg.py: this will go", DeprecationWarning, stacklevel=2)
-    return kept_segmenter(**options).segment(image)
-
-
-def faces(image: np.ndarray, **options) -> list:
-    """Deprecated: see FaceSegmenter.faces in faceseg.py. find: its `detect`."""
-    warnings.warn("use FaceSegmenter of faceseg.py: this will go", DeprecationWarning, stacklevel=2)
-    return kept_segmenter(**options).faces(image)
-
-
-@functools.lru_cache(maxsize=2)
-def kept_segmenter(find: bool = True, **options):
-    from faceseg import FaceSegmenter
-
-    return FaceSegmenter(detect=find, **options)
 
 
 if __name__ == "__main__":

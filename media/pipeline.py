@@ -16,15 +16,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import starmap
 
 import numpy as np
 from tqdm import tqdm
 
-from faces.tracks import Sighting
 from faces.video import VideoSegmenter
 from media.frames import Frame, Result, Source
-from media.playback import Playback
-from runtimes.runtime import Timing
+from media.player import Playback
+from runtimes.timing import Timing
 from utils import UserError, interrupted_status, log
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up
@@ -37,39 +37,41 @@ FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 
 
 class Stage:
-    """What a generator yields, computed ahead in a thread of its own."""
+    """What an iterator yields, computed ahead in a thread of its own."""
 
-    def __init__(self, items: Iterator, room: Callable[[object], int], waits: Callable[[], bool]):
+    def __init__(
+        self,
+        items: Iterator,
+        room: Callable[[object], int] = lambda item: QUEUE,
+        waits: Callable[[], bool] = lambda: True,
+    ):
         """room: how many such items may be ready. waits: whether the thread waits while there is no room;
         otherwise every second of those that are ready is dropped, the oldest first.
         """
         self.room, self.waits = room, waits
         self.ready: list = []
         self.dropped = 0  # items
-        self.ended = False  # whether nothing more will come
-        self.closed = False  # whether nothing more will be taken
+        self.ended = False  # whether nothing more will come, or be taken
         self.error: BaseException | None = None
         self.changed = threading.Condition()
-        self.thread = threading.Thread(target=self._run, args=[items], name=items.__name__, daemon=True)
+        self.thread = threading.Thread(target=self._run, args=[items], daemon=True)
         self.thread.start()
 
     def _run(self, items: Iterator) -> None:
         try:
             for item in items:
                 self._put(item)
-                if self.closed:
+                if self.ended:
                     break
         except BaseException as error:  # of any kind: the taker has to know
             self.error = error
-        with self.changed:
-            self.ended = True
-            self.changed.notify_all()
+        self.close()
 
     def _put(self, item: object) -> None:
         with self.changed:
             room = self.room(item)
-            self.changed.wait_for(lambda: self.closed or not self.waits() or len(self.ready) < room)
-            while len(self.ready) >= room and not self.closed:  # nobody misses what comes after that
+            self.changed.wait_for(lambda: self.ended or not self.waits() or len(self.ready) < room)
+            while len(self.ready) >= room and not self.ended:  # nobody misses what comes after that
                 self.dropped += len(self.ready[::2])
                 del self.ready[::2]
             self.ready.append(item)
@@ -78,7 +80,7 @@ class Stage:
     def take(self, wait: float | None = None) -> object | None:
         """Return the next item, None at the end. Raises the thread's error; TimeoutError after `wait` s."""
         with self.changed:
-            if not self.changed.wait_for(lambda: self.ready or self.ended or self.closed, wait):
+            if not self.changed.wait_for(lambda: self.ready or self.ended, wait):
                 raise TimeoutError
             if self.ready:
                 self.changed.notify_all()
@@ -89,7 +91,7 @@ class Stage:
 
     def close(self) -> None:
         with self.changed:
-            self.closed = True
+            self.ended = True
             self.changed.notify_all()
 
 
@@ -103,21 +105,30 @@ class Pipeline:
         timing: Timing | None = None,
         recorded: Callable[[], bool] = lambda: False,
     ):
-        """source: is closed at the end. recorded: whether, at this moment, every frame of a live source
-        counts.
-        """
+        """source: is closed at the end. recorded: whether now every frame of a live source counts."""
         self.source, self.segmenter, self.timing = source, segmenter, timing or Timing()
         self.recorded = recorded
 
     def __enter__(self) -> Pipeline:
         live = self.source.live
         self.frames = Stage(self._read(), self._room, waits=lambda: not live)
-        # A file's faces are followed in a thread of their own; a camera's frame must not wait in one more.
-        self.sightings = None if live else Stage(self._follow(), lambda item: QUEUE, waits=lambda: True)
-        results = 1 if live else QUEUE
-        self.results = Stage(self._segment(), lambda result: results, lambda: not live or self.recorded())
-        self.stages = [stage for stage in (self.frames, self.sightings, self.results) if stage is not None]
+        self.stages = [self.frames]
+        items = self.segmenter.follow(iter(self.frames.take, None))
+        if not live:  # a camera's frame must not wait in one more thread
+            self.stages.append(Stage(items))
+            items = iter(self.stages[-1].take, None)
+        results = starmap(Result, self.segmenter.segment(items))
+        self.results = Stage(results, lambda _: 1 if live else QUEUE, lambda: not live or self.recorded())
+        self.stages.append(self.results)
         return self
+
+    def _read(self) -> Iterator[Frame]:
+        while True:
+            with self.timing("read"):
+                frame = self.source.read()
+            if frame is None:
+                return
+            yield frame
 
     def _room(self, frame: Frame) -> int:
         """Return how many such frames may wait."""
@@ -156,39 +167,23 @@ class Pipeline:
                 if self.source.live and time.perf_counter() > give_up:
                     raise UserError(f"{self.source.name} has given no frame for {silence:.0f} s") from None
 
-    def _read(self) -> Iterator[Frame]:
-        while True:
-            with self.timing("read"):
-                frame = self.source.read()
-            if frame is None:
-                return
-            yield frame
-
-    def _follow(self) -> Iterator[tuple[Frame, list[Sighting] | None]]:
-        return self.segmenter.follow(iter(self.frames.take, None))
-
-    def _segment(self) -> Iterator[Result]:
-        sightings = self._follow() if self.sightings is None else iter(self.sightings.take, None)
-        for frame, mask in self.segmenter.segment(sightings):
-            yield Result(frame, mask)
-
 
 def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> int:
     """Play what comes out of the pipeline. Return the exit status. Raises OSError if writing fails."""
     source, player, status = pipeline.source, playback.player, 0
     finished = False  # whether all that was asked for has come
-    still = Still()
+    frozen, warning = Frozen(), ""
     hidden = True if player.window is not None else None  # None: shown in a terminal
-    with (
-        tqdm(total=max_frames or source.expected, unit=" frames", disable=hidden, leave=False) as bar,
-        pipeline,
-    ):
+    bar = tqdm(total=max_frames or source.expected, unit=" frames", disable=hidden, leave=False)
+    with bar, pipeline:
         try:
             for result in iter(functools.partial(pipeline.take, player.idle), None):
-                if source.live and still(result.frame.image):
-                    player.say(f"{source.name} {FROZEN}")
+                if not (source.live and frozen(result.frame.image)):
+                    warning = ""
+                elif not warning:
+                    warning = f"{source.name} {FROZEN}"
+                    player.say(warning)
                 bar.update()
-                warning = f"{source.name} {FROZEN}" if still.warned else ""
                 if not playback.play(result, warning) or playback.count == max_frames:
                     break
             else:
@@ -204,33 +199,29 @@ def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> 
         finally:
             with undisturbed():
                 playback.close(finished)
-    return status or int(still.warned or playback.failed)
+    return status or int(bool(warning) or playback.failed)
 
 
-class Still:
-    """Notices a live source that gives the same picture again and again."""
+class Frozen:
+    """Tells whether a camera gives the same picture again and again."""
 
     def __init__(self):
-        self.before, self.since = None, 0.0  # a few pixels, and since when they are so
-        self.warned = False
+        self.pixels, self.since = None, 0.0  # a few of them, and since when they are so
 
     def __call__(self, image: np.ndarray) -> bool:
-        """Return whether to warn of it: once, until the picture changes. image: HWC uint8 BGR."""
-        sample, now = image[::16, ::16].copy(), time.perf_counter()
-        if not np.array_equal(sample, self.before):
-            self.before, self.since, self.warned = sample, now, False
-        first = now - self.since > FROZEN_SECONDS and not self.warned
-        self.warned = self.warned or first
-        return first
+        """image: HWC uint8 BGR, the next one."""
+        pixels, now = image[::16, ::16].copy(), time.perf_counter()
+        if not np.array_equal(pixels, self.pixels):
+            self.pixels, self.since = pixels, now
+        return now - self.since > FROZEN_SECONDS
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """While it lasts, Ctrl-C and the like do nothing: a recording is being finished."""
-    if threading.current_thread() is not threading.main_thread():  # signals do not interrupt it
-        yield
-        return
     numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():  # signals do not interrupt it
+        numbers = ()
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield

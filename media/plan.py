@@ -7,23 +7,46 @@ for job in plan.jobs:
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from files.paths import refuse_inputs
-from media.jobs import LIVE, PICTURE, Job, find_jobs, is_files, name_outputs
+from files.paths import identity, refuse_inputs, regular_file
+from files.pictures import ALPHA_SUFFIXES, ANIMATED, ANIMATED_SUFFIXES, IMAGE_SUFFIXES, WRITTEN, open_picture
 from media.live import is_live
 from media.mux import unfinished_path
 from media.options import Options
 from media.sample import PORTRAIT
-from media.sources import camera_index
+from media.sources import camera_index, is_stream
 from media.streams import hide_password
+from media.videos import open_file
 from media.views import View, find_view
+from media.writers import FORMATS, TRANSPARENT
 from runtimes.weights import runtime_files
 from utils import UserError
+
+OTHERS = (".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv", ".mxf", ".vob")
+VIDEO_SUFFIXES = (*FORMATS, *OTHERS)
+PICTURE, ANIMATION, VIDEO, LIVE = "picture", "animation", "video", "live"
+UNREADABLE = "folder that you may not read"
+
+
+class Job(NamedTuple):
+    """One source, and where its result goes."""
+
+    source: Path | str | None  # for LIVE as it was given: a camera, an address, the sample, None
+    kind: str  # PICTURE, ANIMATION, VIDEO or LIVE
+    output: Path | str | None = None  # an address, or standard output, as it was given
+
+    def is_numbered(self, view: View) -> bool:
+        """Return whether the result is a folder of numbered pictures."""
+        if not (view.transparent and isinstance(self.output, Path)) or self.kind == PICTURE:
+            return False
+        return not self.output.suffix or self.output.is_dir()
 
 
 class Plan(NamedTuple):
@@ -31,30 +54,26 @@ class Plan(NamedTuple):
     alone: bool  # whether the source is one file, camera or stream, and no folder or pattern
     there_already: int  # how many results of earlier runs are kept
     left_out: Counter  # how many files of which kinds
-    inputs: list[Path]  # all that is read
-    outputs: list[Path]  # all that may be written, under its own name or one that is made up
 
 
 def make_plan(options: Options) -> Plan:
     """Return what a run is about to do. Raises UserError if it cannot, or would overwrite what it reads."""
-    view = find_view(options.view)
+    view, output = find_view(options.view), options.output
+    target = Path(output) if output and not is_live(output) else None
     if is_files(options.source):
-        leave = Path(options.output) if options.output else None
-        jobs, left_out = find_jobs(options.source, options.recursive, leave)
+        jobs, left_out = find_jobs(options.source, options.recursive, target)
         alone = len(jobs) == 1 and jobs[0].source == Path(options.source)
-        if options.output and not is_live(options.output):
-            jobs = name_outputs(jobs, options.source, options.output, view)
-        elif options.output:
-            if not alone or jobs[0].kind == PICTURE:
-                name = hide_password(options.output)
-                raise UserError(f"{name} takes one video, not pictures or several files")
-            jobs = [jobs[0]._replace(output=options.output)]
+        if target:
+            jobs = name_outputs(jobs, alone, fixed_part(options.source), target, view)
     else:
-        jobs = [Job(options.source, LIVE, live_output(options.output, view))]
-        left_out, alone = Counter(), True
+        jobs, left_out, alone = [Job(options.source, LIVE, target)], Counter(), True
+    if output and not target:
+        if not alone or jobs[0].kind == PICTURE:
+            raise UserError(f"{hide_password(output)} takes one video, not pictures or several files")
+        jobs = [jobs[0]._replace(output=output)]
     if options.virtual_camera and jobs[0].kind == PICTURE:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
-    inputs, outputs = checked(jobs, options, view)
+    refuse_overwriting(jobs, options, view)
     part, parts = options.shard
     jobs = jobs[part - 1 :: parts]
     if all(job.kind == PICTURE for job in jobs):
@@ -64,52 +83,162 @@ def make_plan(options: Options) -> Plan:
     if options.table and done:
         what = f"{options.table} would lack the faces of {done} results that are there already"
         raise UserError(f"{what}: use --table without --skip-existing")
-    return Plan(todo, alone, done, left_out, inputs, outputs)
+    return Plan(todo, alone, done, left_out)
 
 
-def live_output(output: str | None, view: View) -> Path | str | None:
-    """Return where what comes from a camera or a stream goes."""
-    if output is None or is_live(output):
-        return output
-    return Path(output) / "camera.mp4" if Path(output).is_dir() and not view.transparent else Path(output)
+def is_files(spec: str | None) -> bool:
+    """Return whether a source means files: one, a folder, or a pattern with *, ? or []."""
+    return not (spec in (None, "sample", "-") or is_stream(spec) or camera_index(spec) is not None)
+
+
+def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> tuple[list[Job], Counter]:
+    """Return what is to be done, sorted by name, and how many files of which kinds are left out.
+
+    recursive: folders in folders too. leave: a folder that is skipped. Hidden files are not meant.
+    Raises UserError if there is nothing, or a single file is neither a picture nor a video.
+    """
+    path = Path(spec)
+    is_folder = path.is_dir()
+    if not is_folder and (path.exists() or not glob.has_magic(spec)):
+        regular_file(path)
+        return [Job(path, kind_of(path) or VIDEO)], Counter()  # opening it says what is wrong
+    try:
+        paths = list(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True)))
+    except RecursionError:
+        raise UserError(f"{spec}: the folders are nested too deep for a pattern: use --recursive") from None
+    leave = leave and Path(os.path.realpath(leave))
+    inside = leave and Path(os.path.realpath(fixed_part(spec))) in leave.parents
+    jobs, left_out = [], Counter()
+    while paths:
+        path = paths.pop()
+        real = Path(os.path.realpath(path)) if inside or path.is_symlink() else path
+        if path.name.startswith(".") or (inside and leave in (real, *real.parents)):
+            continue
+        if path.is_dir():
+            if path.is_symlink() and real in (Path(os.path.realpath(parent)) for parent in path.parents):
+                continue  # round and round
+            if recursive and os.access(path, os.R_OK | os.X_OK):
+                paths += path.iterdir()
+            elif recursive or is_folder:
+                left_out[UNREADABLE if recursive else "folder"] += 1
+        elif kind := kind_of(path):
+            jobs.append(Job(path, kind))
+        else:
+            left_out[path.suffix.lower() or "without a suffix"] += 1
+    if not jobs:
+        more = f" ({list_counts(left_out)})" if left_out else ""
+        raise UserError(f"{spec}: there is no picture and no video in it{more}")
+    return sorted(jobs), left_out
+
+
+def kind_of(path: Path) -> str | None:
+    """Return what a file is by its content, or, where that does not say, by its name; None for others."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        return None
+    if suffix in VIDEO_SUFFIXES:
+        return VIDEO
+    with contextlib.suppress(Exception), open_picture(path) as picture:  # Pillow raises almost anything
+        return ANIMATION if picture.format in ANIMATED and getattr(picture, "n_frames", 1) > 1 else PICTURE
+    if suffix in IMAGE_SUFFIXES:
+        return PICTURE
+    with contextlib.suppress(UserError):
+        open_file(path).close()
+        return VIDEO
+    return None
+
+
+def list_counts(counts: Counter) -> str:
+    """Return '3 .txt, 1 folder'."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+
+
+def name_outputs(jobs: list[Job], alone: bool, base: Path, target: Path, view: View) -> list[Job]:
+    """Return the jobs with the place for the result of each.
+
+    A single file may have a file as its target; otherwise it is a folder, in which names (below `base`) are
+    kept. Raises UserError if a result would take the place of a file beside its source that the target does
+    not name, or its format cannot hold the view.
+    """
+    results = [target]
+    if alone and target.suffix and not target.is_dir():
+        held, suffix = ALPHA_SUFFIXES if view.exact else WRITTEN, target.suffix.lower()
+        if jobs[0].kind == PICTURE and suffix not in held:
+            raise UserError(f"{target}: '{suffix}' cannot hold a picture in this view: use {', '.join(held)}")
+    elif not (alone and jobs[0]._replace(output=target).is_numbered(view)):
+        results = named_alike(jobs, base, target, view)
+    sources = {identity(job.source) for job in jobs}
+    folders = {identity(job.source.parent) for job in jobs}
+    for result in results:
+        beside = result != target and result.is_file() and identity(result.parent) in folders
+        if beside and identity(result) not in sources:
+            raise UserError(f"{result} is there already, beside the source: choose another --output")
+    return [job._replace(output=result) for job, result in zip(jobs, results, strict=True)]
+
+
+def named_alike(jobs: list[Job], base: Path, folder: Path, view: View) -> list[Path]:
+    """Return for each job its name below `base` in the folder: another suffix takes the place of its own, or,
+    where that would make two results one, comes after it, as after the name of a file that is unfinished:
+    another result has that name while it is written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: for several files the output is a folder, and this is a file")
+    ways = []
+    for job in jobs:
+        plain, suffix = folder / os.path.relpath(job.source, base), suffix_of(job, view)
+        long = plain.with_name(plain.name + suffix)
+        ways.append((plain, long if ".unfinished" in plain.stem else plain.with_suffix(suffix), long))
+    counts = Counter(str(short).lower() for _, short, _ in ways)  # to some file systems a.png is a.PNG
+    named = [
+        long if short != plain and counts[str(short).lower()] > 1 else short for plain, short, long in ways
+    ]
+    return named if len(set(named)) == len(named) else [long for *_, long in ways]
+
+
+def suffix_of(job: Job, view: View) -> str:
+    """Return the suffix of a result in a folder: the source's own where that can hold it."""
+    if job.kind == PICTURE:
+        holds, other = ALPHA_SUFFIXES[:1] if view.exact else WRITTEN, ".png"
+    elif job.kind == ANIMATION and job.source.suffix.lower() in ANIMATED_SUFFIXES:
+        return job.source.suffix
+    else:
+        holds, other = (TRANSPARENT, ".webm") if view.transparent else (FORMATS, ".mp4")
+    return job.source.suffix if job.source.suffix.lower() in holds else other
+
+
+def fixed_part(spec: str) -> Path:
+    """Return the folder before the first part with a wildcard; of a folder itself, of a file its folder."""
+    path = Path(spec)
+    while not path.is_dir():
+        path = path.parent
+    return path
 
 
 def is_there(job: Job) -> bool:
     return isinstance(job.output, Path) and job.output.is_file() and job.output.stat().st_size > 0
 
 
-def checked(jobs: list[Job], options: Options, view: View) -> tuple[list[Path], list[Path]]:
-    """Return all that is read and all that may be written.
-
-    Raises UserError if a file is in both, is to be written twice, or has a name that will be made up and
-    belongs to somebody.
+def refuse_overwriting(jobs: list[Job], options: Options, view: View) -> None:
+    """Raise UserError if a file is both read and written, is to be written twice, or has a name that will be
+    made up and belongs to somebody.
     """
-    inputs = [path for job in jobs for path in files_of(job.source)]
     kind, _, what = options.view.partition(":")
-    inputs += [*runtime_files(options.weights), *([Path(what)] if kind == "background" and what else [])]
-    named = [job.output for job in jobs if isinstance(job.output, Path)]
-    named += [Path(options.table)] if options.table else []
-    made_up = []
+    inputs = [PORTRAIT, *runtime_files(options.weights), *(job.source for job in jobs if job.kind != LIVE)]
+    inputs += [Path(what)] if kind == "background" and what else []
+    table = [Path(options.table)] if options.table else []
+    outputs, slow = list(table), list(table)  # slow: of another name until they are finished
     for job in jobs:
-        if job.is_numbered(view):
-            refuse_numbered(job.output)
-        elif isinstance(job.output, Path) and job.kind != PICTURE:
-            made_up.append(unfinished_path(Path(os.path.realpath(job.output))))
-    if options.table:
-        made_up.append(unfinished_path(Path(os.path.realpath(options.table))))
-    refuse_inputs([*named, *made_up], inputs)
+        if isinstance(job.output, Path):
+            outputs.append(job.output)
+            if job.is_numbered(view):
+                refuse_numbered(job.output)
+            elif job.kind != PICTURE:
+                slow.append(job.output)
+    made_up = [unfinished_path(Path(os.path.realpath(path))) for path in slow]
+    refuse_inputs([*outputs, *made_up], inputs)
     for path in made_up:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise UserError(f"{path} is in the way: the result has that name until it is finished; rename it")
-    return inputs, [*named, *made_up]
-
-
-def files_of(source: Path | str | None) -> list[Path]:
-    """Return the files that a source reads."""
-    if isinstance(source, Path):
-        return [source]
-    index = None if source is None else camera_index(source)
-    return [PORTRAIT] * (source in (None, "sample")) + [Path(f"/dev/video{index or 0}")] * (index is not None)
 
 
 def refuse_numbered(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Doing the jobs of a plan: pictures, videos, cameras.
 
-worker = Worker(options, open_network(options), make_player(options))
+worker = Worker(options, open_network(options))
 outcomes = run_all(plan, worker)  # or one by one: run_job(job, worker)
-status = report(plan, outcomes, options, seconds, worker.player.timing)
+status = report(plan, outcomes, options, seconds)
 """
 
 from __future__ import annotations
@@ -10,48 +10,65 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from faces.detector import Detector, open_detector
+from faces.mask import Mask
 from faces.segmenter import segment_picture
 from faces.video import VideoSegmenter
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
-from media.jobs import ANIMATION, LIVE, PICTURE, UNREADABLE, Job, list_counts
 from media.live import VirtualCamera, open_live
 from media.options import Options
 from media.pipeline import Pipeline, play_all
-from media.plan import Plan
-from media.playback import Playback
-from media.player import Player
+from media.plan import ANIMATION, LIVE, PICTURE, UNREADABLE, Job, Plan, list_counts
+from media.player import Playback, Player
 from media.sample import Sample
 from media.sources import Animation, open_video
 from media.videos import open_file
-from media.views import VIEWS, View, find_view, parse_view, to_rgb, with_alpha
-from media.writers import VideoWriter
+from media.views import View, find_view, to_rgb, with_alpha
+from media.writers import VideoWriter, Writer
 from runtimes.choose import open_runtime, video_size
-from runtimes.runtime import Runtime, Timing, with_flip
+from runtimes.runtime import Runtime, with_flip
 from utils import UserError, explain, log
 
 
-@dataclass
 class Worker:
     """What jobs are done with, one after another."""
 
-    options: Options
-    network: Runtime
-    player: Player
+    def __init__(self, options: Options, network: Runtime, player: Player | None = None):
+        self.options, self.network = options, network
+        self.player = player or Player(options)
 
     @cached_property
     def detector(self) -> Detector | None:
         return open_detector(self.options.small_faces) if self.options.detect else None
+
+    def mask(self, image: np.ndarray) -> Mask:
+        """Return the mask of a picture, HWC uint8 BGR."""
+        network = with_flip(self.network) if self.options.flip else self.network
+        return segment_picture(network, self.detector, image, self.options.full_size, self.player.timing)
+
+    def segmenter(self, source: Source) -> tuple[VideoSegmenter, Callable[[View], None]]:
+        """Return what segments the frames of a source, and what has to be called when the view changes."""
+        options, view = self.options, self.player.view
+        full = options.full_size
+        size = full if options.size or view.hides else video_size(self.network, full, source.live)
+        how = (size, options.smooth, source.live, options.detect_every, self.player.timing)
+        segmenter = VideoSegmenter(self.network, self.detector, *how)
+
+        def set_view(view: View) -> None:
+            segmenter.set_hiding(view.careful, full if view.careful else size)
+
+        set_view(view)
+        return segmenter, set_view
 
 
 class Outcome(NamedTuple):
@@ -74,13 +91,6 @@ def open_network(options: Options) -> Runtime:
     return open_runtime(weights, options.runtime, options.device, options.precision)
 
 
-def make_player(options: Options) -> Player:
-    """Return a player without a window and a table. Raises UserError for an unknown view."""
-    names = [options.view, *(name for name in VIEWS if name != options.view)]
-    views = [parse_view(name) for name in names]
-    return Player(views, options.style, options.selection, folder=Path(options.folder), mirror=options.mirror)
-
-
 def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
     """Do all jobs, until the user has enough."""
     outcomes = []
@@ -89,20 +99,20 @@ def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
         outcome = run_job(job, worker)
         outcomes.append(outcome)
         if job.kind != PICTURE and not outcome.error:
-            print_rate(outcome.count, "frames", outcome.seconds, worker.options, worker.player.timing)
+            print_rate(outcome.count, "frames", outcome.seconds)
         if worker.player.ended or outcome.status > 1:
             break
     return outcomes
 
 
-def report(plan: Plan, outcomes: list[Outcome], options: Options, seconds: float, timing: Timing) -> int:
+def report(plan: Plan, outcomes: list[Outcome], options: Options, seconds: float) -> int:
     """Say what was done. Return the exit status: 0 if that is all that was asked for."""
-    view = find_view(options.view)
+    hides = find_view(options.view).hides
     pictures = sum(outcome.count for outcome in outcomes if outcome.job.kind == PICTURE)
     if pictures:
-        print_rate(pictures, "pictures", seconds, options, timing)
+        print_rate(pictures, "pictures", seconds)
     faceless = [str(outcome.job.source) for outcome in outcomes if not (outcome.faces or outcome.error)]
-    if view.hides and faceless:
+    if hides and faceless:
         log.warning("no face was found in %s", ", ".join(faceless))
     if not plan.alone or not plan.jobs:
         counts = Counter(done=0, failed=0)
@@ -111,14 +121,12 @@ def report(plan: Plan, outcomes: list[Outcome], options: Options, seconds: float
         more = f", {plan.left_out.total()} left out ({list_counts(plan.left_out)})" if plan.left_out else ""
         log.warning("%s%s", list_counts(counts), more)
     # The faces of skipped files are not hidden, and a folder that cannot be read holds anything: a failure.
-    incomplete = plan.left_out if view.hides else plan.left_out[UNREADABLE]
+    incomplete = plan.left_out if hides else plan.left_out[UNREADABLE]
     return max([int(bool(incomplete)), *(outcome.status for outcome in outcomes)])
 
 
-def print_rate(count: int, what: str, seconds: float, options: Options, timing: Timing) -> None:
+def print_rate(count: int, what: str, seconds: float) -> None:
     print(f"{count} {what} in {seconds:.1f} s, {count / max(seconds, 1e-6):.1f} {what}/s")
-    if options.timing:
-        print(timing.table())
 
 
 def run_job(job: Job, worker: Worker) -> Outcome:
@@ -137,21 +145,19 @@ def run_job(job: Job, worker: Worker) -> Outcome:
 
 def run_picture(job: Job, worker: Worker) -> Outcome:
     """Segment a picture, and write or show what comes out."""
-    options, player = worker.options, worker.player
+    player = worker.player
     playback = Playback(player, Source(str(job.source)))
     with player.timing("read"):
         pixels = read_pixels(job.source)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
-    network = with_flip(worker.network) if options.flip else worker.network
-    mask = segment_picture(network, worker.detector, image, options.full_size, player.timing)
-    result = Result(Frame(image), mask)
+    result = Result(Frame(image), worker.mask(image))
     playback.note(result)
     if job.output is not None:
         drawn = player.draw(result)
         if player.view.transparent and pixels.shape[2] == 4:
             drawn = with_alpha(drawn, pixels)
         with player.timing("write"):
-            exif = metadata_of(job.source) if options.keep_metadata else b""
+            exif = metadata_of(job.source) if worker.options.keep_metadata else b""
             write_image(job.output, to_rgb(drawn, job.output.suffix), exif=exif)
     elif player.window is not None:
         playback.hold(result, f"{job.source.name}: space for the next, q to end")
@@ -164,45 +170,21 @@ def run_video(job: Job, worker: Worker) -> Outcome:
     source = open_source(job, options, endless=bool(player.window or options.virtual_camera))
     sinks = [open_writer(job, source, options, player.view)] if job.output else []
     sinks += [VirtualCamera(source.rate)] if options.virtual_camera else []
-    segmenter, set_view = make_segmenter(
-        source, worker.network, worker.detector, options, player.view, player.timing
-    )
+    segmenter, set_view = worker.segmenter(source)
     log.info("%s, %.4g frames/s; %s", source.name, source.rate, worker.network.name)
     for remark in source.remarks if job.output else ():
         log.info("%s: %s", source.name, remark)
     playback = Playback(player, source, sinks, set_view)
     pipeline = Pipeline(source, segmenter, player.timing, playback.recorded)
     status = play_all(pipeline, playback, options.max_frames)
-    for loss in source.losses():
-        log.info("%s: %s", source.name, loss)
+    losses = source.losses()
     if playback.recorded() and pipeline.dropped:
-        log.info(
-            "%s: %d frames were dropped: this machine is too slow for all", source.name, pipeline.dropped
-        )
+        losses.append(f"{pipeline.dropped} frames were dropped: this machine is too slow for all")
+    for loss in losses:
+        log.info("%s: %s", source.name, loss)
     if job.output and playback.count:
         log.info("%s", sinks[0].outcome())
     return Outcome(job, status, playback.count, playback.faces)
-
-
-def make_segmenter(
-    source: Source,
-    network: Runtime,
-    detector: Detector | None,
-    options: Options,
-    view: View,
-    timing: Timing | None = None,
-) -> tuple[VideoSegmenter, Callable[[View], None]]:
-    """Return what segments the frames of a source, and what has to be called when the view changes."""
-    full = options.full_size
-    size = full if options.size or view.hides else video_size(network, full, source.live)
-    segmenter = VideoSegmenter(
-        network, detector, size, options.smooth, source.live, options.detect_every, timing
-    )
-
-    def set_view(view: View) -> None:
-        segmenter.set_hiding(view.careful, full if view.careful else size)
-
-    return segmenter, set_view
 
 
 def open_source(job: Job, options: Options, endless: bool) -> Source:
@@ -222,14 +204,13 @@ def open_source(job: Job, options: Options, endless: bool) -> Source:
     return Sample((endless and not job.output) or options.max_frames is not None, options.stride)
 
 
-def open_writer(job: Job, source: Source, options: Options, view: View):
+def open_writer(job: Job, source: Source, options: Options, view: View) -> Writer:
     """Return what writes the pictures of a source: a video, a stream, an animation, or numbered files."""
     if job.kind == ANIMATION and Path(job.output).suffix.lower() in ANIMATED_SUFFIXES:
         return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected))
     if job.is_numbered(view):
         return PictureFolder(job.output)
-    sound = source.sound if options.sound else None
-    how = (source.rate, source.colors, sound)
+    how = (source.rate, source.colors, source.sound if options.sound else None)
     if isinstance(job.output, str):
         return open_live(job.output, *how, options.crf, options.preset, options.reconnect)
     metadata = source.metadata if options.keep_metadata else {}

@@ -12,7 +12,6 @@ from clips import make_clip
 from scenes import RedDetector, background, draw_face, iou, left_quarter, red_runtime
 
 import faceseg
-import infer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,13 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def make(monkeypatch):
     """What makes a FaceSegmenter with a network that knows red faces, or another."""
 
-    def make_segmenter(network=red_runtime, **options) -> faceseg.FaceSegmenter:
-        monkeypatch.setattr(faceseg, "open_runtime", lambda *how: network)
-        monkeypatch.setattr(faceseg, "open_detector", RedDetector)
+    def make_one(network=red_runtime, **options) -> faceseg.FaceSegmenter:
+        monkeypatch.setattr(faceseg, "open_network", lambda options: network)
         monkeypatch.setattr(faceseg.load("media.run"), "open_detector", RedDetector)
         return faceseg.FaceSegmenter(**options)
 
-    return make_segmenter
+    return make_one
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -110,15 +108,3 @@ def test_a_host_program_keeps_its_own_modules_of_our_names(tmp_path, random_weig
         [sys.executable, "host.py"], cwd=tmp_path, env={"PATH": "/usr/bin"}, capture_output=True, text=True
     )
     assert done.stdout == "(64, 64)\nmine True\n[]\n", done.stderr
-
-
-def test_the_old_functions_remain_with_a_remark(make, monkeypatch):
-    make()
-    frame = background(360, 640)
-    draw_face(frame, (400, 200), 30)
-    with pytest.warns(DeprecationWarning, match="FaceSegmenter"):
-        (face,) = infer.faces(frame[..., ::-1])
-    with pytest.warns(DeprecationWarning, match="FaceSegmenter"):
-        assert infer.segment(frame[..., ::-1], find=True).max() > 0.9
-    infer.kept_segmenter.cache_clear()
-    assert face.box == (378, 170, 423, 231)

@@ -22,7 +22,7 @@ import infer
 from files.pictures import read_image, write_image
 from media import pipeline, sources
 from media import run as jobs
-from media.playback import Playback
+from media.player import Playback
 from runtimes import choose
 
 pytestmark = pytest.mark.usefixtures("red_world")

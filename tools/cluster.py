@@ -27,14 +27,12 @@ import cv2
 from tqdm import tqdm
 
 from media import options as infer_options
-from media.jobs import VIDEO, Job, is_files
 from media.live import is_live
 from media.options import Options
-from media.plan import make_plan
-from media.run import Outcome, Worker, make_player, open_network, report, run_job
+from media.plan import VIDEO, Job, is_files, make_plan
+from media.run import Outcome, Worker, open_network, report, run_job
 from media.table import FaceTable
 from media.videos import open_file
-from runtimes.runtime import Timing
 from runtimes.weights import existing_weights
 from utils import Parser, UserError, explain, integer, interrupted, log, run
 
@@ -62,7 +60,7 @@ class FileWorker:
         self.said = queue.SimpleQueue()
         log.handlers, log.propagate = [logging.handlers.QueueHandler(self.said)], False
         log.setLevel(level)
-        self.worker = Worker(options, open_network(options), make_player(options))
+        self.worker = Worker(options, open_network(options))
 
     def run(self, job: Job, attempt: int) -> Done:
         time.sleep(attempt)  # a worker that was cut off takes a moment to end and to unlock its output
@@ -113,7 +111,7 @@ def main() -> int:
             if table is not None:
                 table.append(rows / str(number))
                 table.finished &= not outcome.status
-        return report(plan, list(outcomes.values()), options, time.perf_counter() - start, Timing())
+        return report(plan, list(outcomes.values()), options, time.perf_counter() - start)
 
 
 def check(options: Options) -> None:

@@ -17,8 +17,9 @@ except ImportError as error:
     ) from error
 
 from linknet import LinkNet34
+from runtimes.hardware import has_bf16
 from runtimes.network import linknet34
-from runtimes.torch_ops import TorchOps, has_bf16
+from runtimes.torch_ops import TorchOps
 from utils import import_oneflow
 
 flow = import_oneflow()

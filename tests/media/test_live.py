@@ -22,7 +22,7 @@ from scenes import background
 
 from media import live
 from media.live import LiveOutput, VirtualCamera, is_live, open_live
-from media.playback import Playback
+from media.player import Playback
 from media.sources import open_video
 from utils import UserError
 

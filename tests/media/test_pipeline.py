@@ -13,11 +13,9 @@ import pytest
 from faces.mask import Mask, Region
 from media import pipeline
 from media.frames import Frame, LiveSource
+from media.options import Options
 from media.pipeline import Pipeline, Stage, play_all
-from media.playback import Playback
-from media.player import Player
-from media.shapes import Selection, Style
-from media.views import parse_view
+from media.player import Playback, Player
 from utils import UserError
 
 
@@ -275,7 +273,7 @@ def test_a_frozen_camera_is_noticed_and_thawed(still, monkeypatch, capsys):
 
     monkeypatch.setattr(pipeline, "FROZEN_SECONDS", 0.1)
     source = Camera("camera 0", 20)
-    playback = Playback(Player([parse_view("mask")], Style(), Selection()), source)
+    playback = Playback(Player(Options(view="mask")), source)
     mask = Mask(np.zeros((32, 32), np.uint8), Region(0, 0, 0, 0))
     assert play_all(Pipeline(source, Each(lambda image: mask)), playback, 20) == (still > 8)
     assert capsys.readouterr().err.count("the same picture again and again") == 1

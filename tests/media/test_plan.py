@@ -11,9 +11,8 @@ from clips import make_clip
 from scenes import background
 
 from files.pictures import write_image
-from media.jobs import find_jobs, is_files, list_counts
 from media.options import Options
-from media.plan import make_plan
+from media.plan import find_jobs, is_files, list_counts, make_plan
 from media.views import find_view
 from utils import UserError
 
@@ -126,22 +125,10 @@ def test_an_address_is_no_file_name(folder, output, view):
     for source in ("a.mts", "0", "rtsp://host/y", "-"):
         plan = make_plan(Options(source=source, output=output, view=view))
         assert [job.output for job in plan.jobs] == [output] and not plan.jobs[0].is_numbered(find_view(view))
-        assert plan.outputs == []
     for source in ("photos", "photos/a.jpg"):
         with pytest.raises(UserError, match="takes one video"):
             make_plan(Options(source=source, output=output))
     assert os.listdir(".") and not Path("rtsp:").exists()
-
-
-def test_a_plan_names_all_that_is_read_and_all_that_may_be_written(folder):
-    Path("a.mts").write_bytes(b"x")
-    options = Options(
-        source="a.mts", output="o.mp4", table="t.csv", view="background:b.png", weights="w.safetensors"
-    )
-    plan = make_plan(options)
-    assert {"a.mts", "b.png", "w.safetensors"} <= set(names(plan.inputs))
-    written = {os.path.basename(path) for path in plan.outputs}
-    assert written == {"o.mp4", "o.unfinished.mp4", "t.csv", "t.unfinished.csv"}
 
 
 def test_names_of_outputs(folder):
