@@ -7,15 +7,15 @@ What a visitor uploads and gets is in a temporary folder, and is deleted when th
 
 from __future__ import annotations
 
+import contextlib
 import hmac
-import ipaddress
 import os
 import shutil
 import socket
 import tempfile
 import threading
 from base64 import b64encode
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -35,6 +35,7 @@ except ImportError:
     gradio = None  # `serve` says so
 
 PASSWORD = "PAGE_PASSWORD"  # a variable, as every user of a machine can read the options of its programs
+LOCAL = ("127.0.0.1", "localhost", "::1")  # which only this machine reaches
 ROWS = 1000  # of the table of faces that the page shows; the file has all
 LARGEST_UPLOAD = "4gb"
 QUALITY = 85  # of the JPEGs in which a camera's frames are shown
@@ -49,12 +50,21 @@ def as_data(image: np.ndarray | None) -> gradio.data_classes.ImageData | None:
     return gradio.data_classes.ImageData(url=f"data:image/jpeg;base64,{b64encode(jpeg).decode()}")
 
 
+@contextlib.contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show on the page whatever goes wrong inside."""
+    try:
+        yield
+    except Exception as error:
+        raise gradio.Error(explain(error), print_exception=False) from error
+
+
 class Page:
     """What happens on the page. Methods with a `request` are called by gradio, in any thread."""
 
     def __init__(self, options: Options, network: Runtime, folder: Path):
         """folder: for all that visitors upload and get."""
-        self.options = replace(options, window=False)
+        self.options = options.but(window=False)
         self.network, self.folder = one_at_a_time(network), folder
         self.sessions: dict[str, Session] = {}  # by the page that is open
 
@@ -65,19 +75,15 @@ class Page:
 
     def chosen(self, view: str, threshold: float, smooth: float, color: str) -> Options:
         """Return the options with what was chosen on a page."""
-        return replace(self.options, view=view, threshold=threshold, smooth=smooth, color=parse_color(color))
+        return self.options.but(view=view, threshold=threshold, smooth=smooth, color=parse_color(color))
 
-    def draw_frame(
-        self, request: gradio.Request, frame: np.ndarray | None, view, threshold, smooth, color
-    ) -> np.ndarray | None:
+    def draw_frame(self, request: gradio.Request, frame: np.ndarray | None, *chosen) -> np.ndarray | None:
         """Return the view of a camera's next frame, HWC uint8 BGR. frame: HWC uint8 RGB."""
         if frame is None:
             return None
-        try:
-            options = self.chosen(view, threshold, smooth, color)
-            return self.session(request).draw_frame(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
-        except Exception as error:  # of any kind: the page shows it
-            raise gradio.Error(explain(error), print_exception=False) from error
+        with errors_shown():
+            image = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            return self.session(request).draw_frame(image, self.chosen(*chosen))
 
     def remember(self, request: gradio.Request, uploads: list[str] | None) -> None:
         """Note what was uploaded, so that it will be deleted."""
@@ -87,20 +93,14 @@ class Page:
         self,
         request: gradio.Request,
         uploads: list[str] | None,
-        view: str,
-        threshold: float,
-        smooth: float,
-        color: str,
         progress: gradio.Progress = gradio and gradio.Progress(track_tqdm=True),  # noqa: B008
+        *chosen,
     ) -> tuple[list[str], list[str], list[list[str]], str]:
         """Return the results to see and to download, the table of faces, and what there is to say."""
-        if not uploads:
-            raise gradio.Error("choose pictures and videos first", print_exception=False)
-        try:
-            paths = progress.tqdm([Path(upload) for upload in uploads], unit="files")
-            done = self.session(request).do_files(paths, self.chosen(view, threshold, smooth, color))
-        except Exception as error:  # of any kind: the page shows it
-            raise gradio.Error(explain(error), print_exception=False) from error
+        with errors_shown():
+            if not uploads:
+                raise UserError("choose pictures and videos first")
+            done = self.session(request).do_files([*map(Path, uploads)], self.chosen(*chosen))
         results = [*map(str, done.results)]
         return results, [*results, str(done.table)], done.rows[:ROWS], "\n".join(done.messages)
 
@@ -116,7 +116,7 @@ class Page:
 
     def build(self) -> gradio.Blocks:
         """Return the page as gradio knows it."""
-        options, views = self.options, [*dict.fromkeys([self.options.view, *VIEWS])]
+        options = self.options
         width, height = options.camera_size or (640, 480)
         size = {"video": {"width": {"ideal": width}, "height": {"ideal": height}}}
         webcam = gradio.WebcamOptions(mirror=options.mirror, constraints=size)
@@ -125,6 +125,7 @@ class Page:
         with gradio.Blocks(title="Face segmentation", analytics_enabled=False) as blocks:
             gradio.Markdown("# Face segmentation")
             with gradio.Row():
+                views = [*dict.fromkeys([options.view, *VIEWS])]
                 choices = [
                     gradio.Dropdown(views, value=options.view, label="View", min_width=200),
                     gradio.Slider(0.05, 0.95, options.threshold, step=0.05, label="Threshold", min_width=200),
@@ -158,35 +159,37 @@ def serve(options: Options, network: Runtime) -> None:
         raise UserError("the page needs gradio: `bash infer.sh --page` installs it")
     host, port = options.page
     password = os.environ.get(PASSWORD, "")
-    if not password and (options.share or not is_local(host)):
-        raise UserError(
-            f"others could use this page: set a password, as {PASSWORD}=... bash infer.sh --page ..."
-        )
-    refuse_taken(host, port)
+    if not password and (options.share or host not in LOCAL):
+        what = f"set a password, as {PASSWORD}=... bash infer.sh --page ..."
+        raise UserError(f"others could use this page: {what}")
+
+    def is_right(name: str, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), password.encode())
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        why = f"{error.strerror}; choose another, as --page 127.0.0.1:7861"
+        raise UserError(f"nothing can be served at {host}:{port}: {why}") from None
     with tempfile.TemporaryDirectory(prefix="faceseg-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = Page(options, network, Path(folder)).build()
+        fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         _, address, public = blocks.launch(
             server_name=host,
             server_port=port,
             share=options.share,
-            auth=(lambda name, given: hmac.compare_digest(given.encode(), password.encode()))
-            if password
-            else None,
+            auth=is_right if password else None,
             auth_message="Any name, and the password of this page.",
             max_file_size=LARGEST_UPLOAD,
-            theme=gradio.themes.Default(
-                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-            ),
+            theme=gradio.themes.Default(**fonts),
             head=f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             prevent_thread_lock=True,
             quiet=True,
             footer_links=[],
             run_history=False,
             enable_monitoring=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
         )
         print(f"The page is at {public or address} until Ctrl-C. From another machine, first")
         print(f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}", flush=True)
@@ -194,24 +197,3 @@ def serve(options: Options, network: Runtime) -> None:
             threading.Event().wait()
         finally:
             blocks.close(verbose=False)
-
-
-def is_local(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def refuse_taken(host: str, port: int) -> None:
-    """Raise UserError if nothing can listen there."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-    except OSError as error:
-        raise UserError(
-            f"{host}:{port}: {error.strerror}; choose another, as --page 127.0.0.1:7861"
-        ) from None

@@ -1,22 +1,20 @@
 """What one visitor of the page (page.py) does: a camera's frames one by one, and files.
 
-    session = Session(folder, one_at_a_time(network))
-    picture = session.draw_frame(image, options)          # HWC uint8 BGR
-    outcome = session.do_files(paths, options)
-    session.close()                                       # deletes the results
-
-Files go through `make_plan` and `run_job`, as on the command line.
+session = Session(folder, one_at_a_time(network))
+picture = session.draw_frame(image, options)          # HWC uint8 BGR
+done = session.do_files(paths, options)
+session.close()                                       # deletes the results
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import Counter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -24,15 +22,13 @@ from typing import NamedTuple
 import numpy as np
 
 from media.frames import Frame, LiveSource, Result
-from media.jobs import VIDEO, kind_of
 from media.options import Options
-from media.plan import make_plan
+from media.plan import VIDEO, Job, Plan, kind_of, name_outputs
 from media.player import Player
-from media.run import Worker, make_player, make_segmenter, run_job
+from media.run import Worker, run_all
 from media.table import FaceTable
-from media.views import find_view, parse_view, to_bgr
+from media.views import parse_view, to_bgr
 from runtimes.runtime import Runtime
-from utils import UserError, explain, log
 
 
 class Done(NamedTuple):
@@ -48,11 +44,9 @@ class Camera:
     """Segments a camera's frames, which somebody else reads, and follows the faces in them."""
 
     def __init__(self, options: Options, network: Runtime):
-        self.player, self.smooth = make_player(options), options.smooth
-        detector = Worker(options, network, self.player).detector
-        source, view = LiveSource("the browser's camera"), self.player.view
-        segmenter, self.set_view = make_segmenter(source, network, detector, options, view)
-        self.set_view(view)
+        worker = Worker(options, network)
+        self.player, self.smooth = worker.player, options.smooth
+        segmenter, self.set_view = worker.segmenter(LiveSource("the browser's camera"))
         self.frames: SimpleQueue[Frame] = SimpleQueue()
         self.results = segmenter.segment(segmenter.follow(iter(self.frames.get, None)))
 
@@ -64,8 +58,7 @@ class Camera:
             self.set_view(self.player.view)
         now = time.perf_counter()
         self.frames.put(Frame(image, time=now, at=now, until=now))
-        frame, mask = next(self.results)
-        return to_bgr(self.player.draw(Result(frame, mask)))
+        return to_bgr(self.player.draw(Result(*next(self.results))))
 
 
 class Session:
@@ -90,28 +83,35 @@ class Session:
             self.camera = None  # its generators have ended
             raise
 
-    def do_files(self, paths: Iterable[Path], options: Options) -> Done:
+    def do_files(self, paths: list[Path], options: Options) -> Done:
         """Do the files one after another until the session is closed. What goes wrong is in the messages."""
+
+        def as_known(text: str) -> str:
+            """Return a text with the files' names as the visitor knows them, without their folders here."""
+            for path in paths:
+                text = text.replace(f"{path.parent}/", "")
+            return text
+
         with self.busy:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
-            self.player = player = make_player(options)
-            worker = Worker(options, self.network, player)
-            results, messages, text = [], [], ""
-            for number, path in enumerate(paths, 1):
-                if self.closed:
-                    break
-                own = folder / str(number)  # two files may have one name
-                with FaceTable(own / "faces.csv") as player.table:
-                    output, message = do_file(path, own, worker)
-                results += [output] if output else []
-                # Names as the visitor knows them, without the folder that they are in here.
-                messages += [message.replace(f"{path.parent}/", "")] if message else []
-                (written,) = own.glob("faces*.csv")  # of another name if the file was cut off
-                head, _, rows = written.read_text("utf-8").replace(f"{path.parent}/", "").partition("\n")
-                text += rows if text else f"{head}\n{rows}"
+            worker = Worker(options.but(output=str(folder)), self.network)
+            self.player = worker.player
+            self.player.ended = self.closed
+            base = Path(os.path.commonpath([path.parent for path in paths]))
+            jobs = [Job(path, kind_of(path) or VIDEO) for path in dict.fromkeys(paths)]
+            jobs = name_outputs(jobs, False, base, folder / "results", self.player.view)
             table = folder / "faces.csv"
-            table.write_text(text, "utf-8")
-        return Done(results, table, list(csv.reader(text.splitlines()[1:])), messages)
+            with FaceTable(table) as self.player.table:
+                outcomes = run_all(Plan(jobs, False, 0, Counter()), worker)
+            (written,) = folder.glob("faces*.csv")  # of another name if a file was cut off
+            table.write_text(as_known(written.read_text("utf-8")), "utf-8")
+        results = [job.output for job in jobs if job.output.is_file()]
+        messages = [
+            as_known(outcome.error or f"no face was found in {outcome.job.source}")
+            for outcome in outcomes
+            if outcome.error or not outcome.faces
+        ]
+        return Done(results, table, list(csv.reader(table.read_text("utf-8").splitlines()))[1:], messages)
 
     def close(self) -> None:
         """Delete the results. What is being done ends first."""
@@ -120,22 +120,6 @@ class Session:
             self.player.ended = True
         with self.busy:
             shutil.rmtree(self.folder)
-
-
-def do_file(path: Path, folder: Path, worker: Worker) -> tuple[Path | None, str]:
-    """Return the result of one file, None without one, and what there is to say of it."""
-    options = worker.options
-    # Into a folder, the frames of a cut-out video would go as numbered files.
-    is_cutout = find_view(options.view).transparent and kind_of(path) == VIDEO
-    output = folder / f"{path.stem}.webm" if is_cutout else folder
-    try:
-        (job,) = make_plan(replace(options, source=str(path), output=str(output))).jobs
-    except (UserError, OSError) as error:
-        log.warning("%s", explain(error))
-        return None, explain(error)
-    outcome = run_job(job, worker)
-    message = outcome.error or ("" if outcome.faces else f"no face was found in {path}")
-    return (job.output if job.output.is_file() else None), message
 
 
 def one_at_a_time(network: Runtime) -> Runtime:
