@@ -13,6 +13,9 @@ import contextlib
 import signal
 import time
 
+from utils import UserError, interrupted, run  # first: it says what to install where OpenCV does not load
+
+# isort: split
 from media.live import STDOUT, stdout_kept
 from media.options import Options, parse_arguments
 from media.plan import PICTURE, Plan, make_plan
@@ -21,7 +24,6 @@ from media.run import Worker, open_network, report, run_all
 from media.streams import fetched, is_picture_address
 from media.table import FaceTable
 from media.window import open_window
-from utils import UserError, interrupted, run
 
 
 def main() -> int:
