@@ -55,7 +55,7 @@ class LinkNet34(nn.Module):
         resnet = ResNet34()
         self.firstconv = resnet.conv1
         self.firstbn = resnet.bn1
-        self.firstrelu = resnet.relu
+        self.relu = resnet.relu
         self.firstmaxpool = resnet.maxpool
         self.encoder1 = resnet.layer1
         self.encoder2 = resnet.layer2
@@ -66,14 +66,12 @@ class LinkNet34(nn.Module):
         self.decoder2 = DecoderBlock(128, 64)
         self.decoder1 = DecoderBlock(64, 64)
         self.finaldeconv1 = nn.ConvTranspose2d(64, 32, 3, stride=2)
-        self.finalrelu1 = nn.ReLU(inplace=True)
         self.finalconv2 = nn.Conv2d(32, 32, 3)
-        self.finalrelu2 = nn.ReLU(inplace=True)
         self.finalconv3 = nn.Conv2d(32, num_classes, 2, padding=1)
 
     def forward(self, x: flow.Tensor) -> flow.Tensor:
         check_shape(x.shape)
-        x = self.firstmaxpool(self.firstrelu(self.firstbn(self.firstconv(x))))
+        x = self.firstmaxpool(self.relu(self.firstbn(self.firstconv(x))))
         e1 = self.encoder1(x)  # 64 channels, H/4
         e2 = self.encoder2(e1)  # 128, H/8
         e3 = self.encoder3(e2)  # 256, H/16
@@ -84,7 +82,7 @@ class LinkNet34(nn.Module):
         d2 = self.decoder2(d3) + e1
         d1 = self.decoder1(d2)  # 64, H/2
 
-        x = self.finalrelu1(self.finaldeconv1(d1))  # 32, H+1
-        x = self.finalrelu2(self.finalconv2(x))  # 32, H-1
+        x = self.relu(self.finaldeconv1(d1))  # 32, H+1
+        x = self.relu(self.finalconv2(x))  # 32, H-1
         x = self.finalconv3(x)  # num_classes, H
         return x if self.num_classes == 1 else flow.log_softmax(x, dim=1)

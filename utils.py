@@ -1,9 +1,4 @@
-"""What every program needs: preprocessing, mask values, checked options, one error, one way to end.
-
-from utils import preprocess, run, sigmoid
-batch = preprocess(image, size=(256, 256))[None]  # HWC uint8 RGB -> (1, 3, 256, 256)
-run(main)  # how every program ends
-"""
+"""What every program needs: preprocessing, mask values, checked options, one error, one way to end."""
 
 from __future__ import annotations
 
@@ -45,29 +40,22 @@ class UserError(argparse.ArgumentTypeError):
 class Parser(argparse.ArgumentParser):
     """The parser of every program: options have their full names, and an empty value is an error.
 
-    An empty one comes from a shell variable that is not set.
+    --debug has `run` show the stack trace of an error; it is not among the options that come out.
     """
 
     def __init__(self, description: str, **more):
         super().__init__(description=description, allow_abbrev=False, **more)
-        self.add_argument("--debug", action=ShowTraces, nargs=0, help="show the stack trace of an error")
+        what = {"default": argparse.SUPPRESS, "help": "show the stack trace of an error"}
+        self.add_argument("--debug", action="store_true", **what)
 
     def parse_known_args(self, args=None, namespace=None) -> tuple:
         options, rest = super().parse_known_args(args, namespace)
+        if vars(options).pop("debug", False):
+            log.setLevel(logging.DEBUG)
         for name, value in vars(options).items():
             if value == "":
                 self.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
         return options, rest
-
-
-class ShowTraces(argparse.Action):
-    """Have `run` show the stack trace of an error. It leaves nothing among the program's options."""
-
-    def __init__(self, option_strings: list, dest: str, **more):
-        super().__init__(option_strings, argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
-
-    def __call__(self, *_) -> None:
-        log.setLevel(logging.DEBUG)
 
 
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
@@ -76,7 +64,7 @@ def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
 
 
 def real(low: float, high: float) -> Callable[[object], float]:
-    """Return a converter of options and values in files to a float in [low, high]; it raises UserError."""
+    """Return the same to a float."""
     return number(float, low, high, "a number")
 
 
@@ -171,7 +159,7 @@ FACE, NOT_JUDGED = 255, 128  # values of a mask; background is 0
 def preprocess(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
     """Return the network's input, (3, H, W) float32, normalised, C-contiguous, of an image.
 
-    image: HWC uint8 RGB. size: (height, width) to resize to first. Raises ValueError for any other array.
+    image: HWC uint8 RGB; ValueError for any other array. size: (height, width) to resize to first.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"an image must be HxWx3 uint8; this one is {image.shape} {image.dtype}")
@@ -217,10 +205,8 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def import_oneflow():
-    """Return the module oneflow, imported without its remarks and with the faster of its CPU kernels.
-
-    Without InfiniBand it still prints one line, "libibverbs not available", which means nothing here and
-    which no setting turns off. Raises ImportError, with what to do, where it cannot be used.
+    """Return the module oneflow, imported without its remarks (but "libibverbs not available", which nothing
+    turns off) and with the faster of its CPU kernels. Raises ImportError, with what to do.
     """
     os.environ.setdefault("GLOG_minloglevel", "2")  # only errors
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not Path("/dev/nvidiactl").exists():
@@ -238,6 +224,7 @@ def import_oneflow():
             "`bash tools/setup.sh train` finds it and installs it into .venv"
         ) from error
     # The import takes Ctrl-C away from Python, which does not notice: set its handler again.
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
-        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGINT, handler)
     return oneflow

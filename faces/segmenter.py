@@ -26,8 +26,7 @@ from faces.mask import Mask
 from faces.motion import Place
 from faces.smooth import Smooth
 from faces.tracks import LIFE, Sighting
-from runtimes.runtime import Runtime
-from runtimes.timing import Timing
+from runtimes.runtime import Runtime, Timing
 from utils import preprocess, sigmoid
 
 CLOSE_UP = 0.6  # of the frame, what a face fills at least that the detector does not know as one ...

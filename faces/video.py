@@ -17,8 +17,7 @@ from faces.follow import Live, LookAhead, TimedFrame
 from faces.mask import Mask
 from faces.segmenter import SIZE, Segmenter
 from faces.tracks import Sighting
-from runtimes.runtime import Runtime
-from runtimes.timing import Timing
+from runtimes.runtime import Runtime, Timing
 
 DETECT_EVERY = 16  # frames of a file in one of which the detector runs, or half a second if that is less
 

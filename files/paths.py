@@ -89,12 +89,8 @@ def target_of(path: str | os.PathLike) -> Path:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those around it, also where they are nested deeper than Python's own way goes."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+    for each in reversed([folder, *folder.parents]):
+        each.mkdir(exist_ok=True)
 
 
 def create_made_up(path: Path) -> None:
@@ -117,12 +113,8 @@ def create_made_up(path: Path) -> None:
 def atomic_path(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]:
     """Yield an empty file, or folder, next to `path`: moved onto `path` at the end, removed on failure.
 
-        with atomic_path("out.npz") as temporary:
-            np.savez(temporary, a=a)
-
     Missing parent folders are made, a link is written through, and the suffix is kept, as many writers go by
-    it. What killed processes left in that folder is removed. An OSError raised inside is raised again with a
-    message that names `path`.
+    it. What killed processes left there is removed. An OSError inside gets a message that names `path`.
     """
     try:
         target = checked_name(os.path.realpath(path)) if folder else target_of(path)
@@ -175,17 +167,16 @@ def lock(path: Path) -> int | None:
     """Lock a file or folder until this process ends, or what is returned is closed: None where there are no
     locks. Raises BlockingIOError where another process holds it.
     """
+    descriptor = None
     try:
         import fcntl  # not on Windows
 
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except (ImportError, OSError):
-        return None
-    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
-    except OSError as error:
-        os.close(descriptor)
+    except (ImportError, OSError) as error:
+        if descriptor is not None:
+            os.close(descriptor)
         if isinstance(error, BlockingIOError):
             raise
         return None

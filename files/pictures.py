@@ -57,19 +57,15 @@ RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Return a picture file as HxWx3 uint8 sRGB; of several pictures in it, the first.
-
-    Transparency is laid on black. For the rest see `read_pixels`.
-    """
+    """Return a picture file as HxWx3 uint8 sRGB, as `read_pixels` does, with transparency laid on black."""
     return on_black(read_pixels(path))
 
 
 def read_pixels(path: str | os.PathLike) -> np.ndarray:
-    """Return a picture file as HxWx3 uint8 sRGB, or HxWx4 where it has transparency.
+    """Return a picture file, or the first picture in it, as HxWx3 uint8 sRGB, HxWx4 if it has transparency.
 
-    The camera's EXIF orientation and the colour profile are applied; 16 bits become 8; grey, palette and CMYK
-    become RGB; greys of more bits are scaled. Raises UserError, naming the file and, where it is known, what
-    could read it, if there is no whole picture in it.
+    EXIF's orientation and the colour profile are applied; 16 bits become 8; greys of more bits are scaled.
+    Raises UserError if there is no whole picture in it.
     """
     with picture_of(path) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
@@ -139,10 +135,9 @@ def to_grey(picture: Image.Image) -> np.ndarray:
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:
-    profile = picture.info.get("icc_profile")
     if picture.mode not in ("RGB", "L", "CMYK"):
         picture = picture.convert("RGB")
-    if profile:  # a broken one is none, as to viewers
+    if profile := picture.info.get("icc_profile"):  # a broken one is none, as to viewers
         with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
             srgb = ImageCms.createProfile("sRGB")
             return ImageCms.profileToProfile(picture, io.BytesIO(profile), srgb, outputMode="RGB")
@@ -174,8 +169,8 @@ def write_image(
 ) -> None:
     """Write a picture, or several as an animation or the pages of one file, whole or not at all.
 
-    The suffix of `path` decides the format. images: HWC uint8 RGB or RGBA, or HW. seconds: how long each is
-    shown. Raises UserError for a format that cannot hold these, OSError if they cannot be written.
+    images: HWC uint8 RGB or RGBA, or HW; the suffix decides their format. seconds: how long each is shown.
+    Raises UserError for a format that cannot hold these, OSError if they cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -185,11 +180,10 @@ def write_image(
         raise UserError(f"{path}: '{suffix}' cannot hold transparency; use .png")
     kind, options = WRITTEN[suffix]
     if len(images) > 1:
-        options = {**options, "save_all": True, "loop": 0, "disposal": 2}
-        options["duration"] = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(images)]
-    if exif:
-        options = {**options, "exif": exif}
-        options.pop("compression", None)  # what compresses TIFF cannot write the camera's settings
+        durations = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(images)]
+        options = {**options, "save_all": True, "loop": 0, "disposal": 2, "duration": durations}
+    if exif:  # what compresses TIFF cannot write the camera's settings
+        options = {name: value for name, value in options.items() if name != "compression"} | {"exif": exif}
     data = io.BytesIO()
     try:
         more = map(Image.fromarray, images[1:])  # one by one, but for PNG, which Pillow goes through twice

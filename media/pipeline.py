@@ -24,7 +24,7 @@ from tqdm import tqdm
 from faces.video import VideoSegmenter
 from media.frames import Frame, Result, Source
 from media.player import Playback
-from runtimes.timing import Timing
+from runtimes.runtime import Timing
 from utils import UserError, interrupted_status, log
 
 SILENCE = 20.0  # seconds without any frame of a live source, after which it is given up

@@ -30,7 +30,7 @@ from media.table import FaceTable
 from media.views import VIEWS, View, parse_view, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines
 from media.writers import VideoWriter
-from runtimes.timing import Timing
+from runtimes.runtime import Timing
 from utils import UserError, resize
 
 THRESHOLD_STEP = 0.05

@@ -1,9 +1,6 @@
 """The choice of what runs the network: OneFlow on a GPU, OpenVINO on a CPU.
 
-    from runtimes.choose import open_runtime
-    runtime = open_runtime("weights/linknet34.safetensors")
-    logits = runtime(batch)  # (N, 3, H, W) float32 -> (N, 1, H, W) float32
-    print(runtime.name)  # "OpenVINO int8 on CPU"
+    logits = open_runtime("weights/linknet34.safetensors")(batch)
 
 A runtime is a file NAME_runtime.py here and its NAME in RUNTIMES. It has two functions:
 check_available(device, precision) raises UserError or ImportError where it cannot run so, and
@@ -15,8 +12,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from runtimes.hardware import has_gpu_driver
-from runtimes.runtime import Runtime, seconds
+from runtimes.runtime import Runtime, has_gpu_driver, seconds
 from runtimes.weights import default_weights, existing_weights
 from utils import STRIDE, Parser, UserError, fit_size, log, side
 
@@ -46,12 +42,9 @@ def open_runtime(
 ) -> Runtime:
     """Return the network of `weights` (see weights.read_weights); its `name` says what runs.
 
-    runtime: "auto" is OneFlow where it can use a CUDA device, else OpenVINO. device: "auto", "cpu" or "cuda".
-    precision: "auto" is, in OpenVINO, the INT8 form beside the weights if it was made from them, else bf16 or
-    f32, whichever takes less time here.
-
-    Raises UserError for a choice that does not work here and for weights that cannot be used, ValueError
-    for an unknown choice.
+    runtime: "auto" is OneFlow where it can use a CUDA device, else OpenVINO. precision: "auto" is, in
+    OpenVINO, the INT8 form beside the weights if it was made from them, else the faster of bf16 and f32.
+    Raises UserError for what cannot be used here, ValueError for an unknown choice.
     """
     for value, choices in ((runtime, RUNTIMES), (device, DEVICES), (precision, PRECISIONS)):
         if value not in ("auto", *choices):
@@ -90,11 +83,9 @@ def runtime_module(name: str):
 
 
 def video_size(runtime: Runtime, size: int, live: bool) -> int:
-    """Return the longest side of the network's input for a video.
-
-    From 192 pixels on it is a seventh less than for photos, which takes a quarter less time. For a live
-    source it is the largest, from LIVE_SMALLEST on, at which the network should take at most LIVE_SECONDS, as
-    its time goes with the number of pixels; a line says so.
+    """Return the longest side of the network's input for a video: from 192 pixels on a seventh less than for
+    photos, which takes a quarter less time. For a live source it is the largest, from LIVE_SMALLEST on, at
+    which the network should take at most LIVE_SECONDS, as its time goes with the number of pixels.
     """
     usual = size if size < 192 else round(size * 6 / 7 / STRIDE) * STRIDE
     if not live:

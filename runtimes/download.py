@@ -4,14 +4,14 @@
     python -m runtimes.download backbone    # ResNet34 -> downloads/pretrained_resnet_oneflow_model
     python -m runtimes.download data        # faces and their masks  -> faceseg_data
 
-curl downloads; what breaks off goes on where it stopped, also in a later run. What is there already is not
-fetched again. Without curl or a network, put the zip file where the error message says and run the command
-again.
+What breaks off goes on where it stopped, also in a later run. What is there already is not fetched again.
+Without curl or a network, put the zip file where the error message says and run the command again.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -67,14 +67,13 @@ def fetch(url: str, archive: Path, pause: float = 1.0) -> None:
     """
     log.info(f"Downloading {url}")
     remedy = f"The same command goes on where it stopped; or fetch {url} yourself and put it at {archive}."
+    if shutil.which("curl") is None:
+        raise UserError(f"curl is missing (on Debian or Ubuntu: apt install curl). {remedy}")
     part = archive.with_name(archive.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     shown = "--progress-bar" if sys.stderr.isatty() else "--silent"
     for attempt in range(1, ATTEMPTS + 1):
-        try:
-            curl = subprocess.run([*CURL, shown, "--output", part, url], stdout=subprocess.PIPE, text=True)
-        except FileNotFoundError:
-            raise UserError(f"curl is missing (on Debian or Ubuntu: apt install curl). {remedy}") from None
+        curl = subprocess.run([*CURL, shown, "--output", part, url], stdout=subprocess.PIPE, text=True)
         if curl.stdout == "416" or curl.returncode == 33:  # `part` is no piece of what is there now
             part.unlink(missing_ok=True)
         elif curl.returncode == 0:
@@ -91,7 +90,7 @@ def fetch(url: str, archive: Path, pause: float = 1.0) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip file so that `folder` appears complete or not at all, without the folders around it.
 
-    No member lands outside of it: zipfile sees to that, and makes plain files of links. Raises UserError.
+    Raises UserError. No member lands outside of it: zipfile sees to that, and makes plain files of links.
     """
     log.info(f"Unpacking to {folder}")
     try:

@@ -1,7 +1,4 @@
-"""LinkNet34 as one walk over its layers, for everything but OneFlow's own modules.
-
-    from runtimes.network import check_linknet34, linknet34, linknet34_shapes
-    logits = linknet34(ops, images)
+"""LinkNet34 as one walk over its layers: logits = linknet34(ops, images).
 
 `ops` is an object with the layers as methods: `Shapes` here lists the names and shapes of the state dict,
 `OnnxOps` builds a graph, `TorchOps` computes. linknet.py is the same network in OneFlow's modules.
@@ -107,12 +104,11 @@ def check_linknet34(state: dict) -> None:
     resnet = "layer1.0.conv1.weight" in state
     hint = "; these are a ResNet's names: use them as a backbone" if resnet else ""
     check_entries(state, linknet34_shapes(), "the weights are not LinkNet34's", hint)
-    broken = [name for name, value in state.items() if not np.isfinite(value).all()]
-    if broken:
-        raise UserError(f"the weights hold numbers that are not finite: {', '.join(broken[:3])}")
-    negative = [name for name in state if name.endswith("running_var") and (state[name] < 0).any()]
-    if negative:
-        raise UserError(f"the weights hold negative variances: {', '.join(negative[:3])}")
+    for name, value in state.items():
+        if not np.isfinite(value).all():
+            raise UserError(f"the weights hold numbers that are not finite: {name}")
+        if name.endswith("running_var") and (value < 0).any():
+            raise UserError(f"the weights hold negative variances: {name}")
 
 
 def check_entries(state: dict, expected: dict, what: str, hint: str = "") -> None:

@@ -1,10 +1,4 @@
-"""The network in OneFlow, on a CPU or a CUDA GPU.
-
-    from runtimes.oneflow_runtime import open_network
-    logits = open_network("weights/linknet34.safetensors", "cuda")(batch)
-
-OneFlow is imported only where it is chosen: that takes seconds.
-"""
+"""The network in OneFlow, on a CPU or a CUDA GPU. OneFlow is imported late: that takes seconds."""
 
 from __future__ import annotations
 
@@ -13,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtimes.hardware import has_gpu_driver
 from runtimes.network import check_batch, check_linknet34
+from runtimes.runtime import Runtime, has_gpu_driver
 from runtimes.weights import read_weights
 from utils import UserError, import_oneflow
 
@@ -30,21 +24,7 @@ def check_available(device: str, precision: str) -> None:
         raise UserError("OneFlow finds no CUDA device that its CUDA 11 can use: use the device cpu or auto")
 
 
-class OneFlowRuntime:
-    """See runtime.Runtime."""
-
-    def __init__(self, flow, network, device: str):
-        self.flow, self.network, self.device = flow, network, device
-        self.name = f"OneFlow f32 on {device.upper()}"
-
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        check_batch(batch)
-        with self.flow.no_grad():
-            images = self.flow.from_numpy(np.ascontiguousarray(batch)).to(self.device)
-            return self.network(images).numpy()
-
-
-def open_network(weights: str | Path, device: str, precision: str = "auto") -> OneFlowRuntime:
+def open_network(weights: str | Path, device: str, precision: str = "auto") -> Runtime:
     """Return the network of these weights. Raises UserError for another network's."""
     flow = import_oneflow()
     from linknet import LinkNet34
@@ -53,4 +33,12 @@ def open_network(weights: str | Path, device: str, precision: str = "auto") -> O
     check_linknet34(state)
     network = LinkNet34()
     network.load_state_dict({name: flow.tensor(array) for name, array in state.items()})
-    return OneFlowRuntime(flow, network.to(device).eval(), device)
+    network.to(device).eval()
+
+    def runtime(batch: np.ndarray) -> np.ndarray:
+        check_batch(batch)
+        with flow.no_grad():
+            return network(flow.from_numpy(np.ascontiguousarray(batch)).to(device)).numpy()
+
+    runtime.name = f"OneFlow f32 on {device.upper()}"
+    return runtime

@@ -1,8 +1,5 @@
 """LinkNet34 as an ONNX graph, made from its weights alone.
 
-    from runtimes.onnx_graph import build_onnx
-    onnx.save(build_onnx(read_weights("weights/linknet34.safetensors")), "linknet34.onnx")
-
 The graph takes "image", (N, 3, H, W) float32 RGB normalised as `utils.preprocess` does, H and W multiples of
 32, and gives "logits", (N, 1, H, W): above 0 is face. N, H and W are free.
 """
@@ -36,8 +33,7 @@ class OnnxOps:
 
     def layer(self, kind: str, x: str, name: str, stride: int, padding: int) -> str:
         weight = self.state[f"{name}.weight"].astype(np.float64)
-        channels = weight.shape[out_axis(kind)]
-        bias = self.state.get(f"{name}.bias", np.zeros(channels)).astype(np.float64)
+        bias = self.state.get(f"{name}.bias", np.zeros(len(weight))).astype(np.float64)
         self.constants[f"{name}.weight"], self.constants[f"{name}.bias"] = weight, bias
         form = {"kernel_shape": weight.shape[2:], "strides": [stride] * 2, "pads": [padding] * 4}
         return self.node(kind, [x, f"{name}.weight", f"{name}.bias"], name, **form)
@@ -49,14 +45,11 @@ class OnnxOps:
         return self.layer("ConvTranspose", x, name, 2, padding)
 
     def norm(self, x, name):
-        gamma, beta, mean, variance = (
-            self.state[f"{name}.{entry}"].astype(np.float64)
-            for entry in ("weight", "bias", "running_mean", "running_var")
-        )
+        entries = ("weight", "bias", "running_mean", "running_var")
+        gamma, beta, mean, variance = (self.state[f"{name}.{each}"].astype(np.float64) for each in entries)
         scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
-        axis = out_axis(self.nodes[-1].op_type)
-        others = [other for other in range(4) if other != axis]
-        self.constants[f"{x}.weight"] *= np.expand_dims(scale, others)
+        outputs = (1, -1, 1, 1) if self.nodes[-1].op_type == "ConvTranspose" else (-1, 1, 1, 1)
+        self.constants[f"{x}.weight"] *= scale.reshape(outputs)
         self.constants[f"{x}.bias"] = (self.constants[f"{x}.bias"] - mean) * scale + beta
         return x
 
@@ -71,20 +64,13 @@ class OnnxOps:
         return self.node("MaxPool", [x], f"{x}.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
 
 
-def out_axis(kind: str) -> int:
-    """Return the axis of a layer's weights that holds its output channels."""
-    return 1 if kind == "ConvTranspose" else 0
-
-
 def build_onnx(state: dict[str, np.ndarray]) -> onnx.ModelProto:
     """Return the ONNX model of LinkNet34 with these weights. Raises UserError for another network's."""
     check_linknet34(state)
     ops = OnnxOps(state)
     linknet34(ops, "image")
     ops.nodes[-1].output[0] = "logits"  # no node of its own: older OpenVINO could not read the INT8 form's
-    constants = [
-        numpy_helper.from_array(array.astype(np.float32), name) for name, array in ops.constants.items()
-    ]
+    constants = [numpy_helper.from_array(np.float32(array), name) for name, array in ops.constants.items()]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, *SIDES])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, *SIDES])
     model = helper.make_model(

@@ -1,8 +1,5 @@
 """The network in OpenVINO on a CPU: f32 or bf16 from the weights, INT8 from the form beside them.
 
-    from runtimes.openvino_runtime import open_network
-    logits = open_network(Path("weights/linknet34.safetensors"), "cpu", "auto")(batch)
-
 The INT8 form of NAME.safetensors is NAME-int8.xml and .bin, made by `python -m tools.export --int8`. The
 .xml holds two SHA-256 digests: that of the weights it was made from, and that of its own two parts.
 """
@@ -30,8 +27,7 @@ if "openvino" not in sys.modules:
     del sys.modules["openvino_telemetry"]
 import openvino
 
-WEIGHTS_DIGEST, PARTS_DIGEST = ["linknet34", "weights_sha256"], ["linknet34", "parts_sha256"]
-NO_DIGEST = "0" * 64  # stands in the .xml while its digest is taken
+NO_DIGEST = b"0" * 64  # stands in the .xml while its digest is taken
 
 
 @functools.cache
@@ -75,7 +71,7 @@ class OpenVinoRuntime:
 
 
 def open_network(weights: Path, device: str, precision: str) -> OpenVinoRuntime:
-    """Return the network on the CPU with the given precision, or with the fastest one there is ("auto").
+    """Return the network on the CPU; "auto" is the fastest precision there is.
 
     Raises UserError for weights or an INT8 form that cannot be used.
     """
@@ -107,8 +103,8 @@ def read_onnx(model) -> openvino.Model:
 
 def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
     """Write path (.xml) and its .bin, each whole or not at all, with the digests for `read_int8`."""
-    model.set_rt_info(weights_digest(weights), WEIGHTS_DIGEST)
-    model.set_rt_info(NO_DIGEST, PARTS_DIGEST)
+    model.set_rt_info(weights_digest(weights), ["linknet34", "weights_sha256"])
+    model.set_rt_info(NO_DIGEST.decode(), ["linknet34", "parts_sha256"])
     with atomic_path(path) as xml, atomic_path(path.with_suffix(".bin")) as binary:
         try:
             openvino.save_model(model, str(xml), compress_to_fp16=False)
@@ -117,8 +113,7 @@ def write_int8(model: openvino.Model, path: Path, weights: Path) -> None:
             raise OSError("OpenVINO failed: is the disk full?") from error
         xml.with_suffix(".bin").replace(binary)
         text = xml.read_bytes()
-        digest = parts_digest(text, binary.read_bytes())
-        xml.write_bytes(text.replace(NO_DIGEST.encode(), digest.encode()))
+        xml.write_bytes(text.replace(NO_DIGEST, parts_digest(text, binary.read_bytes())))
 
 
 def read_int8(weights: Path) -> openvino.Model:
@@ -131,10 +126,11 @@ def read_int8(weights: Path) -> openvino.Model:
         text, binary = (regular_file(part).read_bytes() for part in (path, path.with_suffix(".bin")))
     except (OSError, UserError) as error:
         raise UserError(f"INT8 cannot be read ({error}): {remedy}") from error
-    if digest_in(text, WEIGHTS_DIGEST) != weights_digest(weights):
+    digests = dict(re.findall(rb'<(\w+)_sha256 value="([0-9a-f]{64})"', text))
+    if digests.get(b"weights") != weights_digest(weights).encode():
         raise UserError(f"{path} was made from other weights than {weights}: {remedy}")
-    digest = digest_in(text, PARTS_DIGEST)
-    if digest != parts_digest(text.replace(digest.encode(), NO_DIGEST.encode()), binary):
+    digest = digests.get(b"parts", NO_DIGEST)
+    if digest != parts_digest(text.replace(digest, NO_DIGEST), binary):
         raise UserError(f"{path} or its .bin is damaged: {remedy}")
     try:
         return core().read_model(str(path))
@@ -143,15 +139,10 @@ def read_int8(weights: Path) -> openvino.Model:
         raise UserError(f"{path} cannot be read by OpenVINO {version}: {remedy}") from error
 
 
-def digest_in(xml: bytes, key: list[str]) -> str:
-    """Return the digest that the .xml holds under a key, "-" where it has none."""
-    found = re.search(rf'<{key[1]} value="([0-9a-f]{{64}})"'.encode(), xml)
-    return found[1].decode() if found else "-"
-
-
-def parts_digest(xml: bytes, binary: bytes) -> str:
+def parts_digest(xml: bytes, binary: bytes) -> bytes:
     """Return the SHA-256 of the INT8 form, in hexadecimal; the .xml has NO_DIGEST in its place."""
-    return hashlib.sha256(hashlib.sha256(xml).digest() + hashlib.sha256(binary).digest()).hexdigest()
+    parts = hashlib.sha256(xml).digest() + hashlib.sha256(binary).digest()
+    return hashlib.sha256(parts).hexdigest().encode()
 
 
 def weights_digest(weights: str | Path) -> str:

@@ -1,20 +1,27 @@
-"""What runs the network, behind one interface: an array in, an array out.
+"""What runs the network, behind one interface, an array in, an array out; and how long things take.
 
 logits = runtime(batch)  # (N, 3, H, W) float32 -> (N, 1, H, W) float32
 with_flip(runtime)(batch)  # the mean with the mirror image, in twice the time
-image_logits(runtime, image, size=224)  # HWC uint8 RGB -> HxW float32
+with timing("network"):
+    ...
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 import timeit
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from utils import fit_size, preprocess
+
+LATEST = 20_000  # kept times of a stage: a camera may run for days
 
 
 class Runtime(Protocol):
@@ -57,3 +64,33 @@ def seconds(runtime: Runtime, size: tuple[int, int]) -> float:
     batch = np.zeros((1, 3, *size), np.float32)
     times = timeit.repeat(lambda: runtime(batch), number=1, repeat=5, timer=time.perf_counter)
     return min(times[1:])  # the first call takes longer
+
+
+def has_gpu_driver() -> bool:
+    """Return whether a driver for NVIDIA GPUs is there, of Linux or WSL: OneFlow takes seconds to say so."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
+
+
+class Timing:
+    """The latest seconds by stage. Several threads may use it at once, each for stages of its own."""
+
+    def __init__(self):
+        self.seconds: dict[str, deque[float]] = {}
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds.setdefault(stage, deque(maxlen=LATEST)).append(seconds)
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - start)
+
+    def table(self) -> str:
+        """Return a line for each stage: the number of times; their median, mean and 95th percentile in ms."""
+        lines = [f"{'stage':<10} {'times':>7} {'median':>9} {'mean':>9} {'95%':>9}  (ms)"]
+        for stage, seconds in self.seconds.items():
+            median, high = np.percentile(seconds, (50, 95))
+            numbers = " ".join(f"{1000 * value:9.2f}" for value in (median, np.mean(seconds), high))
+            lines.append(f"{stage:<10} {len(seconds):>7} {numbers}")
+        return "\n".join(lines)

@@ -1,13 +1,12 @@
-"""LinkNet34's layers in PyTorch, over the tensors of a state dict.
+"""LinkNet34's layers in PyTorch, over the tensors of a state dict: for training, and to be timed.
 
-    from runtimes.torch_ops import TorchOps
-    ops = TorchOps({name: torch.from_numpy(array) for name, array in state.items()})
-    logits = linknet34(ops, images)  # (N, 3, H, W) normalised RGB -> (N, 1, H, W)
-
-training/torch_kernels.py trains with it, tools/bench.py times it.
+ops = TorchOps({name: torch.from_numpy(array) for name, array in state.items()})
+logits = linknet34(ops, images)  # (N, 3, H, W) normalised RGB -> (N, 1, H, W)
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
@@ -42,3 +41,9 @@ class TorchOps:
 
     def pool(self, x):
         return F.max_pool2d(x, 3, 2, 1)
+
+
+def has_bf16() -> bool:
+    """Return whether Linux says that the processor has bf16 instructions, of AVX-512 or AMX."""
+    flags = Path("/proc/cpuinfo").read_text().split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags

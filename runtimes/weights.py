@@ -1,7 +1,4 @@
-"""Reading and writing the network's weights, without OneFlow wherever the format allows it.
-
-    from runtimes.weights import read_weights, write_weights
-    state = read_weights("weights/linknet34.safetensors")  # {name: array}
+"""Reading and writing the network's weights, without OneFlow.
 
 It reads safetensors (float16, float32, float64; weights or a training checkpoint), the old OneFlow directory
 of the published files (one folder a variable) and, where torch is installed, a PyTorch `.pth`. `python -m
@@ -30,16 +27,15 @@ ONEFLOW_TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kInt32": "<i4", "kInt64": "
 
 
 def default_weights() -> str:
-    """Return the path of the weights in this repository, from whichever folder a program is run."""
+    """Return the path of the weights in this repository."""
     return str(Path(__file__).resolve().parent.parent / "weights" / "linknet34.safetensors")
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Return the state dict at `path`: float32 arrays, and int64 scalars for `num_batches_tracked`.
 
-    `path` is a safetensors file, a PyTorch file or a OneFlow directory, see above; of a training checkpoint
-    the averaged weights (EMA) are taken where there are any. Names are as stored, without a leading
-    "module.". Raises UserError for whatever cannot be read.
+    Of a training checkpoint the averaged weights (EMA) are taken where there are any. Names are as stored,
+    without a leading "module.". Raises UserError for whatever cannot be read.
     """
     path = existing_weights(path)
     if path.is_file() and path.stat().st_size > MAX_BYTES:
@@ -67,18 +63,18 @@ def runtime_files(path: str | Path) -> list[Path]:
 
 def int8_path(weights: str | Path) -> Path:
     """Return where the INT8 form of these weights belongs: NAME.safetensors -> NAME-int8.xml."""
-    weights = Path(weights)
-    return weights.with_name(f"{weights.stem}-int8.xml")
+    return Path(weights).with_name(f"{Path(weights).stem}-int8.xml")
 
 
 def existing_weights(path: str | Path) -> Path:
     """Return `path`. Raises UserError, which says what to do, if nothing is there."""
-    if not Path(path).exists():
+    path = Path(path)
+    if not path.exists():
         raise UserError(
             f"there are no weights at {path}: check the path, train your own with `bash train.sh`, "
             "or fetch the published ones with `bash infer.sh --weights published`"
         )
-    return Path(path) if Path(path).is_dir() else regular_file(path)
+    return path if path.is_dir() else regular_file(path)
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -86,12 +82,11 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = list(file.keys())
-            for prefix in ("ema.", "model.", ""):
-                weights = [name for name in names if name.startswith(prefix)]
-                if weights:
-                    return {name[len(prefix) :]: file.get_tensor(name) for name in weights}
-            return {}
-    except (KeyboardInterrupt, SystemExit):
+            prefixes = (each for each in ("ema.", "model.") if any(name.startswith(each) for name in names))
+            prefix = next(prefixes, "")
+            weights = [name for name in names if name.startswith(prefix)]
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in weights}
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # of many types; a panic in safetensors' Rust is no Exception
         remedy = "it may be cut short: fetch it or write it again"
@@ -103,9 +98,8 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
-        raise UserError(
-            f"{path} is a PyTorch file and torch is not installed: `bash tools/setup.sh torch` does it"
-        ) from None
+        remedy = "`bash tools/setup.sh torch` does it"
+        raise UserError(f"{path} is a PyTorch file and torch is not installed: {remedy}") from None
     try:
         content = torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a broken or unsafe file
@@ -133,21 +127,16 @@ def read_oneflow_directory(path: Path) -> dict[str, np.ndarray]:
         )
     folders = [f for f in sorted(path.iterdir()) if f.is_dir() and not f.name.startswith((".", "__"))]
     variables = [folder for folder in folders if (folder / "out").is_file()]
-    if variables:
-        return {folder.name: read_variable(folder) for folder in variables}
-    if len(folders) == 1:  # as unpacked from the published zip
+    if not variables and len(folders) == 1:  # as unpacked from the published zip
         return read_oneflow_directory(folders[0])
-    raise UserError(
-        f"{path} holds no OneFlow weights: neither a file `pickled_data` nor folders with `meta` and `out`"
-    )
+    if not variables:
+        raise UserError(f"{path} holds no OneFlow weights: there are no folders with `meta` and `out`")
+    return {folder.name: read_variable(folder) for folder in variables}
 
 
 def read_variable(folder: Path) -> np.ndarray:
     """Return one variable: its folder holds `meta`, protobuf text, and `out`, raw little-endian numbers."""
-    try:
-        meta = regular_file(folder / "meta").read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the variable in {folder} cannot be read: {error}") from error
+    meta = regular_file(folder / "meta").read_text(errors="replace")
     # the shape is written `dim: 64 dim: 3` or `dim: [64, 3]`
     dims = re.findall(r"\bdim\s*:\s*(\[[\d\s,]*\]|\d+)", meta)
     shape = tuple(int(number) for dim in dims for number in re.findall(r"\d{1,18}", dim))
@@ -190,7 +179,7 @@ def normalise(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
         raise UserError(f"{path} holds no arrays")
     result = {}
     for name, value in state.items():
-        name = name[len("module.") :] if name.startswith("module.") else name
+        name = name.removeprefix("module.")
         if name.endswith("num_batches_tracked"):
             if value.size != 1:
                 raise UserError(f"{name} in {path} has the shape {value.shape}; it must be one number")
@@ -209,14 +198,11 @@ def write_weights(path: str | Path, state: dict, half: bool = False, metadata: d
     half: store floating numbers as float16 (the logits move by about 1e-3). metadata: {str: str}. Raises
     UserError for a number too large for float16, OSError where `path` cannot be written.
     """
-    arrays = {}
-    for name, value in state.items():
-        array = np.array(value, order="C")
-        if half and array.dtype.kind == "f":
-            with np.errstate(over="ignore"):
-                array = array.astype(np.float16)
-            if not np.isfinite(array).all():
-                raise UserError(f"{name} has numbers that float16 cannot hold: write it without half")
-        arrays[name] = array
+    arrays = {name: np.array(value, order="C") for name, value in state.items()}
+    for name in [name for name, array in arrays.items() if half and array.dtype.kind == "f"]:
+        with np.errstate(over="ignore"):
+            arrays[name] = arrays[name].astype(np.float16)
+        if not np.isfinite(arrays[name]).all():
+            raise UserError(f"{name} has numbers that float16 cannot hold: write it without half")
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(arrays, metadata))

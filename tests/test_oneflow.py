@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.hardware import has_gpu_driver
+from runtimes.runtime import has_gpu_driver
 
 ROOT = Path(__file__).parents[1]
 

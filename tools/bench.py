@@ -36,10 +36,10 @@ def open_torch(weights: str) -> Runtime:
 
 
 def open_onnxruntime(weights: str) -> Runtime:
-    import onnxruntime
+    from onnxruntime import InferenceSession
 
     model = build_onnx(read_weights(weights)).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = InferenceSession(model, providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, {"image": batch})[0]
 
 
@@ -79,9 +79,8 @@ def main() -> None:
     size = args.size or trained_size(args.weights)
     refuse_inputs([args.json], runtime_files(args.weights))
     check_linknet34(read_weights(args.weights))
-    print(
-        f"{processor()}, the network at {size}x{size}\n\n| runtime | ms a frame | frames/s |\n|---|---|---|"
-    )
+    print(f"{processor()}, the network at {size}x{size}\n")
+    print("| runtime | ms a frame | frames/s |\n|---|---|---|")
     times, left_out = {}, {}
     for name, open_backend in BACKENDS.items():
         try:

@@ -17,9 +17,8 @@ except ImportError as error:
     ) from error
 
 from linknet import LinkNet34
-from runtimes.hardware import has_bf16
 from runtimes.network import linknet34
-from runtimes.torch_ops import TorchOps
+from runtimes.torch_ops import TorchOps, has_bf16
 from utils import import_oneflow
 
 flow = import_oneflow()

@@ -11,8 +11,7 @@ from faces.mask import Mask, Region
 from faces.motion import Place
 from faces.segmenter import Segmenter, segment_picture
 from faces.tracks import LIFE, Sighting
-from runtimes.runtime import with_flip
-from runtimes.timing import Timing
+from runtimes.runtime import Timing, with_flip
 from utils import MEAN, STD
 
 RATE = 25.0
