@@ -20,6 +20,7 @@ from faces.mask import Region
 from utils import STRIDE, fit_size, resize
 
 SCALE = 2.0  # the crop's side, in longer sides of the box around the face
+SMALLEST = 160  # pixels: the side of a small face's crop, which is enlarged to it
 LEANING = 25  # degrees: heads that lean by less are not turned, as the network knows them
 MOVE = 0.12  # the crop stays where it is until the face is off its centre by this part of its side ...
 GROW = 1.25  # ... or larger or smaller by this factor ...

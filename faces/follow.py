@@ -19,7 +19,8 @@ from faces.mask import iou
 from faces.motion import Place, move, small_grey
 from faces.tracks import LEFT, LIFE, MEMORY, SHARED, Sighting, Track, Tracks
 
-HIDING_EVERY = 4  # frames of a file in one of which the detector runs where faces are to be hidden
+DETECT_EVERY = 16  # frames of a file in one of which the detector runs, or half a second if that is less
+HIDING_EVERY = 4  # the same where faces are to be hidden
 TURNED_EVERY = 3  # runs of the detector in one of which it looks for heads that lie or hang: it takes four
 MOST_BYTES = 1 << 30  # of the frames that are held
 REST = 2  # times as long as it worked, the detector beside a camera rests

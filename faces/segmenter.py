@@ -1,30 +1,26 @@
-"""From the faces of a frame to its mask: cut each one out, give it to the network, smooth what it says.
+"""From frames to masks: follow the faces, cut each one out, give it to the network, smooth what it says.
 
-    segmenter = Segmenter(runtime, size=224, smooth=0.7)
-    for frame, mask in segmenter.segment(LookAhead(CenterFace(), every=12).follow(frames)):   # a file
-        ...
-    for frame, mask in segmenter.segment(Live(CenterFace()).follow(frames), wait=False):      # a camera
-        ...
-    mask = segment_picture(runtime, CenterFace(), picture, size=224)
-
-A frame has an `image`, HWC uint8 BGR, and a time, `at`, in seconds. For masks see mask.py.
+segmenter = Segmenter(runtime, CenterFace(), smooth=0.7)
+for frame, mask in segmenter.segment(segmenter.follow(frames)):   # for these see follow.py and mask.py
+    ...
+mask = segment_picture(runtime, CenterFace(), picture)
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 
 from faces.canvas import FACE_LEVEL, LEVEL, Part, bounds, compose, is_marked, nearest, touching
-from faces.crops import Crop, brighten, brightness_gain, crop_face, crop_frame, steady
+from faces.crops import Crop, brighten, brightness_gain, crop_frame
 from faces.detector import CONFIDENCE, Detector
-from faces.follow import TimedFrame
+from faces.follow import DETECT_EVERY, Live, LookAhead, TimedFrame
 from faces.mask import Mask
 from faces.motion import Place
-from faces.smooth import Smooth
+from faces.smooth import FaceMemory
 from faces.tracks import LIFE, Sighting
 from runtimes.runtime import Runtime, Timing
 from utils import preprocess, sigmoid
@@ -34,60 +30,63 @@ STILL_CLOSE = 0.5  # ... and in the frames after that
 FEW = 4  # faces in a frame of a video of which the network is given each; of more they take turns, ...
 MOST_TURNS = 3  # ... but each is given to it in every third frame at least
 BATCH = 16  # crops that the network is given at once
-ADAPTS = 0.1  # of a change of the light, what the brightening follows from one frame to the next
 SIZE = 224  # pixels: the longest side of the network's input
-SMALLEST = 160  # the same of a small face's crop, which is enlarged to it
-
-
-class FaceMemory:
-    """What is remembered of a face from frame to frame."""
-
-    def __init__(self, smooth: float):
-        self.crop: Crop | None = None
-        self.size = 0  # the largest for that crop
-        self.gain: float | None = None  # of its brightening
-        self.smooth = Smooth(smooth)
-        self.seen: tuple[Part, float] | None = None  # when enough of it was marked last
-        self.is_seen = False  # whether it was in the last frame
-
-    def next_crop(self, place: Place, shape: tuple, size: int) -> Crop:
-        """Return the crop around a place in a frame of `shape`, or the last one if that still serves."""
-        crop = crop_face(place.box, place.angle, shape, size, SMALLEST)
-        self.crop, self.size = steady(self.crop, crop) if size == self.size else crop, size
-        return self.crop
-
-    def next_gain(self, gain: float) -> float:
-        self.gain = gain if self.gain is None else self.gain + ADAPTS * (gain - self.gain)
-        return self.gain
 
 
 class Segmenter:
-    """The masks of one stream of frames. Not for several threads at once, but another thread may set `size`:
-    that is heeded from the next frame on.
-    """
+    """The masks of one source of frames. `follow` and `segment` may run in two threads."""
 
-    def __init__(self, runtime: Runtime, size: int = SIZE, smooth: float = 0.0, timing: Timing | None = None):
-        """size: longest side of the network's input, a multiple of 32. smooth: 0 (off) to below 1."""
-        self.runtime, self.size, self.smooth = runtime, size, smooth
+    def __init__(
+        self,
+        runtime: Runtime,
+        detector: Detector | None = None,
+        size: int = SIZE,
+        smooth: float = 0.0,
+        live: bool = False,
+        detect_every: int = DETECT_EVERY,
+        timing: Timing | None = None,
+    ):
+        """detector: with None the network is given the whole frame each time. size: longest side of the
+        network's input, a multiple of 32. smooth: 0 (off) to below 1. live: of a camera, for which nothing
+        waits; a file is looked at a second ahead.
+        """
+        self.runtime, self.size, self.smooth, self.live = runtime, size, smooth, live
         self.timing = timing or Timing()
+        self.follower = None
+        if detector is not None:
+            self.follower = Live(detector) if live else LookAhead(detector, detect_every)
         self.faces: dict[int, FaceMemory] = {}  # by the track's number
         self.count = 0  # of frames with faces
         self.close_up: FaceMemory | None = None  # a face that the detector does not see
 
+    def set_hiding(self, hiding: bool, size: int) -> None:
+        """Say whether faces are to be hidden, from the next frames on: then fewer may be missed."""
+        self.size = size
+        if self.follower is not None:
+            self.follower.hiding = hiding
+
+    def follow(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[TimedFrame, list[Sighting] | None]]:
+        """Yield each frame with the faces in it, a second late for a file. None stands for no detector."""
+        if self.follower is None:
+            return ((frame, None) for frame in frames)
+        return _with_error_last(self.follower.follow, frames)
+
     def segment(
-        self, frames: Iterator[tuple[TimedFrame, list[Sighting] | None]], wait: bool = True
+        self, frames: Iterator[tuple[TimedFrame, list[Sighting] | None]]
     ) -> Iterator[tuple[TimedFrame, Mask]]:
-        """Yield the mask of each frame. Raises whatever the runtime raises.
+        """Yield the mask of each frame that `follow` gave. Raises whatever the runtime raises.
 
         Of a face of which nothing is marked for some frames, the mask of the frames before is carried along,
-        for up to half a second; where there is none, that of the frames after. wait: for these; a camera does
-        not.
+        for up to half a second; where there is none, that of the frames after, but for a camera.
         """
+        return _with_error_last(self._segment, frames)
+
+    def _segment(self, frames: Iterator) -> Iterator[tuple[TimedFrame, Mask]]:
         held: deque[tuple[TimedFrame, list[Part]]] = deque()
         for frame, sightings in frames:
             held.append((frame, self.parts(frame.image, sightings, frame.at)))
             _carry_back(held)
-            while held and not (wait and _is_waiting(*held[0], frame.at)):
+            while held and (self.live or not _is_waiting(*held[0], frame.at)):
                 yield self._composed(*held.popleft())
         for entry in held:
             yield self._composed(*entry)
@@ -186,6 +185,21 @@ class Segmenter:
             return frame, compose(frame.image.shape, parts)
 
 
+def _with_error_last(stage: Callable[[Iterator], Iterator], items: Iterator) -> Iterator:
+    """Yield what the stage makes of the items; an error in these is raised after all that came before."""
+    errors = []
+
+    def until_error() -> Iterator:
+        try:
+            yield from items
+        except Exception as error:  # of any kind: it is raised below
+            errors.append(error)
+
+    yield from stage(until_error())
+    if errors:
+        raise errors[0]
+
+
 def to_levels(probability: np.ndarray) -> np.ndarray:
     """Return a probability, 0..1, as uint8, 0 to 255."""
     return (probability * 255 + 0.5).astype(np.uint8)
@@ -218,7 +232,7 @@ def segment_picture(
 
     detector: with None the network is given the whole picture.
     """
-    segmenter = Segmenter(runtime, size, timing=timing)
+    segmenter = Segmenter(runtime, size=size, timing=timing)
     sightings = None
     if detector is not None:
         with segmenter.timing("detect"):

@@ -1,4 +1,4 @@
-"""Temporal smoothing of masks that follows motion.
+"""What is remembered of a face from frame to frame, so that nothing flickers: its crop, light, and mask.
 
     smooth = Smooth(0.5)
     for image, crop in ...:
@@ -15,11 +15,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from faces.crops import Crop, between
+from faces.canvas import Part
+from faces.crops import SMALLEST, Crop, between, crop_face, steady
+from faces.motion import Place
 
 TRUSTED = 0.5  # of a mask, what must lie where its image still fits, so that it may be moved along unseen
 CHANGE = 10.0  # grey levels of difference at which the old mask's weight has fallen to 37%
 NEIGHBOURS = 5  # pixels over which the difference is averaged, so that camera noise does not count as change
+ADAPTS = 0.1  # of a change of the light, what the brightening follows from one frame to the next
 
 
 class Smooth:
@@ -80,6 +83,28 @@ class Smooth:
         places = cv2.resize(flow, (width, height)) * (width / grey.shape[1]) + _grid(height, width)
         moved_mask = cv2.remap(mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return moved_mask, cv2.resize(weight, (width, height))
+
+
+class FaceMemory:
+    """What is remembered of a face from frame to frame."""
+
+    def __init__(self, smooth: float):
+        self.crop: Crop | None = None
+        self.size = 0  # the largest for that crop
+        self.gain: float | None = None  # of its brightening
+        self.smooth = Smooth(smooth)
+        self.seen: tuple[Part, float] | None = None  # when enough of it was marked last
+        self.is_seen = False  # whether it was in the last frame
+
+    def next_crop(self, place: Place, shape: tuple, size: int) -> Crop:
+        """Return the crop around a place in a frame of `shape`, or the last one if that still serves."""
+        crop = crop_face(place.box, place.angle, shape, size, SMALLEST)
+        self.crop, self.size = steady(self.crop, crop) if size == self.size else crop, size
+        return self.crop
+
+    def next_gain(self, gain: float) -> float:
+        self.gain = gain if self.gain is None else self.gain + ADAPTS * (gain - self.gain)
+        return self.gain
 
 
 def _half_grey(image: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 
-from faces.video import DETECT_EVERY
+from faces.follow import DETECT_EVERY
 from media.encoder import PRESETS
 from media.shapes import Selection, Style, parse_length, parse_rectangle, parse_tracks
 from media.views import VIEWS, parse_color

@@ -21,7 +21,7 @@ from itertools import starmap
 import numpy as np
 from tqdm import tqdm
 
-from faces.video import VideoSegmenter
+from faces.segmenter import Segmenter
 from media.frames import Frame, Result, Source
 from media.player import Playback
 from runtimes.runtime import Timing
@@ -101,7 +101,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        segmenter: VideoSegmenter,
+        segmenter: Segmenter,
         timing: Timing | None = None,
         recorded: Callable[[], bool] = lambda: False,
     ):

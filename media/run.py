@@ -20,8 +20,7 @@ from tqdm import tqdm
 
 from faces.detector import Detector, open_detector
 from faces.mask import Mask
-from faces.segmenter import segment_picture
-from faces.video import VideoSegmenter
+from faces.segmenter import Segmenter, segment_picture
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
@@ -56,13 +55,13 @@ class Worker:
         network = with_flip(self.network) if self.options.flip else self.network
         return segment_picture(network, self.detector, image, self.options.full_size, self.player.timing)
 
-    def segmenter(self, source: Source) -> tuple[VideoSegmenter, Callable[[View], None]]:
+    def segmenter(self, source: Source) -> tuple[Segmenter, Callable[[View], None]]:
         """Return what segments the frames of a source, and what has to be called when the view changes."""
         options, view = self.options, self.player.view
         full = options.full_size
         size = full if options.size or view.hides else video_size(self.network, full, source.live)
         how = (size, options.smooth, source.live, options.detect_every, self.player.timing)
-        segmenter = VideoSegmenter(self.network, self.detector, *how)
+        segmenter = Segmenter(self.network, self.detector, *how)
 
         def set_view(view: View) -> None:
             segmenter.set_hiding(view.careful, full if view.careful else size)

@@ -10,8 +10,7 @@ from scenes import iou, paste_portraits, portrait, shots
 from faces.detector import CenterFace
 from faces.mask import Mask, Region
 from faces.mask import iou as overlap
-from faces.segmenter import segment_picture
-from faces.video import VideoSegmenter
+from faces.segmenter import Segmenter, segment_picture
 from runtimes.choose import open_runtime
 from runtimes.weights import default_weights
 
@@ -90,7 +89,7 @@ def test_a_close_up_larger_than_the_frame_is_marked(runtime, detector):
 
 def masks_of(runtime, detector, images: list, detect_every: int = 8) -> list[Mask]:
     """The masks of a video with these frames."""
-    video = VideoSegmenter(runtime, detector, 160, smooth=0.5, detect_every=detect_every)
+    video = Segmenter(runtime, detector, 160, smooth=0.5, detect_every=detect_every)
     return [mask for _, mask in video.segment(video.follow(shots(images)))]
 
 

@@ -57,7 +57,7 @@ def moving(count: int, size: tuple = (240, 320)) -> tuple[list[np.ndarray], list
 
 def segment(images: list, runtime, wait: bool = True, **how) -> list[Mask]:
     sighted = [(shot, sight(shot.image)) for shot in shots(images, RATE)]
-    results = list(Segmenter(runtime, **how).segment(iter(sighted), wait))
+    results = list(Segmenter(runtime, live=not wait, **how).segment(iter(sighted)))
     assert [frame.at for frame, _ in results] == [frame.at for frame, _ in sighted]
     return [mask for _, mask in results]
 
@@ -232,7 +232,7 @@ def test_a_cameras_frame_comes_out_before_the_next_is_taken(blind):
             taken.append(index)
             yield Shot(image, index / RATE), sight(image)
 
-    for index, _ in enumerate(Segmenter(Runtime(blind)).segment(frames(), wait=False)):
+    for index, _ in enumerate(Segmenter(Runtime(blind), live=True).segment(frames())):
         assert len(taken) == index + 1
 
 

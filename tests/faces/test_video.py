@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scenes import Known, RedDetector, background, draw_face, film, iou, red_runtime, shots
 
-from faces.video import VideoSegmenter
+from faces.segmenter import Segmenter
 from media.frames import Frame, Source
 from media.pipeline import Pipeline
 from utils import UserError
@@ -42,7 +42,7 @@ def red_film(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return images, [draw_face(image, (80 + 2 * step, 120), 40) for step, image in enumerate(images)]
 
 
-def play(source: Source, video: VideoSegmenter) -> list:
+def play(source: Source, video: Segmenter) -> list:
     with Pipeline(source, video) as results:
         return list(iter(results.take, None))
 
@@ -50,7 +50,7 @@ def play(source: Source, video: VideoSegmenter) -> list:
 @pytest.mark.parametrize("detector", [RedDetector(), None])
 def test_every_frame_of_a_file_comes_in_order_with_its_own_mask(detector):
     images, truths = red_film(60)
-    results = play(Film(images), VideoSegmenter(red_runtime, detector, smooth=0.5))
+    results = play(Film(images), Segmenter(red_runtime, detector, smooth=0.5))
     assert [result.frame.index for result in results] == list(range(60))
     for result, image, truth in zip(results, images, truths):
         assert result.frame.image is image and iou(result.mask.probability > 127, truth) > 0.85
@@ -63,7 +63,7 @@ def test_every_frame_of_a_file_comes_in_order_with_its_own_mask(detector):
 def test_the_frames_before_an_error_come_first(count):
     images, truths = red_film(count)
     taken, source = [], Film(images, error=UserError("the file is cut off"))
-    video = VideoSegmenter(red_runtime, RedDetector())
+    video = Segmenter(red_runtime, RedDetector())
     with pytest.raises(UserError, match="cut off"), Pipeline(source, video) as results:
         while True:
             taken.append(results.take())
@@ -81,7 +81,7 @@ def test_a_camera_does_not_wait_for_the_detector():
             return super().detect(frame)
 
     images, _ = red_film(200)
-    video = VideoSegmenter(red_runtime, Stuck(), live=True)
+    video = Segmenter(red_runtime, Stuck(), live=True)
     start = time.monotonic()
     with Pipeline(Film(images, live=True), video) as results:
         taken = [results.take() for _ in range(10)]
@@ -102,7 +102,7 @@ def test_to_hide_faces_a_file_is_looked_at_more_often_and_at_the_given_size():
 
     for hiding, size in ((False, 96), (True, 128)):
         detector = Known(boxes)
-        video = VideoSegmenter(runtime, detector)
+        video = Segmenter(runtime, detector)
         video.set_hiding(hiding, size)
         list(video.segment(video.follow(shots(images))))
         calls.append(len(detector.calls))
@@ -121,7 +121,7 @@ def test_of_a_camera_each_frame_comes_out_before_the_next_is_taken():
     def blind(batch: np.ndarray) -> np.ndarray:
         return np.full((len(batch), 1, *batch.shape[2:]), -9, np.float32)
 
-    video = VideoSegmenter(blind, RedDetector(), live=True)
+    video = Segmenter(blind, RedDetector(), live=True)
     video.set_hiding(True, 224)
     for count, _ in enumerate(video.segment(video.follow(frames())), 1):
         assert len(taken) == count
@@ -130,7 +130,7 @@ def test_of_a_camera_each_frame_comes_out_before_the_next_is_taken():
 def test_a_camera_that_hides_faces_looks_at_each_frame():
     images, truths = red_film(20)
     detector = RedDetector()
-    video = VideoSegmenter(red_runtime, detector, live=True)
+    video = Segmenter(red_runtime, detector, live=True)
     video.set_hiding(True, 224)
     results = list(video.segment(video.follow(shots(images))))
     assert detector.calls == 20
@@ -140,7 +140,7 @@ def test_a_camera_that_hides_faces_looks_at_each_frame():
 
 def test_two_runs_of_a_file_give_the_same():
     images, _ = red_film(30)
-    runs = [play(Film(images), VideoSegmenter(red_runtime, RedDetector(), smooth=0.7)) for _ in range(2)]
+    runs = [play(Film(images), Segmenter(red_runtime, RedDetector(), smooth=0.7)) for _ in range(2)]
     for one, other in zip(*runs, strict=True):
         assert (one.mask.probability == other.mask.probability).all()
         assert [face[:4] for face in one.mask.faces] == [face[:4] for face in other.mask.faces]
@@ -156,10 +156,10 @@ def test_what_goes_wrong_in_detector_or_network_is_raised():
 
     for live in (False, True):
         for runtime, detector in ((red_runtime, Broken()), (broken, RedDetector())):
-            video = VideoSegmenter(runtime, detector, live=live)
+            video = Segmenter(runtime, detector, live=live)
             with pytest.raises(RuntimeError, match="no memory"):
                 play(Film(red_film(50)[0], live=live), video)
 
 
 def test_no_frames():
-    assert play(Film([]), VideoSegmenter(red_runtime, RedDetector())) == []
+    assert play(Film([]), Segmenter(red_runtime, RedDetector())) == []

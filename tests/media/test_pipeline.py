@@ -47,7 +47,7 @@ class Numbers:
 
 
 class Each:
-    """A segmenter (see faces/video.py) that gives each image to a function."""
+    """A segmenter (see faces/segmenter.py) that gives each image to a function."""
 
     def __init__(self, function: Callable):
         self.function = function
