@@ -78,8 +78,9 @@ def test_covers_are_seldom_and_all_come(pair, monkeypatch):
         monkeypatch.setattr(module, name, counting(name))
     for _ in examples(pair):
         pass
+    assert 0.15 < counts.pop("lay_hand") / DRAWS < 0.35  # the network takes hands for skin
     assert all(0.02 < count / DRAWS < 0.18 for count in counts.values()), counts
-    assert sum(counts.values()) < 0.5 * DRAWS
+    assert sum(counts.values()) < 0.4 * DRAWS
 
 
 def test_without_a_face_the_colours_change_freely():
