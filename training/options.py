@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from utils import Parser, UserError, integer, real, side
 
 
-def option(default: object, help: str | None = None, **more):
+def option(default: object, help: str = "", **more):
     """Return a field of Recipe; `more` is what `argparse` is given for it."""
-    return field(default=default, metadata={"help": help, **more})
+    shown = "" if default is None or default is False else f" (default: {default})"
+    return field(default=default, metadata={"help": (help + shown).strip(), **more})
 
 
 def split_sizes(text: str) -> list:
@@ -73,7 +74,7 @@ class Recipe:
     balance: bool = option(False, "show small groups (names' starts) up to four times an epoch", **FLAG)
     more: str | None = option(
         None,
-        "show these groups (names' starts) so many times as often, twice by default: lfw,celeb:3",
+        "groups (names' starts) to show twice, or as often as lfw,celeb:3 says",
         type=checked_by(split_more),
     )
     no_face: str | None = option(None, "train also on this folder's pictures, without a face", metavar="DIR")
@@ -116,33 +117,31 @@ def option_name(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def make_parser(**defaults) -> Parser:
-    parser = Parser("Train LinkNet34 on faces.", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def make_parser() -> Parser:
+    """Return a parser of the options that are given: the defaults are Recipe's."""
+    parser = Parser("Train LinkNet34 on faces.")
     for each in fields(Recipe):
-        default = defaults.get(each.name, each.default)
-        parser.add_argument(option_name(each.name), default=default, **each.metadata)
+        parser.add_argument(option_name(each.name), default=argparse.SUPPRESS, **each.metadata)
     return parser
 
 
 def given_options(arguments: list | None = None) -> dict:
     """Return only the options that stand in the arguments (the process's if None): {name: value}."""
-    parser = make_parser(**{each.name: argparse.SUPPRESS for each in fields(Recipe)})
-    return vars(parser.parse_args(arguments))
+    return vars(make_parser().parse_args(arguments))
 
 
 def parse_arguments(arguments: list | None = None) -> Recipe:
     """Return all options, given or by default. Ends the process with a message for impossible ones."""
-    given, defaults = given_options(arguments), {}
+    parser, given, defaults = make_parser(), given_options(arguments), {}
     if "demo" in given:
         defaults = {"size": 64, "epochs": 12, "batch_size": 8, "val": 0.15, "output": "runs/demo"}
     if "sizes" in given:  # the last one is what the weights are for
         defaults["size"] = split_sizes(given["sizes"])[-1][0]
-    parser = make_parser(**defaults)
     if "demo" in given and "data" in given:
         parser.error("--demo trains on generated pictures: it does not go with --data")
     if "sizes" in given and "size" in given:
         parser.error("--sizes replace --size: give one of them")
     try:
-        return Recipe(**vars(parser.parse_args(arguments)))
+        return Recipe(**{**defaults, **given})
     except UserError as error:
         parser.error(str(error))

@@ -197,3 +197,9 @@ def test_resuming_takes_the_recipe_over_and_the_rest_from_here(data, checkpoint)
 def test_kernels_for_a_cpu_do_not_go_with_a_gpu(data, tmp_path, run_here):
     result = run_here(*options(data, tmp_path / "run", "--kernels", "torch", "--device", "cuda"))
     assert result.returncode == 2 and "does not go with --device cuda" in result.stderr
+
+
+def test_help_names_the_defaults(run_here):
+    said = " ".join(run_here("--help").stdout.split())
+    for default in ("faceseg_data", "0.998", "0", "oneflow"):
+        assert f"(default: {default})" in said
