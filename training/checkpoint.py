@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import get_type_hints
 
 import numpy as np
 from safetensors import safe_open
@@ -22,7 +22,6 @@ from utils import UserError
 
 STATE_KEY = "training_state"
 LARGEST = 2**30  # bytes of a checkpoint
-MOST_STEPS = 2**53
 
 
 @dataclass
@@ -59,14 +58,14 @@ class TrainState:
     first_loss: float | None = None  # of the first step
     start_iou: float | None = None  # of the weights that were given to start from
     best_iou: float | None = None
-    log: list[Epoch] = field(default_factory=list)
+    log: list = field(default_factory=list)  # an Epoch for each that is done
 
     def __post_init__(self):
         ends = [0, *(row.step for row in self.log), self.step]
         values = [value for part in (self, *self.log) for value in vars(part).values()]
         if (
             ends != sorted(ends)
-            or self.step > MOST_STEPS
+            or self.epoch_steps > self.layout.steps_in_an_epoch
             or self.seconds < 0
             or not all(math.isfinite(value) for value in values if isinstance(value, float))
             or (self.step > 0 and self.first_loss is None)
@@ -86,12 +85,6 @@ class TrainState:
 
 
 @dataclass
-class Header:
-    options: Recipe
-    state: TrainState
-
-
-@dataclass
 class Checkpoint:
     tensors: dict[str, np.ndarray]
     recipe: Recipe
@@ -104,7 +97,7 @@ class Checkpoint:
 
 def write_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     """Write atomically: an interruption, a full disk or a power cut leaves the previous one as it was."""
-    header = asdict(Header(checkpoint.recipe, checkpoint.state))
+    header = {"options": asdict(checkpoint.recipe), "state": asdict(checkpoint.state)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         # Written by us, as save_file would make it readable to this user alone.
         file.write(save(checkpoint.tensors, {STATE_KEY: json.dumps(header)}))
@@ -129,27 +122,20 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if header is None:
         raise UserError(f"{path} holds weights but no training state; start from it with --weights instead")
     try:
-        header = from_json(Header, header, "its header")
-    except UserError as error:
-        raise UserError(f"{path}: {error}; start anew with --weights {path}") from None
-    return Checkpoint(tensors, header.options, header.state)
+        state = header["state"]
+        layout, log = from_json(Layout, state["layout"]), [from_json(Epoch, row) for row in state["log"]]
+        state = from_json(TrainState, {**state, "layout": layout, "log": log})
+        return Checkpoint(tensors, from_json(Recipe, header["options"]), state)
+    except (AttributeError, LookupError, TypeError, UserError) as error:
+        remedy = f"start anew with --weights {path}"
+        raise UserError(f"{path}: its header is damaged or of another version ({error}); {remedy}") from None
 
 
-def from_json(kind: type, value: object, place: str) -> object:
-    """Return a value of JSON as what it is declared to be: a dataclass, a list, text, a number, a flag, None.
-
-    What is missing has its default. Raises UserError, naming the place in the file, for anything else.
-    """
-    if is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
-        needed = {each.name for each in fields(kind) if each.default is each.default_factory is MISSING}
-        if odd := (value.keys() - hints.keys()) | (needed - value.keys()):
-            raise UserError(f"{place} is damaged or of another version: {', '.join(sorted(odd)[:3])}")
-        return kind(**{name: from_json(hints[name], value[name], f"{place}, {name}") for name in value})
-    if get_origin(kind) is list and isinstance(value, list):
-        (item_kind,) = get_args(kind)
-        return [from_json(item_kind, item, f"{place} {number}") for number, item in enumerate(value, 1)]
-    is_plain = not is_dataclass(kind) and get_origin(kind) is not list
-    if is_plain and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
-        return value
-    raise UserError(f"{place} is {json.dumps(value)[:40]}")
+def from_json(kind: type, values: dict) -> object:
+    """Return a dataclass of values, of which each must be of its declared type; TypeError if one is not."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        hint = hints.get(name, ())
+        if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
+            raise TypeError(f"{name} is {str(value)[:40]}")
+    return kind(**values)

@@ -115,41 +115,35 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     "part, change, named",
     [
-        *(
-            ("options", {name: None}, f"options, {name} is null")
-            for name in ("size", "batch_size", "epochs", "lr")
-        ),
-        *(
-            ("options", {name: "32"}, f'options, {name} is "32"')
-            for name in ("size", "batch_size", "epochs", "lr")
-        ),
-        ("options", {"data": None}, "options, data is null"),
-        ("options", {"data": ["a"]}, r'options, data is \["a"\]'),
+        *(("options", {name: None}, f"{name} is None") for name in ("size", "batch_size", "epochs", "lr")),
+        *(("options", {name: "32"}, f"{name} is 32") for name in ("size", "batch_size", "epochs", "lr")),
+        ("options", {"data": None}, "data is None"),
+        ("options", {"data": ["a"]}, r"data is \['a'\]"),
         ("options", {"size": 33}, "--size: 33 is not a multiple of 32"),
-        ("options", {"size": True}, "options, size is true"),
+        ("options", {"size": True}, "size is True"),
         ("options", {"lr": NAN}, "--lr"),
         ("options", {"lr": 10**400}, "lr"),
-        ("options", {"sizes": [[1, 2]]}, "options, sizes"),
+        ("options", {"sizes": [[1, 2]]}, r"sizes is \[\[1, 2\]\]"),
         ("options", {"sizes": "1:2"}, "--sizes"),
         ("options", {"optimizer": "x"}, "--optimizer: 'x' is none of adamw, sgd"),
         ("options", {"__class__": "x"}, "__class__"),
-        ("options", [], r"options is \[\]"),
-        ("options", None, "options is null"),
+        ("options", [], "'list'"),
+        ("options", None, "'NoneType'"),
         ("state", {"step": -1}, "impossible"),
-        ("state", {"step": 1.5}, "state, step is 1.5"),
-        ("state", {"step": None}, "state, step is null"),
+        ("state", {"step": 1.5}, "step is 1.5"),
+        ("state", {"step": None}, "step is None"),
         ("state", {"step": 10**30}, "impossible"),
         ("state", {"step": 2}, "impossible"),  # before the log's last
         ("state", {"seconds": NAN}, "impossible"),
-        ("state", {"loss_sum": "abc"}, "state, loss_sum"),
+        ("state", {"loss_sum": "abc"}, "loss_sum is abc"),
         ("state", {"first_loss": None}, "impossible"),
         ("state", {"start_iou": 0.5}, "impossible"),  # and no best
-        ("state", {"best_iou": [1]}, "state, best_iou"),
-        ("state", {"log": None}, "state, log is null"),
-        ("state", {"log": [3]}, "state, log 1 is 3"),
-        ("state", {"log": [{"step": 99}]}, "state, log 1 is damaged or of another version"),
-        ("state", {"layout": 3}, "state, layout is 3"),
-        ("state", {"more": 3}, "state is damaged or of another version: more"),
+        ("state", {"best_iou": [1]}, r"best_iou is \[1\]"),
+        ("state", {"log": None}, "'NoneType'"),
+        ("state", {"log": [3]}, "'int'"),
+        ("state", {"log": [{"step": 99}]}, "missing 5 required .* 'epoch'"),
+        ("state", {"layout": 3}, "'int'"),
+        ("state", {"more": 3}, "more is 3"),
     ],
 )
 def test_damaged_values_are_named(tmp_path, part, change, named):
@@ -162,5 +156,5 @@ def test_damaged_values_are_named(tmp_path, part, change, named):
         header = json.loads(file.metadata()["training_state"])
     header[part] = {**header[part], **change} if isinstance(change, dict) else change
     save_file({"a": np.ones(1, np.float32)}, path, {"training_state": json.dumps(header)})
-    with pytest.raises(UserError, match=rf"c\.safetensors: .*{named}"):
+    with pytest.raises(UserError, match=rf"c\.safetensors: its header .*{named}.*start anew with --weights"):
         read_checkpoint(path)
