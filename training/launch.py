@@ -3,11 +3,10 @@
     python -m training.launch --processes 2 train.py --data my_faces
     python -m training.launch --processes 8 --nodes 2 --node-rank 0 --address 10.0.0.1 --port 29500 train.py
 
-They are told of each other as by OneFlow's own launcher (`python -m oneflow.distributed.launch`, which
-works too). At a signal, though, that one leaves while its processes still write their checkpoints.
-
-Ctrl-C and SIGTERM reach every process once, and are waited for; a second one kills. If a process fails, the
-others are stopped. The exit status is that of the process that failed first, or 128 + the signal's number.
+They are told of each other as by OneFlow's own launcher (`python -m oneflow.distributed.launch`), which at a
+signal leaves while its processes still write their checkpoints. Here Ctrl-C and SIGTERM reach every process
+once, and are waited for; a second one kills. If a process fails, the others are stopped. The exit status is
+that of the process that failed first, or 128 + the signal's number.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -27,17 +27,13 @@ if not __package__:  # run as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from files.paths import regular_file
-from training.machines import Waiting, gather, join
+from training.machines import gather, join
 from utils import Parser, UserError, integer, log, run
 
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
 POLL = 0.1  # seconds
+SAY_EVERY = 10  # seconds
 prctl = ctypes.CDLL(None).prctl
-
-
-def end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when the launcher is killed (PR_SET_PDEATHSIG)."""
-    prctl(1, signal.SIGTERM)
 
 
 class Launcher:
@@ -47,6 +43,7 @@ class Launcher:
         self.args, self.first_rank = args, args.node_rank * args.processes
         self.workers: list[subprocess.Popen] = []
         self.stopped_by = 0  # the signal that has been passed on
+        self.said = time.monotonic()
 
     def pass_on(self, number: int, frame: object) -> None:
         """Handle a signal: the first one goes to every process, one after it kills them."""
@@ -57,13 +54,24 @@ class Launcher:
         for worker in self.workers:
             worker.send_signal(number)  # does nothing for one that has ended
 
+    def goes_on(self, *missing: int) -> bool:
+        """Return whether nothing stopped it; say every ten seconds which machines are waited for."""
+        args = self.args
+        if args.nodes > 1 and time.monotonic() - self.said >= SAY_EVERY:
+            numbers = " and ".join(map(str, missing))
+            log.info("waiting for machine %s of %d at %s:%d", numbers, args.nodes, args.address, args.port)
+            self.said = time.monotonic()
+        return not self.stopped_by
+
     def start(self) -> None:
         """Start the processes, on several machines when all are there, and the others when rank 0 listens."""
         args = self.args
         address = (args.address, args.port if args.node_rank else free_port(args.port))
-        waiting = Waiting(address, args.nodes, lambda: bool(self.stopped_by))
-        if args.nodes > 1 and not meet(address, args, waiting):
-            return
+        if args.nodes > 1:
+            way = args.nodes, args.processes, self.goes_on
+            met = join(address, args.node_rank, *way) if args.node_rank else gather(args.port, *way)
+            if not met:
+                return
         threads = str(max(1, len(os.sched_getaffinity(0)) // args.processes))
         environment = {
             **{"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
@@ -74,7 +82,7 @@ class Launcher:
         }
         for local_rank in range(args.processes):
             rank = self.first_rank + local_rank
-            if rank and not self.reaches(address, waiting):
+            if rank and not self.reaches(address):
                 self.send(signal.SIGKILL)  # the others will never come
                 return
             worker = subprocess.Popen(
@@ -82,16 +90,17 @@ class Launcher:
                 env={**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # so that the terminal's Ctrl-C reaches it through `pass_on` alone
-                preexec_fn=end_with_parent,
+                # SIGTERM when the launcher is killed: PR_SET_PDEATHSIG
+                preexec_fn=functools.partial(prctl, 1, signal.SIGTERM),
             )
             self.workers.append(worker)
 
-    def reaches(self, address: tuple, waiting: Waiting) -> bool:
+    def reaches(self, address: tuple) -> bool:
         """Wait until rank 0 takes connections: without it the others try again only after ten seconds.
 
         Return False if a process has ended (after --help, or because of its arguments) or is to stop.
         """
-        while waiting.goes_on(0) and all(worker.poll() is None for worker in self.workers):
+        while self.goes_on(0) and all(worker.poll() is None for worker in self.workers):
             with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
                 return True
             time.sleep(POLL)
@@ -100,22 +109,19 @@ class Launcher:
     def wait(self, grace: float = GRACE) -> int:
         """Wait until all have ended, after a failure at most `grace` seconds; return the exit status."""
         status = deadline = 0
-        while self.workers:
-            codes = [worker.poll() for worker in self.workers]
+        while None in (codes := [worker.poll() for worker in self.workers]) or (any(codes) and not status):
             if not status and any(codes):
                 status = next(filter(None, codes))
                 deadline = time.monotonic() + grace
                 if not self.stopped_by:
                     self.explain(self.first_rank + codes.index(status), status)
                     self.send(signal.SIGTERM)
-            if None not in codes:
-                break
             if deadline and time.monotonic() > deadline:
                 self.send(signal.SIGKILL)  # it may wait for the one that has failed, and for ever
             time.sleep(POLL)
-        if status > 0 or (self.workers and not status):
-            return status
-        return 128 + (self.stopped_by or -status)
+        if status < 0 or not self.workers:
+            return 128 + (self.stopped_by or -status)
+        return status
 
     def explain(self, rank: int, status: int) -> None:
         """Name a process that was aborted, and say how to go on."""
@@ -124,14 +130,6 @@ class Launcher:
             last = last_checkpoint(self.args.arguments)
             remedy = f"; go on with the same command and --resume {last}" if last.exists() else ""
             log.error("process %d was ended by %s%s%s", rank, signal.Signals(-status).name, other, remedy)
-
-
-def meet(address: tuple, args: argparse.Namespace, waiting: Waiting) -> bool:
-    """Wait until all machines are there; return False if that was stopped."""
-    if args.node_rank:
-        return join(address, args.node_rank, args.nodes, args.processes, waiting)
-    with socket.create_server(("", address[1])) as server:
-        return gather(server, args.nodes, args.processes, waiting)
 
 
 def last_checkpoint(arguments: list) -> Path:

@@ -26,12 +26,11 @@ def choose_device(wanted: str) -> flow.device:
         raise UserError("OneFlow finds no usable NVIDIA GPU; check the driver or use --device cpu")
     if not has_gpu:
         return flow.device("cpu")
-    if flow.env.get_local_rank() >= flow.cuda.device_count():
-        raise UserError(
-            f"there are more processes than GPUs, of which OneFlow finds {flow.cuda.device_count()}: "
-            "lower NPROC or use --device cpu"
-        )
-    return flow.device("cuda", flow.env.get_local_rank())
+    place, count = flow.env.get_local_rank(), flow.cuda.device_count()
+    if place >= count:
+        remedy = "lower NPROC or use --device cpu"
+        raise UserError(f"there are more processes than GPUs, of which OneFlow finds {count}: {remedy}")
+    return flow.device("cuda", place)
 
 
 def sum_over_processes(values: list, device: flow.device) -> list:
@@ -53,7 +52,7 @@ def check_agreement(values: dict, device: flow.device) -> None:
     table = np.zeros((world, COMPARED))
     table[rank, : len(values)] = [zlib.crc32(repr(value).encode()) for value in values.values()]
     table = np.reshape(sum_over_processes(table.ravel().tolist(), device), table.shape)
-    different = [name for name, column in zip(values, table.T) if len(set(column)) > 1]
+    different = [name for name, column in zip(values, table.T) if np.ptp(column)]
     if different:
         mine = ", ".join(f"{name} {values[name]}" for name in different)
         raise UserError(f"the processes were started differently: process {rank} of {world} has {mine}")
@@ -62,7 +61,7 @@ def check_agreement(values: dict, device: flow.device) -> None:
 class StopRequest:
     """Ctrl-C, SIGTERM or a terminal that closes, in any process: remembered until the step is done.
 
-    `signal` is its number, 0 before. A second one ends the process at once; files are written atomically.
+    `signal` is its number, 0 before. A second one ends the process at once.
     """
 
     def __init__(self):
@@ -77,7 +76,6 @@ class StopRequest:
 
     def made(self, device: flow.device) -> bool:
         """Return whether any process was asked to stop; all must call it, and all get the same answer."""
-        if sum_over_processes([float(self.signal > 0)], device)[0] == 0:
-            return False
-        self.signal = self.signal or signal.SIGTERM
-        return True
+        asked = sum_over_processes([float(self.signal > 0)], device)[0] > 0
+        self.signal = self.signal or (signal.SIGTERM if asked else 0)
+        return asked

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import threading
 import pytest
 from runs import ROOT, options
 
-from training import machines
+from training import launch, machines
 from utils import UserError
 
 
@@ -34,20 +35,21 @@ class Caller(threading.Thread):
 
 def gather(nodes: int, processes: int, *lines: tuple) -> tuple[str, list]:
     """Gather machines, (address, line) each; return the fault and what they were answered."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        callers = [Caller(port, *line) for line in lines]
-        for caller in callers:
+    port, started, fault = launch.free_port(), [], ""
+    callers = [Caller(port, *line) for line in lines]
+
+    def goes_on(*missing: int) -> bool:  # it listens now
+        for caller in callers if not started else ():
             caller.start()
-        fault = ""
-        try:
-            waiting = machines.Waiting(("127.0.0.1", port), nodes, lambda: False)
-            assert machines.gather(server, nodes, processes, waiting)
-        except UserError as error:
-            fault = str(error)
-            server.close()
-        for caller in callers:
-            caller.join(20)
+            started.append(caller)
+        return True
+
+    try:
+        assert machines.gather(port, nodes, processes, goes_on)
+    except UserError as error:
+        fault = str(error)
+    for caller in callers:
+        caller.join(20)
     return fault, [caller.answer for caller in callers]
 
 
@@ -81,15 +83,16 @@ def test_what_does_not_fit_is_refused_everywhere(nodes: int, lines: list, words:
 
 
 def test_who_is_missing_is_said_every_so_often(monkeypatch, caplog):
-    monkeypatch.setattr(machines, "SAY_EVERY", 0.5)
-    timer = threading.Timer(1.7, lambda: stopped.append(True))
-    stopped = []
-    timer.start()
-    waiting = machines.Waiting(("10.0.0.1", 29500), 3, lambda: bool(stopped))
-    with caplog.at_level(logging.INFO, "faceseg"), socket.create_server(("127.0.0.1", 0)) as server:
-        assert not machines.gather(server, 3, 1, waiting)
+    monkeypatch.setattr(launch, "SAY_EVERY", 0.5)
+    port = launch.free_port()
+    options = ["--nodes", "3", "--address", "127.0.0.1", "--port", str(port), "script"]
+    launcher = launch.Launcher(launch.make_parser().parse_args(options))
+    threading.Timer(1.7, lambda: launcher.pass_on(signal.SIGINT, None)).start()
+    with caplog.at_level(logging.INFO, "faceseg"):
+        launcher.start()
+    assert launcher.wait() == 130
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "waiting for machine 1 and 2 of 3 at 10.0.0.1:29500"
+    assert lines[0] == f"waiting for machine 1 and 2 of 3 at 127.0.0.1:{port}"
     assert 2 <= len(lines) <= 3
 
 
