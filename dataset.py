@@ -1,6 +1,5 @@
 """Reading the training data: the published `faceseg_data`, or folders of pictures with their masks.
 
-    from dataset import open_dataset
     pairs = open_dataset("faceseg_data", "train")  # the four .npy files
     pairs = open_dataset("my_faces", "test")  # my_faces/test/images/NAME.jpg and my_faces/test/masks/NAME.png
     image, mask = pairs[0]
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from files.masks import CONVERT, label_values, orientation, read_mask, without_affix
+from files.masks import CONVERT, by_name, label_values, orientation, read_mask, without_affix
 from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_files, read_image
 from utils import MEAN, STD, Parser, UserError, integer, run
@@ -33,16 +32,14 @@ class PairFolder:
 
     def __init__(self, folder: str | os.PathLike, skip_bad: bool = False, mask_threshold: int | None = None):
         self.folder, self.mask_threshold = Path(folder), mask_threshold
-        self.images, self.masks = (list_pictures(self.folder / name) for name in ("images", "masks"))
+        self.images, self.masks = (by_name(picture_files(self.folder / n)) for n in ("images", "masks"))
         self.masks = without_affix(self.masks, self.images)
         if not self.images:
             raise UserError(f"{self.folder / 'images'} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
         if not self.images.keys() & self.masks.keys():
             mask, image = min(self.masks, default="none at all"), min(self.images)
-            raise UserError(
-                f"{self.folder}: no mask has the name of its picture: pictures are named as {image!r}, "
-                f"masks as {mask!r}: {CONVERT}"
-            )
+            names = f"pictures are named as {image!r}, masks as {mask!r}"
+            raise UserError(f"{self.folder}: no mask has the name of its picture: {names}: {CONVERT}")
         self.names = sorted({**self.images, **self.masks})
         self.files = [*self.images.values(), *self.masks.values()]
         if not skip_bad:
@@ -56,10 +53,9 @@ class PairFolder:
         image_path, mask_path = self.check(self.names[index])
         image, mask = read_image(image_path), read_mask(mask_path, self.mask_threshold)
         if image.shape[:2] != mask.shape:
-            sideways = image.shape[1::-1] == mask.shape and orientation(image_path) >= 5
-            remedy = (
-                "its EXIF rotates it, `python -m tools.masks` the mask too" if sideways else "scale the mask"
-            )
+            remedy = "scale the mask"
+            if image.shape[1::-1] == mask.shape and orientation(image_path) >= 5:
+                remedy = "its EXIF rotates it, `python -m tools.masks` the mask too"
             raise UserError(
                 f"{mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its picture {image_path.name} is "
                 f"{image.shape[1]}x{image.shape[0]}: {remedy}"
@@ -122,12 +118,10 @@ class FaceSegData:
 def open_dataset(
     folder: str | os.PathLike, split: str, skip_bad: bool = False, mask_threshold: int | None = None
 ):
-    """Open `folder` in whichever layout it has.
+    """Open `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
+    which are every split but `test`: they may have been trained on. Raises UserError where none is there.
 
-    That is `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
-    which are every split but `test`: they may have been trained on. Raises UserError where it has none of
-    them, and for a picture without mask or a mask without picture: with `skip_bad` only when that item is
-    read. mask_threshold: the value (1 to 255) from which on a mask file shows face; no pixel is 128 then.
+    skip_bad: see PairFolder. mask_threshold: the value (1 to 255) from which on a mask file shows face.
     """
     parts = find_parts(folder)
     if split in parts and parts[split] is None:
@@ -146,10 +140,9 @@ def open_dataset(
 
 
 def find_parts(folder: str | os.PathLike) -> dict:
-    """Return the parts of a data folder: {"train" or "test": folder of `images` and `masks`; None: arrays}.
+    """Return {"train" or "test": folder of `images` and `masks`, or None for arrays} of a data folder.
 
-    Where `images` and `masks` lie in the folder itself, they are the part "all". Raises UserError where there
-    is no such folder.
+    `images` and `masks` in the folder itself are the part "all". Raises UserError for no folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -173,32 +166,19 @@ def group_of(name: str) -> str:
 def readable_indices(pairs, count: int | None = None) -> tuple:
     """Read every pair once: return (indices of the good ones, messages about the bad ones).
 
-    Bad are also those of the first `count` (all, if None) whose masks mark nothing: a face that was never
-    labelled teaches that it is none.
+    Bad are also those of the first `count` (all, if None) whose masks mark nothing.
     """
     good, messages = [], []
     for index in range(len(pairs)):
         try:
             _, mask = pairs[index]
             if not mask.any() and (count is None or index < count):
-                raise UserError(
-                    f"{pairs.names[index]}: its mask marks no face: label it, or move the picture to "
-                    "a folder for --no-face"
-                )
+                remedy = "label it, or move the picture to a folder for --no-face"
+                raise UserError(f"{pairs.names[index]}: its mask marks no face: {remedy}")
             good.append(index)
         except UserError as error:
             messages.append(str(error))
     return np.array(good, int), messages
-
-
-def list_pictures(folder: Path) -> dict:
-    """Return {stem: path} of the pictures in a folder. Raises UserError for two of one stem."""
-    pictures = {}
-    for path in picture_files(folder):
-        if path.stem in pictures:
-            raise UserError(f"{path} and {pictures[path.stem].name} share one name; leave only one of them")
-        pictures[path.stem] = path
-    return pictures
 
 
 def open_array(path: Path) -> np.ndarray:
@@ -210,10 +190,7 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def pixel_range(images: np.ndarray, path: Path) -> tuple:
-    """Return (gain, shift), with which an image * gain + shift has values of 0..255.
-
-    images: (N, H, W, 3); the range is read from up to 16, spread over the array.
-    """
+    """Return (gain, shift), with which an image * gain + shift has values of 0..255; of up to 16 images."""
     if images.dtype == np.uint8:
         return 1.0, 0.0
     if not np.issubdtype(images.dtype, np.floating):

@@ -1,6 +1,6 @@
 """Pictures and their labelled regions, as labelling tools write them.
 
-    for labelled in read_labels(Source("export")):
+    for labelled in read_labels(Source(Path("export"))):
         labelled.picture, labelled.regions  # its path; {label: HxW bool}, empty where nothing is labelled
 
 A label is a name, a colour "250,50,83", a number "1", or a name with its colour, "face=250,50,83". Every
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from files.masks import without_affix
+from files.masks import by_name, without_affix
 from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_of, read_image
 from utils import NOT_JUDGED, UserError
@@ -78,13 +78,8 @@ class Source:
 
 def list_below(folder: Path, but: Path | None = None) -> dict[str, Path]:
     """Return {name without ending: path} of all pictures below a folder, but not those in `but`."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and but not in path.parents:
-            if path.stem in files:
-                raise UserError(f"{path} and {files[path.stem]} share one name; rename one of them")
-            files[path.stem] = path
-    return files
+    pictures = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
+    return by_name(p for p in pictures if p.name[0] != "." and but not in p.parents)
 
 
 def read_labels(source: Source) -> Iterator[Labelled]:
@@ -140,10 +135,7 @@ def split_values(path: Path, colours: bool) -> Iterator[tuple[str, np.ndarray]]:
 
 def read_label_studio(source: Source) -> Iterator[Labelled]:
     """Brush strokes as PNG; an export as JSON says which task is which picture."""
-    strokes: dict[str, list] = {}
-    for name, path in source.masks.items():
-        if match := STROKE.fullmatch(name):
-            strokes.setdefault(match[1], []).append((match[2], path))
+    strokes = grouped(source.masks, STROKE)
     for path, content in source.jsons():
         for task in content if isinstance(content, list) else [content]:
             texts = [text for text in {**task, **task.get("data", {})}.values() if isinstance(text, str)]
@@ -156,12 +148,18 @@ def read_label_studio(source: Source) -> Iterator[Labelled]:
 
 def read_celebamask(source: Source) -> Iterator[Labelled]:
     """A mask for each part of a face: of the picture 7 or 00007 are 00007_skin, 00007_l_eye ..."""
-    parts: dict[str, list] = {}
-    for name, path in source.masks.items():
-        if match := PART.fullmatch(name):
-            parts.setdefault(match[1], []).append((match[2], path))
+    parts = grouped(source.masks, PART)
     for stem, picture in source.pictures.items():
         yield united(picture, parts.get(stem.zfill(5), []))
+
+
+def grouped(masks: dict, pattern: re.Pattern) -> dict[str, list]:
+    """Return {picture: (label, path) of each of its masks}, which both stand in the masks' names."""
+    groups: dict[str, list] = {}
+    for match, path in zip(map(pattern.fullmatch, masks), masks.values()):
+        if match:
+            groups.setdefault(match[1], []).append((match[2], path))
+    return groups
 
 
 def united(picture: Path, files: list) -> Labelled:

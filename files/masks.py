@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -32,7 +34,11 @@ def read_mask(path: str | os.PathLike, threshold: int | None = None) -> np.ndarr
             grey = np.ptp(colours, axis=0).max() <= (0 if threshold is None else COLOURED)
             values = np.where(alpha >= 128, colours[0], 0)
             if not grey and picture.mode == "P" and threshold is None:
-                values = palette_numbers(picture, path)
+                values = np.array(picture)
+                if (values == 255).any():  # which VOC does not judge
+                    shown = ", ".join(map(str, np.unique(values)[:8]))
+                    question = "is 255 face or not judged?"
+                    raise UserError(f"{path}: a palette of colours holds {shown}; {question} {CONVERT}")
             elif not grey:
                 raise UserError(f"{path}: a mask must be black, white or grey, this has colours: {CONVERT}")
         if threshold is None:
@@ -59,6 +65,15 @@ def fit_mask(mask: np.ndarray, path: str | os.PathLike, size: tuple[int, int]) -
     return np.array(Image.fromarray(mask).resize(size[::-1], Image.NEAREST))
 
 
+def by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return {name without ending: path} of pictures. Raises UserError for two of one name."""
+    files: dict[str, Path] = {}
+    for path in paths:
+        if (other := files.setdefault(path.stem, path)) != path:
+            raise UserError(f"{path} and {other} share one name; rename or remove one of them")
+    return files
+
+
 def without_affix(masks: dict, images: dict) -> dict:
     """Return {name: path} of masks by their pictures' names, where all have one prefix or suffix more."""
     start = os.path.commonprefix(list(masks))  # noqa: RUF071 (of texts, no paths)
@@ -73,15 +88,6 @@ def without_affix(masks: dict, images: dict) -> dict:
     if prefix or suffix:
         log.info("all masks %s %s", "start with" if prefix else "end in", prefix or suffix)
     return named(best)
-
-
-def palette_numbers(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
-    """Return the numbers of a palette of colours. Raises UserError for 255, which VOC does not judge."""
-    numbers = np.array(picture)
-    if (numbers == 255).any():
-        values = ", ".join(map(str, np.unique(numbers)[:8]))
-        raise UserError(f"{path}: a palette of colours holds {values}; is 255 face or not judged? {CONVERT}")
-    return numbers
 
 
 def label_values(values: np.ndarray, where: str) -> np.ndarray:

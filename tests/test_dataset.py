@@ -100,7 +100,7 @@ def test_errors_name_the_file(pairs, tmp_path):
     with pytest.raises(UserError, match=r"empty is none of the known layouts: img_test.npy"):
         open_dataset(tmp_path / "empty", "test")
     Image.fromarray(pairs[0][0]).save(tmp_path / "images" / "p1.jpg")
-    with pytest.raises(UserError, match=r"p1.png and p1.jpg share one name|p1.jpg and p1.png share one name"):
+    with pytest.raises(UserError, match=r"p1.png and .*p1.jpg share one name"):
         open_dataset(tmp_path, "train")
     (tmp_path / "images" / "p1.jpg").unlink()
     (tmp_path / "images" / "p2.png").unlink()

@@ -4,10 +4,9 @@
     python -m tools.masks export/ my_faces --face 250,50,83  # a colour of the masks, or a number: --face 1
     python -m tools.masks CelebAMask-HQ/ my_faces  # skin, brows, eyes, nose, lips, mouth and glasses
 
-It reads masks of colours, palettes or numbers (CVAT, VOC, labelme exported to VOC), COCO (polygons and run
-lengths), labelme's JSON, Label Studio's PNG with its JSON, CelebAMask-HQ's parts, and YOLO's outlines. TARGET
-gets images/, masks/ and overlays.jpg, ten of them to look at. What VOC's masks hold as 255 becomes 128, not
-judged. Pictures without a mask of a face are named and left out.
+It reads masks of colours, palettes or numbers (CVAT, VOC), COCO, labelme's JSON, Label Studio's PNG with its
+JSON, CelebAMask-HQ's parts, and YOLO's outlines. TARGET gets images/, masks/ and overlays.jpg, ten of them to
+look at. VOC's 255 becomes 128, not judged. Pictures without a mask of a face are named and left out.
 """
 
 from __future__ import annotations
@@ -111,16 +110,13 @@ def draw_sheet(pairs: PairFolder) -> np.ndarray:
     tiles = []
     for index in np.linspace(0, len(pairs) - 1, min(len(pairs), OVERLAYS)).astype(int).tolist():
         image, mask = pairs[index]
-        scale = TILE / max(mask.shape)
-        size = tuple(max(1, round(side * scale)) for side in mask.shape)
+        size = tuple(max(1, round(side * TILE / max(mask.shape))) for side in mask.shape)
         image, mask = resize(image, size), cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
         for value, colour in ((NOT_JUDGED, (255, 220, 0)), (FACE, (0, 255, 0))):
             region = (mask == value).astype(np.uint8)
             outlines, _ = cv2.findContours(region, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(image, outlines, -1, colour, 2)
-        tile = np.zeros((TILE, TILE, 3), np.uint8)
-        tile[: size[0], : size[1]] = image
-        tiles.append(tile)
+        tiles.append(cv2.copyMakeBorder(image, 0, TILE - size[0], 0, TILE - size[1], cv2.BORDER_CONSTANT))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 5 if len(tiles) > 5 else 0)
     return np.vstack([np.hstack(tiles[start : start + 5]) for start in range(0, len(tiles), 5)])
 
