@@ -1,8 +1,6 @@
 """Training augmentation: one picture and its mask become one random training example.
 
-It crops (crops.py), turns the head (pose.py), puts things on and before the face (covers.py, hands.py,
-things.py), changes the light (photometric.py) and brightens what is dark, as inference does. Every picture
-here is HWC uint8 RGB, every mask HxW uint8 with 0 = background, 255 = face and 128 = not judged. All
+Pictures are HWC uint8 RGB, masks HxW uint8 with 0 = background, 255 = face and 128 = not judged. All
 randomness comes from the generator that is passed in, so an example depends on its seed alone.
 """
 
@@ -61,9 +59,7 @@ def as_given(image: np.ndarray) -> np.ndarray:
     return brighten(image, brightness_gain(image))
 
 
-def cover(
-    image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, hand: Hand | None, rng
-) -> tuple:
+def cover(image: np.ndarray, mask: np.ndarray, place: Place, other, hand: Hand | None, rng) -> tuple:
     """Put nothing, one thing or, seldom, several things on or before a face."""
     if rng.random() < 0.06:
         image, mask = draw_hair(image, mask, place, rng)

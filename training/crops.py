@@ -4,13 +4,14 @@
     matrix = random_crop(mask, box, size, rng)  # 2x3, from the picture's pixels to the example's
     image, mask = warp(image, mask, matrix, size, rng)
 
-The squares are those of inference (faces/crops.py) with the detector's errors. Pictures are HWC
-uint8 RGB, masks HxW uint8 with 0 = background, 255 = face, 128 = not judged.
+The squares are those of inference (faces/crops.py) with the detector's errors. Pictures are HWC uint8 RGB,
+masks HxW uint8 with 0 = background, 255 = face, 128 = not judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -64,8 +65,8 @@ def random_face(mask: np.ndarray, rng: np.random.Generator) -> tuple | None:
 def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the 2x3 matrix from the picture's pixels to those of a (size, size) example.
 
-    With a box it is most often a square as inference takes it, now and then a smaller one; else, and now and
-    then, the whole picture or a place without a face.
+    With a box it is most often a square as inference takes it; else, and now and then, the whole picture or a
+    place without a face.
     """
     kind, window = rng.random(), None
     if kind < (0.8 if box is None else BACKGROUND_SHARE):
@@ -89,10 +90,7 @@ def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.G
 
 
 def into_picture(centre: np.ndarray, side: float, shape: tuple) -> tuple:
-    """Return (centre, side) of a square that is no larger than the picture and lies inside of it.
-
-    In the shorter direction of the picture it may reach outside.
-    """
+    """Return (centre, side) of a square moved into the picture; beyond its shorter side it may reach."""
     side = min(side, max(shape))
     return np.array(shift_inside(region_around(centre, side, side), *shape).centre), side
 
@@ -115,12 +113,17 @@ def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -
     squeezed = rng.random() < SQUEEZE_SHARE
     stretch = np.exp(rng.uniform(-SQUEEZE, SQUEEZE) if squeezed else rng.normal(0, STRETCH))
     flip = -1.0 if rng.random() < 0.5 else 1.0
-    cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    scale = size / side
+    turn, scale = rotation(np.deg2rad(angle)), size / side
     if inside:
-        scale *= (abs(cos) + abs(sin)) * max(stretch, 1 / stretch)
-    linear = scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([flip * stretch, 1 / stretch])
+        scale *= np.abs(turn[0]).sum() * max(stretch, 1 / stretch)
+    linear = scale * turn @ np.diag([flip * stretch, 1 / stretch])
     return np.hstack([linear, (size / 2 - linear @ centre)[:, None]])
+
+
+def rotation(radians: float) -> np.ndarray:
+    """Return the 2x2 matrix that turns by an angle."""
+    cos, sin = np.cos(radians), np.sin(radians)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
 def face_crop(box: tuple, shape: tuple, size: int) -> np.ndarray:
@@ -142,23 +145,20 @@ def background_window(mask: np.ndarray, rng: np.random.Generator) -> tuple | Non
     if high < max(low, 1):
         return None
     reach = (max(int(rng.uniform(low, high)), 1) + 1) // 2
-    rows, columns = np.nonzero(room >= reach)
-    place = rng.integers(len(rows))
-    return columns[place] - reach + 1, rows[place] - reach + 1, 2 * reach - 1
+    places = np.argwhere(room >= reach)
+    y, x = places[rng.integers(len(places))] - reach + 1
+    return x, y, 2 * reach - 1
 
 
 def skin_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the matrix to a square about a place of the colour of skin in a picture without a face.
-
-    Anywhere, where nothing has that colour.
-    """
+    """Draw the matrix to a square about a place of the colour of skin, or else the picture's middle."""
     _, red, blue = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb))
     skin = cv2.inRange(red, 135, 180) & cv2.inRange(blue, 77, 127)  # after Chai and Ngan, 1999
-    rows, columns = np.nonzero(cv2.erode(skin, np.ones((5, 5), np.uint8)))
-    if not len(rows):
-        rows, columns = np.array([image.shape[0] // 2]), np.array([image.shape[1] // 2])
-    place, side = rng.integers(len(rows)), min(image.shape[:2]) * rng.uniform(0.25, 0.9)
-    centre, side = into_picture(np.array([columns[place], rows[place]]), side, image.shape[:2])
+    places = np.argwhere(cv2.erode(skin, np.ones((5, 5), np.uint8)))[:, ::-1]
+    if not len(places):
+        places = np.array([image.shape[1::-1]]) // 2
+    place, side = places[rng.integers(len(places))], min(image.shape[:2]) * rng.uniform(0.25, 0.9)
+    centre, side = into_picture(place, side, image.shape[:2])
     return matrix_to(centre, side, size, random_angle(rng), rng, inside=False)
 
 
@@ -167,9 +167,8 @@ def warp(
 ) -> tuple:
     """Apply a 2x3 matrix to both: (size, size, 3) and (size, size).
 
-    Outside the picture is its reflection most often, as in the crops at inference, and without `rng` always;
-    else its edge is repeated, or it is black or a plain colour. What is reflected or repeated of a face is
-    not judged.
+    Outside the picture is its reflection, with `rng` now and then its edge repeated, black or a plain colour.
+    What is reflected or repeated of a face is not judged.
     """
     matrix = matrix.copy()
     while np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < 0.6 and min(mask.shape) >= 32:
@@ -178,8 +177,8 @@ def warp(
         ratio = np.array([mask.shape[1] / half[0], mask.shape[0] / half[1]])
         matrix[:, 2] += matrix[:, :2] @ (ratio - 1) / 2  # pixel centres, not corners, are at whole numbers
         matrix[:, :2] = matrix[:, :2] * ratio
-        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
-        mask = resize_mask(mask, half)
+        shrink = partial(cv2.resize, dsize=half, interpolation=cv2.INTER_AREA)
+        image, mask = shrink(image), change_mask(mask, shrink)
     border, colour, kind = cv2.BORDER_REFLECT_101, (0, 0, 0), rng.random() if rng else 0.0
     if kind >= REFLECT_SHARE + REPLICATE_SHARE:
         border = cv2.BORDER_CONSTANT
@@ -200,8 +199,3 @@ def change_mask(mask: np.ndarray, change: Callable) -> np.ndarray:
     """Return the mask moved or resized by `change`: by planes of 0/255, as labels cannot be interpolated."""
     face, not_judged = (change((mask == label).astype(np.uint8) * 255) for label in (FACE, NOT_JUDGED))
     return np.select([not_judged >= 128, face >= 128], [NOT_JUDGED, FACE], 0).astype(np.uint8)
-
-
-def resize_mask(mask: np.ndarray, size: tuple) -> np.ndarray:
-    """Resize a mask to (width, height), keeping its three values."""
-    return change_mask(mask, lambda plane: cv2.resize(plane, size, interpolation=cv2.INTER_AREA))

@@ -11,7 +11,7 @@ from utils import FACE
 class DemoFaces:
     """`count` pictures: (size, size, 3) uint8 RGB, with their (size, size) masks of 0 and 255.
 
-    A skin-coloured oval with eyes, mouth and hair over shapes of many colours, each drawn from (seed, index).
+    Each, a skin-coloured oval with eyes, mouth and hair over shapes, is drawn from (seed, index).
     """
 
     def __init__(self, count: int, size: int, seed: int = 0):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
@@ -19,33 +18,32 @@ from training.crops import face_boxes, face_crop, warp
 from training.demo import DemoFaces
 from training.hands import find_hand
 from training.labels import Relabelled, read_labels
-from training.options import split_more
+from training.options import Recipe, split_more
 from utils import UserError, preprocess
 
 NO_FACE_SHARE = 0.02  # of the examples: those of pictures without a face
 SEARCHED = 1000  # pictures without a face at most are searched for hands, a few milliseconds each
 
 
-def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
+def open_pairs(recipe: Recipe, tell: bool = True) -> tuple:
     """Return (pairs, training indices, those of pictures without a face, validation indices).
 
-    args: of options.py. tell: print which pictures are left out. Raises UserError where none is left.
+    tell: print which pictures are left out. Raises UserError where none is left.
     """
-    if args.demo:
-        pairs = DemoFaces(count=180, size=args.size, seed=args.seed)
+    if recipe.demo:
+        pairs = DemoFaces(count=180, size=recipe.size, seed=recipe.seed)
     else:
-        pairs = open_dataset(args.data, "train", args.skip_bad, args.mask_threshold)
-    train_indices, val_indices = split_by_person(pairs.names, args.val)
-    if args.labels:
-        pairs = Relabelled(pairs, read_labels(args.labels))
-        train_indices, val_indices = (
-            np.setdiff1d(part, pairs.left_out) for part in (train_indices, val_indices)
-        )
+        pairs = open_dataset(recipe.data, "train", recipe.skip_bad, recipe.mask_threshold)
+    train_indices, val_indices = split_by_person(pairs.names, recipe.val)
+    if recipe.labels:
+        pairs = Relabelled(pairs, read_labels(recipe.labels))
+        train_indices = np.setdiff1d(train_indices, pairs.left_out)
+        val_indices = np.setdiff1d(val_indices, pairs.left_out)
     count, without_face = len(pairs), np.array([], int)
-    if args.no_face:
-        pairs = WithNoFace(pairs, args.no_face)
+    if recipe.no_face:
+        pairs = WithNoFace(pairs, recipe.no_face)
         without_face = np.arange(count, len(pairs))
-    if args.skip_bad:
+    if recipe.skip_bad:
         good, messages = readable_indices(pairs, count)
         if tell:
             print("\n".join([*messages[:20], f"{len(messages)} bad pictures left out"]), file=sys.stderr)
@@ -53,26 +51,25 @@ def open_pairs(args: argparse.Namespace, tell: bool = True) -> tuple:
             np.intersect1d(part, good) for part in (train_indices, without_face, val_indices)
         )
         if not len(train_indices) + len(val_indices):
-            remedy = f"`.venv/bin/python dataset.py {args.data}` says why"
-            raise UserError(f"no picture of {args.data} is left; {remedy}")
+            remedy = f"`.venv/bin/python dataset.py {recipe.data}` says why"
+            raise UserError(f"no picture of {recipe.data} is left; {remedy}")
     if not len(train_indices):
         raise UserError(f"all {len(val_indices)} pictures are kept for validation; use a smaller --val")
     groups = np.array([group_of(name) for name in pairs.names])
     times = np.ones(len(groups), int)
-    if args.balance:
+    if recipe.balance:
         times[train_indices] = group_times(groups[train_indices])
-    for group, factor in split_more(args.more).items() if args.more else ():
+    for group, factor in split_more(recipe.more).items() if recipe.more else ():
         if group not in groups[train_indices]:
-            raise UserError(f"--more {args.more}: no training picture's name starts with {group}_")
+            raise UserError(f"--more {recipe.more}: no training picture's name starts with {group}_")
         times[groups == group] *= factor
     return pairs, np.repeat(train_indices, times[train_indices]), without_face, val_indices
 
 
 class WithNoFace:
-    """The given pairs, and after them the pictures of a folder, each with a mask that is background alone.
+    """The given pairs, and after them the pictures of a folder, with masks that are background alone.
 
-    Pictures that all show a face teach that there always is one: then round and brown things are marked where
-    nobody is. Raises UserError if the folder holds no pictures.
+    Raises UserError if the folder holds no pictures.
     """
 
     def __init__(self, pairs, folder: str | os.PathLike):
@@ -94,16 +91,15 @@ class WithNoFace:
 def split_by_person(names: list, fraction: float) -> tuple:
     """Return (training indices, validation indices), about `fraction` of them for validation.
 
-    Names that differ only in a number at the end, as NAME_0001 and NAME_0002, show one person: they stay on
-    one side, or the validation would measure how well faces were remembered. A name with more than a tenth of
-    the pictures and more than 20 (or a quarter, if that is less) is no person's but that of a series, as in
-    IMG_0001: each picture of it stands for itself. A smaller name of more than 20 pictures may be either: all
-    of it is trained on, where there are others.
+    Names that differ only in a number at the end show one person: they stay on one side, or the validation
+    would measure how well faces were remembered. A name with more than a tenth of the pictures and more than
+    20 (or a quarter, if that is less) is that of a series, as in IMG_0001: each picture stands for itself. A
+    smaller name of more than 20 may be either: all of it is trained on, where there are others.
     """
     persons = np.array([re.sub(r"_\d+$", "", name) for name in names])
     _, person, counts = np.unique(persons, return_inverse=True, return_counts=True)
     persons = np.where(counts[person] > max(min(20, len(names) / 4), len(names) / 10), names, persons)
-    wanted = max(round(fraction * len(names)), 1 if fraction > 0 else 0)
+    wanted = max(round(fraction * len(names)), int(fraction > 0))
     people, counts = np.unique(persons, return_counts=True)
     shuffled = np.random.default_rng(0).permutation(people)
     counts = counts[np.searchsorted(people, shuffled)]
@@ -114,22 +110,19 @@ def split_by_person(names: list, fraction: float) -> tuple:
 
 
 def group_times(groups: np.ndarray) -> np.ndarray:
-    """Return how often each picture is shown in an epoch, so that small groups come up to four times.
-
-    A group with a quarter of the largest one's pictures comes twice, with a ninth three times: halfway
-    between as they are and alike.
+    """Return how often each picture is shown in an epoch, so that small groups come up to four times: one
+    with a quarter of the largest one's pictures twice, with a ninth three times.
     """
     _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
     return np.rint(np.sqrt(counts.max() / counts)).astype(int).clip(1, 4)[group]
 
 
 class TrainExamples:
-    """Augmented training examples.
+    """Augmented training examples, each a function of (seed, epoch, item, size) alone.
 
-    An example is a function of (seed, epoch, item, size) alone: whatever the number of threads, and after a
-    resumed training, the same numbers come out. An index that stands in `indices` twice makes two different
-    examples. `without_face` are the indices of pictures without a face: NO_FACE_SHARE of the examples show a
-    part of one, and hands and things before faces are cut from them. Set `epoch` before each epoch.
+    An index that stands in `indices` twice makes two different examples. `without_face` are the indices of
+    pictures without a face: NO_FACE_SHARE of the examples show a part of one, and hands and things before
+    faces are cut from them. Set `epoch` before each epoch.
     """
 
     def __init__(self, pairs, indices: np.ndarray, without_face: np.ndarray, seed: int):
@@ -141,12 +134,12 @@ class TrainExamples:
         self.count = len(indices) + (max(round(more), 1) if len(without_face) else 0)
         self.epoch = 0
 
+    def __len__(self) -> int:
+        return self.count
+
     def order(self) -> np.ndarray:
         """Return this epoch's shuffled order of the items."""
         return np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
-
-    def __len__(self) -> int:
-        return self.count
 
     def read(self, item: int, size: int, gentle: bool = False) -> tuple:
         """Return (image, mask): (3, S, S) float32 as the network takes it, (1, S, S) uint8 of 0, 128, 255.

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from training.covers import Place, blend, covered
+from training.crops import rotation
 from utils import FACE, resize
 
 SIDE = 224  # pixels: a picture is searched at this size
@@ -24,16 +25,12 @@ COVERED = (0.08, 0.5)  # share of the face that a hand covers
 
 
 class Hand(NamedTuple):
-    """A piece of skin that comes into its picture from outside.
+    """A piece of skin that comes into its picture from outside."""
 
-    image: (H, W, 3) uint8 RGB. cover: (H, W) uint8, 255 where it is opaque. root, tip: (x, y) where it comes
-    in, and its farthest point from there.
-    """
-
-    image: np.ndarray
-    cover: np.ndarray
-    root: np.ndarray
-    tip: np.ndarray
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    cover: np.ndarray  # (H, W) uint8, 255 where it is opaque
+    root: np.ndarray  # (x, y) where it comes in
+    tip: np.ndarray  # its farthest point from there
 
 
 def find_hand(image: np.ndarray) -> Hand | None:
@@ -115,8 +112,7 @@ def lay_hand(
 ) -> tuple:
     """Lay a hand of the face's own colour over mouth, chin, forehead, an eye or a cheek: background.
 
-    Its arm comes from below or from a side, most often. A hand that covers too little or too much of the face
-    is made larger or smaller, and left away if that does not help.
+    A hand that covers too little or too much is made larger or smaller, and left away if that does not help.
     """
     face = np.count_nonzero(mask == FACE)
     length = place.height * rng.uniform(0.7, 1.5)
@@ -131,9 +127,8 @@ def lay_hand(
         length *= 1.35 if share <= COVERED[0] else 0.75
     else:
         return image, mask
-    skin = cv2.warpAffine(
-        match_tone(hand, image, mask, rng), matrix, mask.shape[::-1], borderMode=cv2.BORDER_REPLICATE
-    )
+    skin = match_tone(hand, image, mask, rng)
+    skin = cv2.warpAffine(skin, matrix, mask.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     if rng.random() < 0.5:
         image = shade(image, cover, place, rng)
     cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 0.9))
@@ -148,9 +143,7 @@ def hand_matrix(hand: Hand, place: Place, target, angle: float, length: float, f
     arm = hand.root - hand.tip
     scale = length / max(np.hypot(*arm), 1)
     turn = np.deg2rad(angle) - np.arctan2(arm[1], -arm[0] if flip else arm[0])
-    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    linear = linear @ np.diag([-1.0 if flip else 1.0, 1.0])
-    linear = place.upright @ linear
+    linear = place.upright @ (scale * rotation(turn) @ np.diag([-1.0 if flip else 1.0, 1.0]))
     reach = 0.2 * (linear @ arm)  # the target lies under the fingers, not at their tips
     return np.hstack([linear, (place([target])[0] - reach - linear @ hand.tip)[:, None]])
 

@@ -1,4 +1,4 @@
-"""What is wrong with the labels of a data set, and what the training does about it: --labels FILE.
+"""What is wrong with the masks of a data set: --labels FILE.
 
     celeb2_10021 leave-out                      # the mask is of someone else
     lfw_Ann_Lee_0001 not-judged 120,40,180,110  # a second face: left, top, right, bottom in pixels
@@ -23,10 +23,7 @@ LEAVE_OUT, HULL = "leave-out", "hull"  # what a line may say, beside a region
 
 
 def read_labels(path: str | os.PathLike) -> list:
-    """Return a (name, LEAVE_OUT, HULL or (left, top, right, bottom)) for each line that says something.
-
-    Raises UserError, with its number, for a line that is not understood.
-    """
+    """Return (name, LEAVE_OUT, HULL or (left, top, right, bottom)) of each line; UserError for odd ones."""
     try:
         lines = regular_file(Path(path)).read_text().splitlines()
     except UnicodeDecodeError:
@@ -58,9 +55,9 @@ def read_labels(path: str | os.PathLike) -> list:
 
 
 class Relabelled:
-    """The given pairs, with what `labels` say not judged.
+    """The given pairs, with what `labels` say not judged; those at the indices `left_out` are still there.
 
-    Their indices `left_out` are still there. Raises UserError for a name that no picture has.
+    Raises UserError for a name that no picture has.
     """
 
     def __init__(self, pairs, labels: list):
@@ -72,9 +69,8 @@ class Relabelled:
                 raise UserError(f"--labels names {pattern}, and no training picture has that name")
             for name in names:
                 self.changes.setdefault(name, []).append(change)
-        self.left_out = [
-            index for index, name in enumerate(pairs.names) if LEAVE_OUT in self.changes.get(name, ())
-        ]
+        unwanted = {name for name, changes in self.changes.items() if LEAVE_OUT in changes}
+        self.left_out = [index for index, name in enumerate(pairs.names) if name in unwanted]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -97,8 +93,7 @@ def in_hull(mask: np.ndarray) -> np.ndarray:
     reach = max(min(cv2.boundingRect(face)[2:]) // 20, 1)
     joined = cv2.morphologyEx(face, cv2.MORPH_CLOSE, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     outlines, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    hulls = [cv2.convexHull(outline) for outline in outlines]
     filled = np.zeros_like(face)
-    for hull in hulls:
-        cv2.fillConvexPoly(filled, hull, 1)
+    for outline in outlines:
+        cv2.fillConvexPoly(filled, cv2.convexHull(outline), 1)
     return filled > 0

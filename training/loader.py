@@ -1,7 +1,7 @@
 """Batches of examples, made by threads while the network computes.
 
 Threads, not processes: OpenCV, NumPy and Pillow release Python's lock while they work on pixels, and threads
-end in order at any time. Closing the generator, as a stop in the middle of an epoch does, ends them.
+end in order at any time: when the generator is closed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ def load_batches(read: Callable, batches: Iterable, workers: int) -> Iterator[tu
         while waiting:
             yield stack([future.result() for future in waiting.popleft()])
     finally:
-        for futures in waiting:
-            for future in futures:
-                future.cancel()
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
 def stack(examples: list) -> tuple:

@@ -94,8 +94,12 @@ class Training:
             f"{self.epoch_length} steps an epoch, batch {recipe.batch_size} x {self.world} "
             f"on {self.device.type}"
         )
-        if recipe.weights and state.step == 0:
-            self.judge_start()
+        if recipe.weights and state.step == 0 and (iou := self.validate()) is not None:
+            # These weights are the best until an epoch is better.
+            state.start_iou = state.best_iou = iou
+            for name in ("best.safetensors", "last.safetensors"):
+                self.save(name)
+            self.tell(f"the weights to start from: val_iou {iou:.4g}")
         while state.epoch_steps or self.progress() < 1:
             if not self.train_epoch():
                 self.save("last.safetensors")
@@ -104,39 +108,26 @@ class Training:
             self.finish_epoch()
             if self.has_diverged():
                 break
-        return self.conclude()
-
-    def has_diverged(self) -> bool:
-        return self.state.log[-1].loss > DIVERGED * self.state.first_loss
-
-    def conclude(self) -> int:
-        """Say how the training ended; return the exit status, 1 where it made nothing better."""
-        state, best = self.state, self.output / "best.safetensors"
-        fault = ""
+        best = self.output / "best.safetensors"
         if self.has_diverged():
             fault = (
                 f"the training diverged, from a loss of {state.first_loss:.3g} to {state.log[-1].loss:.3g}"
             )
         elif state.start_iou is not None and state.best_iou <= state.start_iou:
             fault = f"no epoch was better than the weights it started from, which are in {best}"
-        if fault and self.rank == 0:
-            log.error("%s; try a lower rate, as --lr %g", fault, self.recipe.lr / 10)
-        elif not fault:
+        else:
             self.tell(f"done: the weights are in {best}")
-        return 1 if fault else 0
+            return 0
+        if self.rank == 0:
+            log.error("%s; try a lower rate, as --lr %g", fault, recipe.lr / 10)
+        return 1
+
+    def has_diverged(self) -> bool:
+        return self.state.log[-1].loss > DIVERGED * self.state.first_loss
 
     def tell(self, line: str) -> None:
         if self.rank == 0:
             print(line, flush=True)
-
-    def judge_start(self) -> None:
-        """Validate the weights that were given, and keep them as the best until an epoch is better."""
-        iou = self.validate()
-        if iou is not None:
-            self.state.start_iou = self.state.best_iou = iou
-            for name in ("best.safetensors", "last.safetensors"):
-                self.save(name)
-            self.tell(f"the weights to start from: val_iou {iou:.4g}")
 
     def progress(self) -> float:
         """Return how much is done, 0..1, of the steps or of --minutes. All processes agree."""
@@ -179,17 +170,17 @@ class Training:
 
     def load_epoch(self, first_step: int) -> Iterator[tuple]:
         """Yield this process's part of an epoch's batches, from `first_step` on."""
-        count = self.epoch_length * self.world * self.recipe.batch_size
+        recipe, start = self.recipe, self.state.epoch_start
+        count = self.epoch_length * self.world * recipe.batch_size
         order = self.examples.order()[:count].reshape(self.epoch_length, self.world, -1)[:, self.rank]
-        start = self.state.epoch_start
 
         def batches():
             for step in range(first_step, self.epoch_length):
-                done = self.progress() if self.recipe.minutes else (start + step) / self.total_steps
-                size, gentle = self.recipe.size_at(done), done >= 1 - self.recipe.gentle
+                done = self.progress() if recipe.minutes else (start + step) / self.total_steps
+                size, gentle = recipe.size_at(done), done >= 1 - recipe.gentle
                 yield [(int(item), size, gentle) for item in order[step]]
 
-        return load_batches(self.examples.read, batches(), self.recipe.workers)
+        return load_batches(self.examples.read, batches(), recipe.workers)
 
     def train_step(self, image: np.ndarray, mask: np.ndarray) -> tuple:
         """Do one step with this process's part of the batch; return (loss, IoU, learning rate)."""
@@ -223,11 +214,11 @@ class Training:
         state.log.append(row)
         state.loss_sum = state.iou_sum = 0.0
         # Without validation pictures the newest weights are the best that is known.
-        if row.val_iou is None or state.best_iou is None or row.val_iou > state.best_iou:
+        better = row.val_iou is None or state.best_iou is None or row.val_iou > state.best_iou
+        if better:
             state.best_iou = row.val_iou
+        if better or not (self.output / "best.safetensors").exists():  # resumed in a folder of its own
             self.save("best.safetensors")  # before `last`, which says that it is there
-        elif not (self.output / "best.safetensors").exists():  # resumed in a folder of its own
-            self.save("best.safetensors")
         self.save("last.safetensors")
         if self.rank == 0:
             write_log(self.output / "log.csv", state.log)
@@ -240,10 +231,10 @@ class Training:
         if self.world > 1:
             for buffer in self.average.buffers():  # each process averaged its own batches' statistics
                 flow.comm.broadcast(buffer, 0)
-        total, count = 0.0, len(self.val_indices)
-        items = [(self.examples.pairs, int(index), self.recipe.size) for index in self.val_indices]
-        batches = [items[i : i + self.recipe.batch_size] for i in range(0, count, self.recipe.batch_size)]
-        loaded = load_batches(validation_example, batches, self.recipe.workers)
+        total, count, recipe = 0.0, len(self.val_indices), self.recipe
+        items = [(self.examples.pairs, int(index), recipe.size) for index in self.val_indices]
+        batches = [items[i : i + recipe.batch_size] for i in range(0, count, recipe.batch_size)]
+        loaded = load_batches(validation_example, batches, recipe.workers)
         with flow.no_grad(), closing(loaded):
             for image, mask in loaded:
                 logits = self.average(flow.from_numpy(image).to(self.device))

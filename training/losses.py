@@ -1,8 +1,7 @@
 """The training loss: binary cross-entropy plus soft Jaccard, over the judged pixels of each image.
 
-The published training took the Jaccard index over the whole batch. Here both terms are taken image by image
-and then averaged: the mean per-image IoU is what is reported, and several processes that each see a part of
-the batch average to the same gradient as one process that sees all of it.
+Both are taken image by image, not over the batch as the published training did: the mean per-image IoU is
+reported, and the gradient of several processes is that of one process with the whole batch.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from utils import NOT_JUDGED, import_oneflow
 
 flow = import_oneflow()
-
 F = flow.nn.functional
 
 

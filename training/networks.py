@@ -14,7 +14,7 @@ flow = import_oneflow()
 
 
 def new_model(recipe: Recipe) -> LinkNet34:
-    """Return a network with random weights, computed by the kernels that the recipe names."""
+    """Return a network with random weights, computed by the recipe's kernels."""
     if recipe.kernels == "oneflow":
         return LinkNet34()
     from training.torch_kernels import TorchLinkNet34  # late: PyTorch need not be installed
@@ -25,15 +25,12 @@ def new_model(recipe: Recipe) -> LinkNet34:
 def make_model(recipe: Recipe, arrays: dict[str, np.ndarray] | None = None) -> LinkNet34:
     """Return a network with these weights; without any with --weights, a backbone's, or random ones."""
     model = new_model(recipe)
-    if arrays is not None:
-        load_arrays(model, arrays)
-    elif recipe.weights:
+    if arrays is None and recipe.weights:
         arrays = read_weights(recipe.weights)
         check_linknet34(arrays)
-        load_arrays(model, arrays)
-    elif recipe.backbone not in (None, "none"):
-        load_arrays(model, {**to_arrays(model), **backbone_to_encoder(read_weights(recipe.backbone))})
-    return model
+    elif arrays is None and recipe.backbone not in (None, "none"):
+        arrays = {**to_arrays(model), **backbone_to_encoder(read_weights(recipe.backbone))}
+    return model if arrays is None else load_arrays(model, arrays)
 
 
 def update_average(average: LinkNet34, model: LinkNet34, decay: float) -> None:

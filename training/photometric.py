@@ -1,8 +1,4 @@
-"""Light, colour and sharpness as cameras, rooms and video calls change them; the mask stays as it is.
-
-Every function takes and returns an HWC uint8 RGB image. How strong each change is and how often it comes is
-in `vary_light`.
-"""
+"""Light, colour and sharpness as cameras, rooms and video calls change them; images are HWC uint8 RGB."""
 
 from __future__ import annotations
 
@@ -17,18 +13,14 @@ def vary_light(image: np.ndarray, rng: np.random.Generator, face: float | None =
 
     face: the height of the face in pixels, if there is one: now and then it becomes a small face, enlarged.
     """
-
-    def often(share: float) -> bool:
-        return rng.random() < share
-
     light = 1.0
-    if often(0.25):
+    if rng.random() < 0.25:
         image = cast_shadow(image, rng)
-    if often(0.16):
+    if rng.random() < 0.16:
         image = local_contrast(image, rng.uniform(1.0, 4.0))
-    if often(0.55):
+    if rng.random() < 0.55:
         image = tone(image, np.exp(rng.normal(0, 0.3)), rng.uniform(0.7, 1.25), rng.uniform(-0.08, 0.08))
-    if often(0.16):
+    if rng.random() < 0.16:
         light = np.exp(rng.uniform(np.log(0.1), np.log(0.7)))
         image = darken(image, light, rng.uniform(0.8, 1.3))
     kind = rng.random()
@@ -44,32 +36,31 @@ def vary_light(image: np.ndarray, rng: np.random.Generator, face: float | None =
         light = rng.uniform(0.12, 0.5)
         colour = gains(rng.uniform(0.5, 1.2), rng)
         image = two_lights(image, light * colour, light * colour * rng.uniform(0.4, 3), rng)
-    if often(0.12):
+    if rng.random() < 0.12:
         image = grade(image, np.exp(rng.normal(0, 0.25, 3)))
-    if often(0.3):
+    if rng.random() < 0.3:
         image = shift_hue(image, int(rng.integers(-6, 7)), rng.uniform(0.4, 1.5))
-    if often(0.08):
+    if rng.random() < 0.08:
         image = grey(image)
     unit = image.shape[0] / 256
-    if face and often(0.18):
+    if face and rng.random() < 0.18:
         image = small_face(image, np.exp(rng.uniform(np.log(22), np.log(64))) / face, rng)
-    elif often(0.12):
+    elif rng.random() < 0.12:
         image = lower_resolution(image, np.exp(rng.uniform(np.log(0.2), np.log(0.8))))
-    elif often(0.25):
+    elif rng.random() < 0.25:
         image = lens_blur(image, unit, rng)
-    elif often(0.2):
+    elif rng.random() < 0.2:
         image = sharpen(image, rng.uniform(0.3, 1.5))
-    if often(0.6 if light < 0.5 else 0.2):
+    if rng.random() < (0.6 if light < 0.5 else 0.2):
         image = noise(image, rng.uniform(1, 12) * (1.0 if light > 0.5 else rng.uniform(0.3, 0.8)), rng)
-    if often(0.3):
+    if rng.random() < 0.3:
         image = compress(image, int(rng.integers(20, 90)))
     return image
 
 
 def gains(strength: float, rng: np.random.Generator) -> np.ndarray:
     """Return gains of red, green and blue of a random hue, within exp(-strength) and exp(strength)."""
-    angle = rng.uniform(0, 2 * np.pi) + np.array([0, 2, 4]) * np.pi / 3
-    direction = np.cos(angle)
+    direction = np.cos(rng.uniform(0, 2 * np.pi) + np.array([0, 2, 4]) * np.pi / 3)
     return np.exp(strength * direction / np.abs(direction).max())
 
 
@@ -78,18 +69,16 @@ def small_face(image: np.ndarray, part: float, rng: np.random.Generator) -> np.n
     height, width = image.shape[:2]
     if part >= 1:
         return image
-    small = cv2.resize(
-        image, (max(round(width * part), 8), max(round(height * part), 8)), interpolation=cv2.INTER_AREA
-    )
+    size = max(round(width * part), 8), max(round(height * part), 8)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if rng.random() < 0.4:
         small = lens_blur(small, 0.25, rng)
     if rng.random() < 0.3:
         small = noise(small, rng.uniform(1, 8), rng)
     if rng.random() < 0.5:
         small = compress(small, int(rng.integers(35, 95)))
-    return cv2.resize(
-        small, (width, height), interpolation=(cv2.INTER_LINEAR, cv2.INTER_CUBIC)[rng.integers(2)]
-    )
+    kind = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[rng.integers(2)]
+    return cv2.resize(small, (width, height), interpolation=kind)
 
 
 def lens_blur(image: np.ndarray, unit: float, rng: np.random.Generator) -> np.ndarray:
@@ -119,9 +108,7 @@ def cast_shadow(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return lighten(image, cv2.merge([light] * 3))
 
 
-def two_lights(
-    image: np.ndarray, first: np.ndarray, second: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def two_lights(image: np.ndarray, first: np.ndarray, second: np.ndarray, rng) -> np.ndarray:
     """Multiply red, green and blue by `first`, and on one side or in a spot, softly, by `second`."""
     share = soft_side(rng, rng.uniform(0.05, 0.4))[..., None]
     return lighten(image, np.float32(first + (second - first) * share))

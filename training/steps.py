@@ -35,20 +35,17 @@ class Step:
     def __init__(self, model: LinkNet34, recipe: Recipe, world: int):
         self.network = flow.nn.parallel.DistributedDataParallel(model) if world > 1 else model
         self.jaccard_weight = recipe.jaccard_weight
+        clip = {"clip_grad_max_norm": recipe.clip, "clip_grad_norm_type": 2.0}
         parameters = list(model.parameters())
         groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay, **clip},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **clip},
         ]
-        for group in groups:
-            group.update(clip_grad_max_norm=recipe.clip, clip_grad_norm_type=2.0)
         if recipe.optimizer == "sgd":
-            self.optimizer, self.moments = (
-                flow.optim.SGD(groups, lr=recipe.lr, momentum=0.9),
-                ("momentum_buf",),
-            )
+            self.optimizer = flow.optim.SGD(groups, lr=recipe.lr, momentum=0.9)
         else:
-            self.optimizer, self.moments = flow.optim.AdamW(groups, lr=recipe.lr), ("exp_avg", "exp_avg_sq")
+            self.optimizer = flow.optim.AdamW(groups, lr=recipe.lr)
+        self.moments = ("momentum_buf",) if recipe.optimizer == "sgd" else ("exp_avg", "exp_avg_sq")
 
     def __call__(self, image: flow.Tensor, mask: flow.Tensor, lr: float) -> tuple:
         """Do the step; return (scalar loss, (N, 1, H, W) logits).

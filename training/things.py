@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from training.covers import Place, blend, covered, fit, pattern, smooth
+from training.crops import rotation
 from utils import FACE, NOT_JUDGED
 
 TALL, WIDE = 192, 128  # pixels of the drawing of a thing
@@ -27,7 +28,11 @@ def draw_thing(
     thing = thing * (0.35 + 0.75 * np.sqrt(np.clip(1 - across**2 * 0.7, 0, 1)))[:, None]
     face = image[mask == FACE]
     thing *= rng.uniform(0.6, 1.2) * (np.percentile(face, 90) / 230 if len(face) else 1)
-    linear = place.upright @ turned(rng.normal(0, 25)) * (place.width * width * rng.uniform(0.7, 1.4) / WIDE)
+    linear = (
+        place.upright
+        @ rotation(np.deg2rad(rng.normal(0, 25)))
+        * (place.width * width * rng.uniform(0.7, 1.4) / WIDE)
+    )
     target = place([(0.5 + rng.normal(0, 0.15), low + rng.normal(0, 0.1))])[0]
     matrix = np.hstack([linear, (target - linear @ (WIDE / 2, WIDE / 3))[:, None]])
     size = mask.shape[::-1]
@@ -69,23 +74,17 @@ def telephone(other: np.ndarray | None, rng: np.random.Generator) -> tuple:
     """Return the back of a telephone, or its lit screen, as `microphone` does."""
     cover = np.zeros((TALL, WIDE), np.uint8)
     width, height, round_ = int(rng.integers(34, 48)), int(rng.integers(78, 92)), int(rng.integers(4, 14))
-    cv2.rectangle(
-        cover,
-        (64 - width + round_, 96 - height + round_),
-        (64 + width - round_, 96 + height - round_),
-        255,
-        -1,
-    )
+    left, top = 64 - width, 96 - height
+    cv2.rectangle(cover, (left + round_, top + round_), (WIDE - left - round_, TALL - top - round_), 255, -1)
     cover = cv2.dilate(cover, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round_ + 1,) * 2))
     tone = np.full(3, rng.uniform(5, 60)) if rng.random() < 0.6 else rng.uniform(0, 255, 3)
     thing = np.full((TALL, WIDE, 3), tone, np.float32)
     if other is not None and rng.random() < 0.3:
         inside = cv2.erode(cover, np.ones((9, 9), np.uint8)) > 0
         thing[inside] = fit(other, cover.shape, rng)[inside]
-    for y in range(rng.integers(0, 4)):  # its cameras
-        cv2.circle(
-            thing, (64 - width + 18, 96 - height + 18 + 22 * y), 8, rng.uniform(0, 90, 3), -1, cv2.LINE_AA
-        )
+    for number in range(rng.integers(0, 4)):  # its cameras
+        centre = left + 18, top + 18 + 22 * number
+        cv2.circle(thing, centre, 8, rng.uniform(0, 90, 3), -1, cv2.LINE_AA)
     return thing, cover
 
 
@@ -107,13 +106,13 @@ def put_before(
 
 
 def draw_hair(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
-    """Draw locks of hair that fall from the head over the face, in the colour of what is above the face.
+    """Draw locks of hair that fall from the head over the face.
 
     Where they are dense it is background, where they are few it is face, in between it is not judged.
     """
     colour = hair_colour(image, mask, place, rng)
     thick = max(place.width / 220, 0.5)  # of one strand, in pixels
-    cover, tone = np.zeros(mask.shape, np.uint8), np.zeros(mask.shape, np.uint8)
+    cover, tone = np.zeros((2, *mask.shape), np.uint8)
     along = np.linspace(0, 1, 9)
     for _ in range(rng.integers(1, 5)):  # locks
         x, lean, bend = rng.uniform(0, 1), rng.normal(0, 0.3), rng.normal(0, 0.12)
@@ -143,9 +142,3 @@ def hair_colour(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.rando
     if rng.random() < 0.25:
         return np.full(3, rng.uniform(20, 230))
     return rng.uniform(0.1, 0.9) * rng.uniform((120, 90, 60), (230, 200, 190))
-
-
-def turned(degrees: float) -> np.ndarray:
-    """Return the 2x2 matrix that turns by an angle."""
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.array([[cos, -sin], [sin, cos]])

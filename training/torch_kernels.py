@@ -1,8 +1,7 @@
 """LinkNet34 computed by PyTorch's kernels, for training on a CPU: the same network, several times as fast.
 
 OneFlow's convolutions on a CPU copy every input once for each place in the kernel; PyTorch's (oneDNN) do not.
-Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's, so weights trained in one way work in
-the other.
+Parameters, loss, optimizer, schedule and checkpoints stay OneFlow's.
 """
 
 from __future__ import annotations
