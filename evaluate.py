@@ -8,10 +8,8 @@
     python evaluate.py --no-face landscapes  # pictures without a face: how much is marked all the same
 
 The headline is the mean over the images of the IoU of logits above 0 (probability above 0.5), in evaluation
-mode, at the masks' own size. Pixels of 128 in a mask are not judged. metrics.py defines every figure.
-
-Figures are percentages in the table and 0..1 in the JSON file. That holds what `metrics.summarise` gives, and
-how it was measured: as it is for one split, or {"train": {...}, "test": {...}} where both were evaluated.
+mode, at the masks' own size; pixels of 128 are not judged. faces/metrics.py defines every figure: percentages
+in the table, 0..1 in the JSON file, which is {"train": {...}, "test": {...}} where both were evaluated.
 """
 
 from __future__ import annotations
@@ -57,12 +55,8 @@ def make_parser() -> Parser:
     add("--groups", nargs="?", const="names", choices=("names", "lightness", "size"), help=what)
     what = "draw the N images of the lowest IoU"
     add("--worst", type=integer(0, 10_000), default=0, metavar="N", help=what)
-    add(
-        "--worst-picture",
-        default="output/worst.png",
-        metavar="FILE",
-        help="where --worst draws (default: %(default)s)",
-    )
+    what = "where --worst draws (default: %(default)s)"
+    add("--worst-picture", default="output/worst.png", metavar="FILE", help=what)
     add("--no-face", metavar="DIR", help="instead of --data: a folder of pictures that show no face")
     what = "face is above this probability (default: %(default)s)"
     add("--threshold", type=real(0.001, 0.999), default=0.5, help=what)
@@ -99,12 +93,12 @@ def evaluate(args: argparse.Namespace) -> None:
         [*runtime_files(args.weights), *(file for pairs in splits.values() for file in pairs.files)],
     )
     segment, network = open_segment(args)
+    settings = {key: getattr(args, key) for key in ("data", *SETTINGS)}
     scores, summaries, rows = {}, {}, []
     for name, pairs in splits.items():
         started = time.monotonic()
         scores[name] = score_pairs(segment, pairs, args, name)
-        summaries[name] = summarise(list(scores[name].values()))
-        summaries[name].update({key: getattr(args, key) for key in ("data", *SETTINGS)}, network=network)
+        summaries[name] = {**summarise([*scores[name].values()]), **settings, "network": network}
         summaries[name]["seconds"] = round(time.monotonic() - started, 3)
         rows.append((name, summaries[name]))
         if args.groups:
@@ -141,21 +135,17 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
 
 
 def open_splits(args: argparse.Namespace) -> dict:
-    """Open {name: pairs} of the split that was asked for, or of every one that there is.
-
-    A folder with just images/ and masks/ is one split, "all".
-    """
-    parts = find_parts(args.data)
-    names = [args.split] if args.split else [name for name in parts if name != "all"] or ["all"]
+    """Open {name: pairs} of the split that was asked for, or of every one that there is."""
+    names = (
+        [args.split] if args.split else [name for name in find_parts(args.data) if name != "all"] or ["all"]
+    )
     if names == ["all"]:
         log.info("all: some of these pictures may have been trained on; the folders train/ and test/ tell")
     return {name: open_dataset(args.data, name, args.skip_bad, args.mask_threshold) for name in names}
 
 
 def open_segment(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """Return the function from an image, HWC uint8 RGB, to what is marked as face in it, HxW bool, and the
-    name of what computes the network.
-    """
+    """Return a function from an image, HWC uint8 RGB, to what is face, HxW bool, and the runtime's name."""
     runtime = open_runtime(args.weights, args.runtime, args.device, args.precision)
     log.info(f"{args.weights}: {runtime.name}, longest side {args.size}")
     network = with_flip(runtime) if args.flip or args.as_infer else runtime
@@ -222,9 +212,8 @@ def write_worst(segment: Callable, splits: dict, scores: dict, args: argparse.Na
     for iou, name, index in ranking[: args.worst]:
         image, mask = splits[name][index]
         marked = np.where(segment(image), FACE, 0).astype(np.uint8)
-        blocks.append(
-            draw_case(f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}", image, mask, marked)
-        )
+        title = f"IoU {100 * iou:.1f}  {name}/{splits[name].names[index]}"
+        blocks.append(draw_case(title, image, mask, marked))
     blocks += [np.zeros_like(blocks[0])] * (-len(blocks) % COLUMNS)
     rows = [np.hstack(blocks[start : start + COLUMNS]) for start in range(0, len(blocks), COLUMNS)]
     write_image(args.worst_picture, np.vstack(rows))

@@ -46,16 +46,16 @@ def main() -> int:
 
 def check_output(folder: Path) -> None:
     """Raise UserError if the folder holds a training already: a new one would write over it."""
+    last = folder / "last.safetensors"
     for name in WRITTEN:
         if (folder / name).exists():
-            last = folder / "last.safetensors"
             continuing = f"continue it with --resume {last}, or " if last.exists() else ""
             raise UserError(f"{folder} holds a training's {name}: {continuing}choose another --output")
 
 
 def claim(folder: Path, rank: int) -> None:
-    """Hold the folder until this process ends. Raises UserError where no file can be written, before hours of
-    work are to be written there, or where another training holds it.
+    """Hold the folder until this process ends. Raises UserError where another training holds it, or no file
+    can be written, before hours of work.
     """
     checked_name(folder)
     try:
@@ -63,53 +63,48 @@ def claim(folder: Path, rank: int) -> None:
         tempfile.TemporaryFile(dir=folder).close()
         if rank == 0:
             lock(folder.resolve())
-    except BlockingIOError:
-        raise UserError(
-            f"another training is writing to {folder}: wait for its end, or choose another --output"
-        ) from None
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
+        busy = isinstance(error, BlockingIOError)
+        fault = (
+            f"another training is writing to {folder}"
+            if busy
+            else f"cannot write to {folder}: {error.strerror}"
+        )
+        raise UserError(f"{fault}; choose another --output") from error
 
 
 def read_to_resume(path: str, given: dict) -> Checkpoint:
     """Return the checkpoint, with the recipe to go on by: its own, but for what is this machine's.
 
-    given: the options that the user named. Raises UserError where one of them differs from the checkpoint's.
+    given: the options that the user named. Raises UserError where one of them differs from the checkpoint's,
+    or its weights and their average are not LinkNet34's, or a tensor is not float32.
     """
     checkpoint = read_checkpoint(path)
-    check_tensors(checkpoint)
+    for prefix in ("model.", "ema."):
+        check_linknet34(checkpoint.part(prefix))
+    for name, array in checkpoint.tensors.items():
+        if array.dtype != np.float32 and not name.endswith("num_batches_tracked"):
+            raise UserError(f"the checkpoint's {name} is {array.dtype} instead of float32")
     recipe, folder = checkpoint.recipe, Path(path).parent
     anew = f"start anew with --weights {path}"
-    if Path(given.get("output", folder)).resolve() != folder.resolve():
-        raise UserError(
-            f"--output {given['output']} does not go with --resume, which writes to {folder}; {anew}"
-        )
+    output = given.get("output", folder)
+    if Path(output).resolve() != folder.resolve():
+        raise UserError(f"--output {output} does not go with --resume, which writes to {folder}; {anew}")
     last = folder / "last.safetensors"
     if last.exists() and not last.samefile(path):
-        raise UserError(
-            f"going on from {path} would write over {last}: copy it, as {last.name}, to its own folder"
-        )
+        remedy = f"copy it, as {last.name}, to its own folder"
+        raise UserError(f"going on from {path} would write over {last}: {remedy}")
     free = {"resume", "output", "device", "workers", "save_minutes"}
     if not recipe.demo:  # pictures may have moved
         free |= {name for name in ("data", "no_face", "labels") if getattr(recipe, name)}
     for name, value in given.items():
         before = getattr(recipe, name)
         if name not in free and value != before:
-            raise UserError(
-                f"{option_name(name)} {value} does not go with --resume, which goes on as the training was "
-                f"begun ({'without' if before is None else f'with {before}'}); {anew}"
-            )
+            begun = "without" if before is None else f"with {before}"
+            fault = f"{option_name(name)} {value} does not go with --resume"
+            raise UserError(f"{fault}, which goes on as the training was begun ({begun}); {anew}")
     checkpoint.recipe = replace(recipe, **{**given, "resume": path, "output": str(folder)})
     return checkpoint
-
-
-def check_tensors(checkpoint: Checkpoint) -> None:
-    """Raise UserError unless the weights and their average are LinkNet34's, and every tensor float32."""
-    for prefix in ("model.", "ema."):
-        check_linknet34(checkpoint.part(prefix))
-    for name, array in checkpoint.tensors.items():
-        if array.dtype != np.float32 and not name.endswith("num_batches_tracked"):
-            raise UserError(f"the checkpoint's {name} is {array.dtype} instead of float32")
 
 
 if __name__ == "__main__":

@@ -38,14 +38,10 @@ def score_mask(marked: np.ndarray, mask: np.ndarray) -> Score:
     Raises ValueError if the arrays are not of these kinds or differ in size.
     """
     if marked.shape != mask.shape or mask.ndim != 2 or marked.dtype != bool or mask.dtype != np.uint8:
-        raise ValueError(
-            f"marked must be HxW bool and mask HxW uint8 of one size; they are {marked.shape} {marked.dtype} "
-            f"and {mask.shape} {mask.dtype}"
-        )
-    face, marked_judged = mask == FACE, marked & (mask != NOT_JUDGED)
-    both, face_pixels, marked_pixels = (
-        int(np.count_nonzero(region)) for region in (face & marked_judged, face, marked_judged)
-    )
+        kinds = f"{marked.shape} {marked.dtype} and {mask.shape} {mask.dtype}"
+        raise ValueError(f"marked must be HxW bool and mask HxW uint8 of one size; they are {kinds}")
+    face, found = mask == FACE, marked & (mask != NOT_JUDGED)
+    both, face_pixels, marked_pixels = map(np.count_nonzero, (face & found, face, found))
     union = face_pixels + marked_pixels - both
     if union == 0:
         return Score(1.0, 1.0, 1.0, 1.0, 1.0, 0, 0)
@@ -67,10 +63,9 @@ def boundary_iou(marked: np.ndarray, mask: np.ndarray) -> float:
     mask's band is the mask minus its erosion by d = 2% of the image's diagonal, at least one pixel, with a
     square of side 2d + 1. What lies outside the image is background, as in the authors' program.
 
-    Pixels of 128 need a rule that the paper does not have: where a face borders on them nobody knows its
-    edge, so that edge is not judged. A pixel is in a band only if a judged background pixel, or the outside
-    of the image, is within d. A face pixel with pixels of 128 but no such pixel within d may or may not
-    belong to the true band, and is not counted. Where no edge is judged at all, the figure is 1.
+    Our rule for pixels of 128: a pixel is in a band only if a judged background pixel, or the outside of the
+    image, is within d. A face pixel with pixels of 128 but no such pixel within d is not counted. Where no
+    edge is judged at all, the figure is 1.
     """
     reach = max(round(BAND * float(np.hypot(*mask.shape))), 1)
 
@@ -89,13 +84,11 @@ def boundary_iou(marked: np.ndarray, mask: np.ndarray) -> float:
 
 
 def summarise(scores: list) -> dict:
-    """Return the figures of a set of images: means over the images, except for `iou_all`.
+    """Return the means over a set of images, one at least, and two more figures.
 
     `iou_p10` is the 10th percentile of the images' IoU: nine in ten are better. `iou_all` is the IoU over
-    the pixels of all images taken together. Raises ValueError if there are no scores.
+    the pixels of all images taken together.
     """
-    if not scores:
-        raise ValueError("there are no images to summarise")
     columns = Score(*np.array(scores, float).T)
     intersection, union = columns.intersection.sum(), columns.union.sum()
     return {
@@ -108,9 +101,9 @@ def summarise(scores: list) -> dict:
 
 
 def lightness(image: np.ndarray, mask: np.ndarray) -> str:
-    """Return how light the face is in the picture: of skin and lamp together, a photo cannot tell them apart.
+    """Return the band of LIGHTNESS of the face pixels' median L* (CIE 1976): of skin and lamp together.
 
-    image: HWC uint8 RGB. It is the median L* (CIE 1976) of the mask's face pixels.
+    image: HWC uint8 RGB.
     """
     face = image[mask == FACE]
     if not len(face):

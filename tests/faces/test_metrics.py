@@ -173,8 +173,3 @@ def test_summary_by_hand():
     assert summary["precision"] == pytest.approx((0 + 1 + 0.25) / 3)
     assert summary["recall"] == pytest.approx(2 / 3)
     assert summary["dice"] == pytest.approx((0 + 1 + 0.4) / 3)
-
-
-def test_summary_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="no images"):
-        summarise([])
