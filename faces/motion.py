@@ -1,7 +1,5 @@
 """Where a face has gone from one frame to another: by the movement of points on it, forward or back in time.
 
-    place = move(place, small_grey(before), small_grey(after))   # None where it cannot be followed
-
 The points are followed by the pyramids of Lucas and Kanade (Bouguet, 2001), there and back; those that do not
 come back to where they were are left out.
 """

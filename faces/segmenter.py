@@ -8,6 +8,7 @@ mask = segment_picture(runtime, CenterFace(), picture)
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -88,8 +89,7 @@ class Segmenter:
             _carry_back(held)
             while held and (self.live or not _is_waiting(*held[0], frame.at)):
                 yield self._composed(*held.popleft())
-        for entry in held:
-            yield self._composed(*entry)
+        yield from itertools.starmap(self._composed, held)
 
     def parts(self, frame: np.ndarray, sightings: list[Sighting] | None, at: float) -> list[Part]:
         """Return what is marked of each face; without any, of a close-up.
@@ -110,7 +110,7 @@ class Segmenter:
             moved = None
             if memory.is_seen and (index + self.count) % turns:
                 with self.timing("smooth"):
-                    moved = memory.smooth.move_along(image, crop)
+                    moved = memory.move_along(image, crop)
             looks.append((sighting, memory, crop, image, moved))
         marked = iter(self.run_network([image for *_, image, moved in looks if moved is None]))
         parts = []

@@ -1,9 +1,5 @@
 """What is remembered of a face from frame to frame, so that nothing flickers: its crop, light, and mask.
 
-    smooth = Smooth(0.5)
-    for image, crop in ...:
-        probability = smooth(probability, image, crop)
-
 A network that judges each frame alone lets the mask's edge flicker. Here each mask is blended with the one
 before, moved along by the optical flow between the two images (DIS: Kroeger et al., "Fast Optical Flow using
 Dense Inverse Search", ECCV 2016). Where the moved image does not match the new one (something was uncovered,
@@ -25,8 +21,8 @@ NEIGHBOURS = 5  # pixels over which the difference is averaged, so that camera n
 ADAPTS = 0.1  # of a change of the light, what the brightening follows from one frame to the next
 
 
-class Smooth:
-    """Remembers one mask and its image. One for each face."""
+class FaceMemory:
+    """What is remembered of one face."""
 
     def __init__(self, strength: float):
         """strength: 0 (off) to below 1: the weight of the mask before, where nothing changed."""
@@ -36,12 +32,26 @@ class Smooth:
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self.flow.setFinestScale(1)  # the preset's 2 is too coarse for images as small as these
         self.before = None  # (probability, half-size grey image, crop)
+        self.crop: Crop | None = None
+        self.size = 0  # the largest for that crop
+        self.gain: float | None = None  # of its brightening
+        self.seen: tuple[Part, float] | None = None  # when enough of it was marked last
+        self.is_seen = False  # whether it was in the last frame
 
-    def __call__(self, probability: np.ndarray, image: np.ndarray, crop: Crop) -> np.ndarray:
-        """Return the smoothed probability, HxW float32, 0..1.
+    def next_crop(self, place: Place, shape: tuple, size: int) -> Crop:
+        """Return the crop around a place in a frame of `shape`, or the last one if that still serves."""
+        crop = crop_face(place.box, place.angle, shape, size, SMALLEST)
+        self.crop, self.size = steady(self.crop, crop) if size == self.size else crop, size
+        return self.crop
 
-        probability: HxW float32. image: what the network saw, HxWx3 uint8 RGB. crop: where in the frame it
-        lies; it may be another one, and of another size, than the one before.
+    def next_gain(self, gain: float) -> float:
+        self.gain = gain if self.gain is None else self.gain + ADAPTS * (gain - self.gain)
+        return self.gain
+
+    def smooth(self, probability: np.ndarray, image: np.ndarray, crop: Crop) -> np.ndarray:
+        """Return the smoothed probability, HxW float32, 0..1, as it is given.
+
+        image: what the network saw, HxWx3 uint8 RGB. crop: where in the frame; its size may change.
         """
         if not self.strength:
             return probability
@@ -53,8 +63,7 @@ class Smooth:
         return probability
 
     def move_along(self, image: np.ndarray, crop: Crop) -> np.ndarray | None:
-        """Return the mask before moved to where its image is now, for a frame that the network is not given.
-
+        """Return the mask before moved to where its image is now, for a frame that the network is not given;
         None where there is none, or it does not fit the new image. image, crop: as above.
         """
         if self.before is None:
@@ -74,37 +83,11 @@ class Smooth:
             mask = _warp(mask, old, crop)
             old_grey = _warp(old_grey, old._replace(size=old_grey.shape), crop._replace(size=grey.shape))
         flow = self.flow.calc(grey, old_grey, None)  # from a place now to the same thing's place before
-        places = _grid(*grey.shape) + flow
-        moved_grey = cv2.remap(old_grey, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        difference = cv2.absdiff(grey, moved_grey).astype(np.float32)
+        difference = cv2.absdiff(grey, _moved_back(old_grey, flow)).astype(np.float32)
         difference = cv2.blur(difference, (NEIGHBOURS, NEIGHBOURS))
         weight = np.exp(-((difference / CHANGE) ** 2))
-
-        places = cv2.resize(flow, (width, height)) * (width / grey.shape[1]) + _grid(height, width)
-        moved_mask = cv2.remap(mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return moved_mask, cv2.resize(weight, (width, height))
-
-
-class FaceMemory:
-    """What is remembered of a face from frame to frame."""
-
-    def __init__(self, smooth: float):
-        self.crop: Crop | None = None
-        self.size = 0  # the largest for that crop
-        self.gain: float | None = None  # of its brightening
-        self.smooth = Smooth(smooth)
-        self.seen: tuple[Part, float] | None = None  # when enough of it was marked last
-        self.is_seen = False  # whether it was in the last frame
-
-    def next_crop(self, place: Place, shape: tuple, size: int) -> Crop:
-        """Return the crop around a place in a frame of `shape`, or the last one if that still serves."""
-        crop = crop_face(place.box, place.angle, shape, size, SMALLEST)
-        self.crop, self.size = steady(self.crop, crop) if size == self.size else crop, size
-        return self.crop
-
-    def next_gain(self, gain: float) -> float:
-        self.gain = gain if self.gain is None else self.gain + ADAPTS * (gain - self.gain)
-        return self.gain
+        flow = cv2.resize(flow, (width, height)) * (width / grey.shape[1])
+        return _moved_back(mask, flow), cv2.resize(weight, (width, height))
 
 
 def _half_grey(image: np.ndarray) -> np.ndarray:
@@ -119,6 +102,8 @@ def _warp(image: np.ndarray, old: Crop, new: Crop) -> np.ndarray:
     return cv2.warpAffine(image, matrix, new.size[::-1], flags=flags)
 
 
-def _grid(height: int, width: int) -> np.ndarray:
-    """Return HxWx2 float32: each pixel's own (x, y)."""
-    return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+def _moved_back(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Return an image of whose pixels each comes from where the flow, HxWx2 float32 (x, y), leads from it."""
+    rows, columns = (np.arange(side, dtype=np.float32) for side in flow.shape[:2])
+    places = np.dstack(np.meshgrid(columns, rows)) + flow
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,11 +1,4 @@
-"""Faces over time: each has a number, from the frame in which it comes in to the one in which it is lost.
-
-tracks = Tracks()
-tracks.step(grey_before, grey_now, frame.shape, at)   # every frame: each face goes where its points go
-tracks.update(detector.detect(frame), at)             # now and then
-for track in tracks.active:
-    print(track.number, track.place, track.confidence)
-"""
+"""Faces over time: each has a number, from the frame in which it comes in to the one in which it is lost."""
 
 from __future__ import annotations
 
@@ -76,14 +69,14 @@ class Track:
 
 
 class Tracks:
-    """The faces of one stream of frames."""
+    """The faces of one stream of frames: `step` for every frame, `update` now and then."""
 
     def __init__(self):
         self.active: list[Track] = []  # those that may still be seen again, in the order of their numbers
         self.count = 0  # of all that there were
 
     def step(self, before: np.ndarray, after: np.ndarray, shape: tuple, at: float) -> list[Track]:
-        """Follow all faces to the next frame, at `at` seconds; return the tracks that end there.
+        """Follow all faces' points to the next frame, at `at` seconds; return the tracks that end there.
 
         before, after: of `small_grey`. shape: of the frames.
         """
@@ -100,8 +93,7 @@ class Tracks:
     def update(self, detections: list[Detection], at: float) -> tuple[list[Track], list[Track]]:
         """Learn from the detector which faces there are; return the tracks that it sees, old and new ones.
 
-        A detection belongs to the track that it overlaps most, one that is not hidden first. Faint ones start
-        no track.
+        A detection is of the track that it overlaps most, unhidden ones first. Faint ones start no track.
         """
         pairs = sorted(
             (track.hidden, -likeness, track.number, index, track)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from files.paths import atomic_path, regular_file
 from utils import UserError, log
@@ -32,20 +32,18 @@ WRITTEN = {
     ".gif": ("GIF", {}),
     ".jp2": ("JPEG2000", {}),
     **dict.fromkeys((".ppm", ".pgm", ".pnm"), ("PPM", {})),
-    **({".avif": ("AVIF", {"quality": 90})} if features.check("avif") else {}),
+    ".avif": ("AVIF", {"quality": 90}),
 }
-READ_TOO = (".avif", ".apng", ".dib", ".heic", ".heif", ".hif", ".j2k", ".jpx", ".mpo", ".pbm")
+READ_TOO = (".apng", ".dib", ".heic", ".heif", ".hif", ".j2k", ".jpx", ".mpo", ".pbm")
 IMAGE_SUFFIXES = (*WRITTEN, *READ_TOO)
-ALPHA_SUFFIXES = tuple(s for s in WRITTEN if s in (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif"))
+ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif")
 ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".tif", ".tiff")
 # What a file begins with, some after four bytes, that is a picture to others: what it is, and what reads it.
 OTHERS = {
     (b"%!PS", b"\xc5\xd0\xd3\xc6"): "PostScript, which is a program and not run here: convert it to PNG",
     (b"%PDF",): "PDF: the package pypdfium2 turns its pages into pictures",
     (b"\xff\x0a", b"JXL "): "JPEG XL: the package pillow-jxl-plugin reads it",
-    (b"ftypavif",): "AVIF: Pillow 11.3 or later reads it",
     (b"II*\0", b"MM\0*"): "TIFF that is not read here: save it with integers of 8 or 16 bits a channel",
-    (b"ftypcrx",): "a camera's raw picture: the package rawpy reads it",
     (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"): "HEIC: install the package pillow-heif",
 }
 # EXIF that is kept: title, maker, camera, program, date, author, rights, the camera's settings, the place.
@@ -53,7 +51,7 @@ OTHERS = {
 KEPT = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
 SAMPLE_FORMAT = 339  # TIFF's tag; 1 is of integers without a sign
 MAKER_NOTE = 0x927C  # of the settings: may hold a small copy of the picture
-RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")
+RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")  # of cameras
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -146,12 +144,16 @@ def to_srgb(picture: Image.Image) -> Image.Image:
 
 def what_else(path: Path) -> str:
     """Return what a file is that is none of the formats OPENED."""
+    if path.suffix.lower() in RAW:
+        return "it is a camera's raw picture: the package rawpy reads it"
     with path.open("rb") as file:
-        head = b"ftypcrx" if path.suffix.lower() in RAW else file.read(32)
-    for signatures, text in OTHERS.items():
-        if head.startswith(signatures) or head.startswith(signatures, 4):
-            return f"it is {text}"
-    return "not a picture, or of an unknown format"
+        head = file.read(32)
+    found = (
+        f"it is {text}"
+        for start, text in OTHERS.items()
+        if head.startswith(start) or head[4:].startswith(start)
+    )
+    return next(found, "not a picture, or of an unknown format")
 
 
 def metadata_of(path: Path) -> bytes:

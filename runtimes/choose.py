@@ -1,10 +1,7 @@
 """The choice of what runs the network: OneFlow on a GPU, OpenVINO on a CPU.
 
-    logits = open_runtime("weights/linknet34.safetensors")(batch)
-
-A runtime is a file NAME_runtime.py here and its NAME in RUNTIMES. It has two functions:
-check_available(device, precision) raises UserError or ImportError where it cannot run so, and
-open_network(weights, device, precision) returns a Runtime with a `name`.
+A runtime is a NAME_runtime.py here and its NAME in RUNTIMES: check_available(device, precision), which raises
+UserError or ImportError where it cannot run so, and open_network(weights, device, precision), a Runtime.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
-"""Fetch the published files: the trained weights, the backbone and the training data.
+"""Fetch the published files: python -m runtimes.download linknet|backbone|data
 
-    python -m runtimes.download linknet     # trained LinkNet34      -> downloads/linknet_oneflow_model
-    python -m runtimes.download backbone    # ResNet34 -> downloads/pretrained_resnet_oneflow_model
-    python -m runtimes.download data        # faces and their masks  -> faceseg_data
-
+The trained LinkNet34 and ResNet34 are unpacked in downloads/, the faces and their masks in faceseg_data/.
 What breaks off goes on where it stopped, also in a later run. What is there already is not fetched again.
 Without curl or a network, put the zip file where the error message says and run the command again.
 """

@@ -20,12 +20,8 @@ from runtimes.runtime import seconds
 from runtimes.weights import int8_path, read_weights, weights_files
 from utils import UserError
 
-if "openvino" not in sys.modules:
-    sys.modules["openvino_telemetry"] = None  # would report the import to a server
-    import openvino
-
-    del sys.modules["openvino_telemetry"]
-import openvino
+sys.modules.setdefault("openvino_telemetry", None)  # would report the import to a server
+import openvino  # noqa: E402
 
 NO_DIGEST = b"0" * 64  # stands in the .xml while its digest is taken
 

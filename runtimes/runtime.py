@@ -1,10 +1,4 @@
-"""What runs the network, behind one interface, an array in, an array out; and how long things take.
-
-logits = runtime(batch)  # (N, 3, H, W) float32 -> (N, 1, H, W) float32
-with_flip(runtime)(batch)  # the mean with the mirror image, in twice the time
-with timing("network"):
-    ...
-"""
+"""What runs the network, behind one interface, an array in, an array out; and how long things take."""
 
 from __future__ import annotations
 
@@ -50,10 +44,7 @@ def with_flip(runtime: Runtime) -> Runtime:
 
 
 def image_logits(runtime: Runtime, image: np.ndarray, size: int) -> np.ndarray:
-    """Return the logits, HxW float32, of an image, HWC uint8 RGB, at its own size.
-
-    size: longest side of the network's input in pixels.
-    """
+    """Return the logits, HxW float32, of an image, HWC uint8 RGB. size: the network's longest side."""
     height, width = image.shape[:2]
     logits = runtime(preprocess(image, fit_size(height, width, size))[None])[0, 0]
     return cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -72,7 +63,10 @@ def has_gpu_driver() -> bool:
 
 
 class Timing:
-    """The latest seconds by stage. Several threads may use it at once, each for stages of its own."""
+    """The latest seconds by stage: with timing("network"): ...
+
+    Several threads may use it at once, each for stages of its own.
+    """
 
     def __init__(self):
         self.seconds: dict[str, deque[float]] = {}

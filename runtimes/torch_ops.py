@@ -1,8 +1,4 @@
-"""LinkNet34's layers in PyTorch, over the tensors of a state dict: for training, and to be timed.
-
-ops = TorchOps({name: torch.from_numpy(array) for name, array in state.items()})
-logits = linknet34(ops, images)  # (N, 3, H, W) normalised RGB -> (N, 1, H, W)
-"""
+"""LinkNet34's layers in PyTorch, over the tensors of a state dict: for training, and to be timed."""
 
 from __future__ import annotations
 
@@ -28,10 +24,8 @@ class TorchOps:
         return F.conv_transpose2d(x, self.state[f"{name}.weight"], None, 2, padding) + bias
 
     def norm(self, x, name):
-        weight, bias, mean, variance = (
-            self.state[f"{name}.{entry}"] for entry in ("weight", "bias", "running_mean", "running_var")
-        )
-        return F.batch_norm(x, mean, variance, weight, bias, self.training)
+        entries = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(self.state[f"{name}.{each}"] for each in entries), self.training)
 
     def relu(self, x):
         return F.relu(x, inplace=True)

@@ -9,7 +9,7 @@ from scenes import background
 
 from faces.crops import Crop
 from faces.mask import Region
-from faces.smooth import Smooth
+from faces.smooth import FaceMemory
 
 WHOLE = Crop(Region(0, 0, 256, 192), (192, 256))
 
@@ -39,17 +39,17 @@ def noisy(values: np.ndarray, rng: np.random.Generator, amount: float) -> np.nda
 def test_zero_is_off_and_bad_strengths_are_refused():
     probability = np.random.default_rng(0).random((192, 256), dtype=np.float32)
     image = np.zeros((192, 256, 3), np.uint8)
-    off = Smooth(0)
+    off = FaceMemory(0).smooth
     assert off(probability, image, WHOLE) is probability and off(probability, image, WHOLE) is probability
     for strength in (-0.1, 1, 1.5):
         with pytest.raises(ValueError, match="smoothing"):
-            Smooth(strength)
+            FaceMemory(strength)
 
 
 @pytest.mark.parametrize("speed", [0, 1.5, 4])
 def test_flicker_falls(world, speed):
     rng = np.random.default_rng(0)
-    smooth = Smooth(0.6)
+    smooth = FaceMemory(0.6).smooth
     flicker = {"raw": [], "smoothed": []}
     before = None
     for step in range(25):
@@ -68,7 +68,7 @@ def test_flicker_falls(world, speed):
 
 def test_a_moving_mask_does_not_lag(world):
     rng = np.random.default_rng(0)
-    smooth = Smooth(0.6)
+    smooth = FaceMemory(0.6).smooth
     lags = []
     for step in range(25):
         image, truth = textured(60 + 4 * step, 90 + 5 * np.sin(step / 3), *world)
@@ -80,7 +80,7 @@ def test_a_moving_mask_does_not_lag(world):
 
 
 def test_nothing_stays_where_the_face_was(world):
-    smooth = Smooth(0.7)
+    smooth = FaceMemory(0.7).smooth
     for _ in range(5):
         image, truth = textured(60, 90, *world)
         smooth(truth, image, WHOLE)
@@ -94,7 +94,7 @@ def test_nothing_stays_where_the_face_was(world):
 
 
 def test_a_face_that_vanishes_vanishes(world):
-    smooth = Smooth(0.8)
+    smooth = FaceMemory(0.8).smooth
     image, truth = textured(128, 90, *world)
     for _ in range(5):
         smooth(truth, image, WHOLE)
@@ -105,7 +105,7 @@ def test_a_face_that_vanishes_vanishes(world):
 def test_another_crop_of_the_same_scene_keeps_the_mask_in_place(world):
     scene, face = world
     frame, truth = textured(128, 96, scene, face)
-    smooth = Smooth(0.7)
+    smooth = FaceMemory(0.7).smooth
     for _ in range(3):
         smooth(truth, frame, WHOLE)
     crop = Crop(Region(64, 48, 192, 144), (192, 256))
