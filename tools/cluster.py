@@ -3,22 +3,24 @@
     python -m tools.cluster --source photos/ --output masked/  # all cores of this machine
     python -m tools.cluster --source photos/ --output masked/ --address auto  # the cluster that runs here
 
-It takes the options of infer.py. Longest videos go first; the file of a worker that dies is done again.
+It takes the options of infer.py. Large videos go first; the file of a worker that dies is done again.
 Every machine must have this folder, the files and the output under the same paths.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import functools
 import logging
 import logging.handlers
 import os
+import pickle
 import queue
 import signal
 import socket
 import tempfile
 import time
-from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -32,11 +34,8 @@ from media.options import Options
 from media.plan import VIDEO, Job, is_files, make_plan
 from media.run import Outcome, Worker, open_network, report, run_job
 from media.table import FaceTable
-from media.videos import open_file
 from runtimes.weights import existing_weights
 from utils import Parser, UserError, explain, integer, interrupted, log, run
-
-PATIENCE = 60.0  # seconds without a worker, after which a line says so
 
 
 class Done(NamedTuple):
@@ -47,31 +46,35 @@ class Done(NamedTuple):
     table: bytes = b""  # a CSV file
 
 
-class FileWorker:
-    """An actor of Ray: a process that keeps the networks loaded and does one file after another."""
+@functools.cache
+def worker_for(options: bytes, folder: str, cores: int, level: int) -> tuple[Worker, queue.SimpleQueue]:
+    """Return what does this process's files, and what it will have to say.
 
-    def open(self, options: Options, folder: str, cores: int, level: int) -> None:
-        """Load the networks, for so many cores. folder: what relative paths begin at. level: of the log."""
-        from runtimes.openvino_runtime import core
+    options: pickled. folder: what relative paths begin at. cores: to use. level: of the log.
+    """
+    from runtimes.openvino_runtime import core
 
-        os.chdir(folder)
-        cv2.setNumThreads(cores)
-        core().set_property("CPU", {"INFERENCE_NUM_THREADS": cores})
-        self.said = queue.SimpleQueue()
-        log.handlers, log.propagate = [logging.handlers.QueueHandler(self.said)], False
-        log.setLevel(level)
-        self.worker = Worker(options, open_network(options))
+    os.chdir(folder)
+    cv2.setNumThreads(cores)
+    core().set_property("CPU", {"INFERENCE_NUM_THREADS": cores})
+    said = queue.SimpleQueue()
+    log.handlers, log.propagate = [logging.handlers.QueueHandler(said)], False
+    log.setLevel(level)
+    chosen = pickle.loads(options)
+    return Worker(chosen, open_network(chosen)), said
 
-    def run(self, job: Job, attempt: int) -> Done:
-        time.sleep(attempt)  # a worker that was cut off takes a moment to end and to unlock its output
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "faces.csv"
-            with FaceTable(path) as table:
-                self.worker.player.table = table if self.worker.options.table else None
-                outcome = run_job(job, self.worker)
-                table.finished = True  # with what rows there are: the outcome says whether these are all
-            rows = path.read_bytes()
-        return Done(outcome, tuple(self.said.get() for _ in range(self.said.qsize())), rows)
+
+def do_file(job: Job, *how) -> Done:
+    """Do one file in a process of Ray's. how: see worker_for."""
+    worker, said = worker_for(*how)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "faces.csv"
+        with FaceTable(path) as table:
+            worker.player.table = table if worker.options.table else None
+            outcome = run_job(job, worker)
+            table.finished = True  # with what rows there are: the outcome says whether these are all
+        rows = path.read_bytes()
+    return Done(outcome, tuple(said.get() for _ in range(said.qsize())), rows)
 
 
 def make_parser() -> Parser:
@@ -158,61 +161,30 @@ def run_all(jobs: list[Job], options: Options, cores: int, retries: int) -> Iter
     """Yield each job's number and what came of it, as they are done. Raises UserError without workers."""
     import ray
 
-    machines = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    workers = sum(int(cpus // cores) for cpus in machines)
-    if not workers:
+    from tools.cluster import do_file  # by its name, where this module is __main__: its cache stays
+
+    if not any(node["Alive"] and node["Resources"].get("CPU", 0) >= cores for node in ray.nodes()):
         raise UserError(f"no machine of the cluster has {cores} cores: use a smaller --cores")
-    actor_class = ray.remote(num_cpus=cores, num_gpus=int(options.device == "cuda"))(FileWorker)
-    waiting = deque(sorted(range(len(jobs)), key=lambda number: frames_of(jobs[number]), reverse=True))
-    tries, free, busy = Counter(), [], {}  # busy: {what it will give: (worker, job, None while it loads)}
+    needs = {"num_cpus": cores, "num_gpus": int(options.device == "cuda")}
+    task = ray.remote(**needs, max_retries=retries, max_calls=0)(do_file)  # 0: no process ends after a file
+    how = pickle.dumps(options), os.getcwd(), cores, log.level
 
-    def hire() -> None:
-        worker = actor_class.remote()
-        busy[worker.open.remote(options, os.getcwd(), cores, log.level)] = worker, None
+    def weight(number: int) -> tuple[bool, int]:
+        job = jobs[number]
+        return job.kind == VIDEO, job.source.stat().st_size
 
-    for _ in range(min(workers, len(jobs))):
-        hire()
-    left = len(jobs)
-    while left:
-        while free and waiting:
-            worker, number = free.pop(), waiting.popleft()
-            busy[worker.run.remote(jobs[number], tries[number])] = worker, number
-            tries[number] += 1
-        if not busy:
-            raise UserError("no worker is left: the lines above say why")
-        ready, _ = ray.wait(list(busy), timeout=PATIENCE)
-        if not ready and all(number is None for _, number in busy.values()):
-            log.info("waiting for a machine with %d free cores", cores)
-        for promise in ready:
-            worker, number = busy.pop(promise)
-            try:
-                done = ray.get(promise)
-                free.append(worker)
-            except ray.exceptions.RayError as error:
-                ray.kill(worker)
-                why = first_line(getattr(error, "cause", None) or error)
-                if number is None:
-                    log.warning("a worker did not start: %s", why)
-                    continue
-                hire()
-                if tries[number] <= retries:
-                    log.info("%s: done again, as its worker died", jobs[number].source)
-                    waiting.append(number)
-                    continue
-                text = f"{jobs[number].source}: given up, as {tries[number]} workers died with it: {why}"
-                done = Done(Outcome(jobs[number], 1, error=text))
-            if number is not None:
-                left -= 1
-                yield number, done
-
-
-def frames_of(job: Job) -> int:
-    """Return how many frames a video has as far as it says, 0 for a picture."""
-    with contextlib.suppress(UserError, OSError):
-        if job.kind == VIDEO:
-            with contextlib.closing(open_file(job.source)) as video:
-                return video.expected or 0
-    return 0
+    order = sorted(range(len(jobs)), key=weight, reverse=True)
+    numbers = {task.remote(jobs[number], *how).future(): number for number in order}
+    for future in concurrent.futures.as_completed(numbers):
+        job = jobs[numbers[future]]
+        try:
+            done = future.result()
+        except ray.exceptions.RayTaskError as error:  # not of the file: `run_job` keeps what goes wrong there
+            raise UserError(f"a worker does not start: {first_line(error.cause)}") from error
+        except ray.exceptions.RayError as error:
+            text = f"{job.source}: given up, as {retries + 1} workers died with it: {first_line(error)}"
+            done = Done(Outcome(job, 1, error=text))
+        yield numbers[future], done
 
 
 def first_line(error: Exception) -> str:

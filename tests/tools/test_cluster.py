@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,87 +37,69 @@ class Dies(Exception):
     """Stands for Ray's errors."""
 
 
-def fake_ray(cpus: int, given: list, starts=lambda worker: True, dies=lambda job, worker: False):
-    """Return what `run_all` uses of Ray. given: gets (worker, name of the file) as they are handed out."""
-    workers = []
+class Fails(Dies):
+    """Stands for an error of our own in a worker, before it begins with a file."""
 
-    def actor():
-        worker = len(workers)
-        workers.append(worker)
-        return SimpleNamespace(
-            open=SimpleNamespace(remote=lambda *how: (worker, None)),
-            run=SimpleNamespace(
-                remote=lambda job, attempt: given.append((worker, job.source.name)) or (worker, job)
-            ),
-        )
+    cause = UserError("no weights")
 
-    def get(promise):
-        worker, job = promise
-        if dies(job.source.name, worker) if job else not starts(worker):
-            raise Dies("it died\nand more")
-        return job and cluster.Done(Outcome(job, 0, 1))
+
+def fake_ray(given: list, cpus: int = 4, error=lambda name: None):
+    """Return what `run_all` uses of Ray. given: gets the files' names. error: what comes of one of them."""
+
+    def remote(job: Job, *how) -> SimpleNamespace:
+        given.append(job.source.name)
+        future = Future()
+        if raised := error(job.source.name):
+            future.set_exception(raised)
+        else:
+            future.set_result(cluster.Done(Outcome(job, 0, 1)))
+        return SimpleNamespace(future=lambda: future)
 
     return SimpleNamespace(
         nodes=lambda: [{"Alive": True, "Resources": {"CPU": float(cpus)}}, {"Alive": False, "Resources": {}}],
-        remote=lambda **how: lambda kind: SimpleNamespace(remote=actor),
-        wait=lambda promises, timeout: (promises[:1], promises[1:]),
-        get=get,
-        kill=lambda worker: None,
-        exceptions=SimpleNamespace(RayError=Dies),
+        remote=lambda **how: lambda function: SimpleNamespace(remote=remote),
+        exceptions=SimpleNamespace(RayError=Dies, RayTaskError=Fails),
     )
 
 
-def outcomes(monkeypatch, jobs: list, ray, retries: int = 2) -> dict:
+@pytest.fixture
+def jobs(tmp_path) -> list[Job]:
+    """Two pictures and two videos, of which the last is the largest of its kind."""
+    kinds = {"a.jpg": PICTURE, "b.jpg": PICTURE, "c.mp4": VIDEO, "d.mp4": VIDEO}
+    found = [Job(tmp_path / name, kind) for name, kind in kinds.items()]
+    for size, job in enumerate(found, 1):
+        job.source.write_bytes(b"x" * (100 - size if job.kind == PICTURE else size))
+    return found
+
+
+def outcomes(monkeypatch, jobs: list, ray) -> dict:
     monkeypatch.setitem(sys.modules, "ray", ray)
-    done = list(cluster.run_all(jobs, Options(), 2, retries))
+    done = list(cluster.run_all(jobs, Options(), 2, 1))
     assert sorted(number for number, _ in done) == list(range(len(jobs)))  # each once
     return {jobs[number].source.name: result.outcome for number, result in done}
 
 
-def test_the_longest_videos_go_first(tmp_path, monkeypatch):
-    frames = [np.full((32, 32, 3), 90, np.uint8)] * 9
-    lengths = {"a.jpg": 0, "b.mp4": 3, "c.mp4": 9, "d.mp4": 6}
-    jobs = [Job(tmp_path / name, VIDEO if count else PICTURE) for name, count in lengths.items()]
-    for job, count in zip(jobs, lengths.values(), strict=True):
-        if count:
-            make_clip(job.source, frames[:count])
-    (tmp_path / "e.mp4").write_text("no video")
+def test_large_videos_go_first(jobs, monkeypatch):
     given = []
-    outcomes(monkeypatch, [*jobs, Job(tmp_path / "e.mp4", VIDEO)], fake_ray(2, given))
-    assert [name for _, name in given] == ["c.mp4", "d.mp4", "b.mp4", "a.jpg", "e.mp4"]
+    assert not any(outcome.status for outcome in outcomes(monkeypatch, jobs, fake_ray(given)).values())
+    assert given == ["d.mp4", "c.mp4", "a.jpg", "b.jpg"]
 
 
-JOBS = [Job(Path(name), PICTURE) for name in "abcd"]
+def test_a_file_that_kills_its_workers_is_given_up(jobs, monkeypatch):
+    ray = fake_ray([], error=lambda name: Dies("it died\nand more") if name == "b.jpg" else None)
+    done = outcomes(monkeypatch, jobs, ray)
+    assert {name for name, outcome in done.items() if outcome.status} == {"b.jpg"}
+    assert done["b.jpg"].error.endswith("b.jpg: given up, as 2 workers died with it: it died")
 
 
-def test_the_file_of_a_worker_that_dies_is_done_by_another(monkeypatch):
-    given = []
-    ray = fake_ray(4, given, dies=lambda job, worker: worker == 0)
-    assert all(outcome.status == 0 for outcome in outcomes(monkeypatch, JOBS, ray).values())
-    (lost,) = (name for worker, name in given if worker == 0)
-    assert len(given) == 5 and [name for _, name in given].count(lost) == 2
+def test_a_worker_that_does_not_start_ends_it(jobs, monkeypatch):
+    with pytest.raises(UserError, match="a worker does not start: no weights"):
+        outcomes(monkeypatch, jobs, fake_ray([], error=lambda name: Fails()))
 
 
-def test_a_file_that_kills_its_workers_is_given_up(monkeypatch):
-    given = []
-    ray = fake_ray(4, given, dies=lambda job, worker: job == "b")
-    done = outcomes(monkeypatch, JOBS, ray, retries=1)
-    assert [name for _, name in given].count("b") == 2
-    assert {name for name, outcome in done.items() if outcome.status} == {"b"}
-    assert done["b"].error == "b: given up, as 2 workers died with it: it died"
-
-
-def test_workers_that_do_not_start_leave_the_files_to_the_others(monkeypatch, caplog):
-    given = []
-    outcomes(monkeypatch, JOBS, fake_ray(4, given, starts=lambda worker: worker == 1))
-    assert {worker for worker, _ in given} == {1} and "a worker did not start: it died" in caplog.text
-    with pytest.raises(UserError, match="no worker is left"):
-        outcomes(monkeypatch, JOBS, fake_ray(4, [], starts=lambda worker: False))
-
-
-def test_more_cores_than_a_machine_has(monkeypatch):
+def test_more_cores_than_a_machine_has(jobs, monkeypatch):
     with pytest.raises(UserError, match="no machine of the cluster has 2 cores"):
-        outcomes(monkeypatch, JOBS, fake_ray(1, []))
+        outcomes(monkeypatch, jobs, fake_ray([], cpus=1))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +236,7 @@ def test_two_nodes_do_what_infer_does(nodes, tmp_path):
 @pytest.mark.slow
 def test_a_node_dies_in_the_middle(nodes, tmp_path):
     address, second = nodes
-    make_files(tmp_path / "in", 190, 200)
+    make_files(tmp_path / "in", 590, 600)
     running = start("tools.cluster", tmp_path, "out", "--cores", "1", "--address", address)
     until = time.monotonic() + 120
     while len(list((tmp_path / "out").glob("*.unfinished.mp4"))) < 2:  # each node is at one
@@ -262,5 +245,5 @@ def test_a_node_dies_in_the_middle(nodes, tmp_path):
     kill(second)
     status, said = result(running)
     assert status == 0, said
-    assert said.endswith(f"{PICTURES + 2} done, 0 failed\n") and said.count("done again") == 1
-    check_results(tmp_path / "out", 190, 200)
+    assert said.endswith(f"{PICTURES + 2} done, 0 failed\n")
+    check_results(tmp_path / "out", 590, 600)
