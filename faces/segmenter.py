@@ -1,9 +1,9 @@
 """From frames to masks: follow the faces, cut each one out, give it to the network, smooth what it says.
 
-segmenter = Segmenter(runtime, CenterFace(), smooth=0.7)
+segmenter = Segmenter(runtime, Detector(), smooth=0.7)
 for frame, mask in segmenter.segment(segmenter.follow(frames)):   # for these see follow.py and mask.py
     ...
-mask = segment_picture(runtime, CenterFace(), picture)
+mask = segment_picture(runtime, Detector(), picture)
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class Segmenter:
             if probability is None:
                 probability = touching(next(marked), box)
                 if is_marked(probability > FACE_LEVEL, box):  # else the face would fade out, and in again
-                    probability = self._smoothed(memory, probability, image, crop)
+                    with self.timing("smooth"):
+                        probability = memory.smooth(probability, image, crop)
             levels = to_levels(probability)
             others = [crop.to_image(each.place.box) for each in sightings if each is not sighting]
             part = Part(sighting, crop, box, levels, nearest(levels, box, others))
@@ -145,7 +146,8 @@ class Segmenter:
         if is_close_up and (probability > FACE_LEVEL).mean() < limit:
             return []
         self.close_up = memory
-        levels = to_levels(self._smoothed(memory, probability, image, crop))
+        with self.timing("smooth"):
+            levels = to_levels(memory.smooth(probability, image, crop))
         region, marked = crop.paste(levels, frame.shape)
         box = bounds(marked, LEVEL).moved(region.left, region.top)
         sighting = Sighting(0, Place.of(box), 0.0)
@@ -173,12 +175,6 @@ class Segmenter:
                     logits = self.runtime(batch)
                 results.update({index: sigmoid(each[0]) for index, each in zip(part, logits)})
         return [results[index] for index in range(len(images))]
-
-    def _smoothed(
-        self, memory: FaceMemory, probability: np.ndarray, image: np.ndarray, crop: Crop
-    ) -> np.ndarray:
-        with self.timing("smooth"):
-            return memory.smooth(probability, image, crop)
 
     def _composed(self, frame: TimedFrame, parts: list[Part]) -> tuple[TimedFrame, Mask]:
         with self.timing("mask"):

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from faces.detector import Detector, open_detector
+from faces.detector import Detector
 from faces.mask import Mask
 from faces.segmenter import Segmenter, segment_picture
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
@@ -48,7 +48,7 @@ class Worker:
 
     @cached_property
     def detector(self) -> Detector | None:
-        return open_detector(self.options.small_faces) if self.options.detect else None
+        return Detector(self.options.small_faces) if self.options.detect else None
 
     def mask(self, image: np.ndarray) -> Mask:
         """Return the mask of a picture, HWC uint8 BGR."""

@@ -151,5 +151,5 @@ def red_world(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(infer, "open_network", lambda options: red_runtime)
-    monkeypatch.setattr(run, "open_detector", RedDetector)
+    monkeypatch.setattr(run, "Detector", RedDetector)
     monkeypatch.setattr(infer.signal, "signal", lambda *how: None)

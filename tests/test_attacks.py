@@ -126,7 +126,7 @@ def test_absurd_numbers(here, count):
 def quick(monkeypatch):
     """A network and a detector that know red faces, where it is the media that are odd."""
     monkeypatch.setattr("infer.open_network", lambda options: red_runtime)
-    monkeypatch.setattr("media.run.open_detector", RedDetector)
+    monkeypatch.setattr("media.run.Detector", RedDetector)
 
 
 def test_odd_videos(here, count, quick):

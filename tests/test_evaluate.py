@@ -204,7 +204,7 @@ def test_flip_looks_at_the_mirrored_image_too(options, part, tmp_path, red_is_fa
 
 def test_as_infer_looks_at_the_faces_that_the_detector_sees(tmp_path, red_is_face, monkeypatch):
     monkeypatch.setattr(evaluate, "open_runtime", lambda *choices: red_runtime)
-    monkeypatch.setattr(evaluate, "open_detector", RedDetector)
+    monkeypatch.setattr(evaluate, "Detector", RedDetector)
     frame = background(480, 640)
     truth = draw_face(frame, (150, 200), 12)  # at 96 pixels, 4 pixels high
     draw_face(frame, (500, 300), 4)  # not seen by the detector, and marked in the whole picture

@@ -333,7 +333,7 @@ def count_of_detections(monkeypatch) -> list:
             calls.append(frame.shape)
             return super().detect(frame, turned)
 
-    monkeypatch.setattr(jobs, "open_detector", Counting)
+    monkeypatch.setattr(jobs, "Detector", Counting)
     return calls
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import open_dataset
-from faces.detector import open_detector
+from faces.detector import Detector
 from faces.metrics import score_mask
 from faces.segmenter import segment_picture
 from files.paths import regular_file
@@ -134,7 +134,7 @@ def main() -> None:
     if args.rotated and not args.data:
         parser.error("--rotated goes with --data")
     runtime, size = open_runtime(args.weights), trained_size(args.weights)
-    network, detector = with_flip(runtime), open_detector()
+    network, detector = with_flip(runtime), Detector()
     print(f"{runtime.name}, {args.weights}\n")
 
     def segment(image: np.ndarray) -> np.ndarray:

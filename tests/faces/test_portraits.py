@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scenes import iou, paste_portraits, portrait, shots
 
-from faces.detector import CenterFace
+from faces.detector import Detector
 from faces.mask import Mask, Region
 from faces.mask import iou as overlap
 from faces.segmenter import Segmenter, segment_picture
@@ -24,8 +24,8 @@ def runtime():
 
 
 @pytest.fixture(scope="module")
-def detector() -> CenterFace:
-    return CenterFace()
+def detector() -> Detector:
+    return Detector()
 
 
 def check(mask: Mask, boxes: list[Region], truth: np.ndarray, least: float = 0.85) -> None:
@@ -138,7 +138,7 @@ def test_after_a_cut_the_new_faces_are_there_at_once_and_the_old_ones_gone(runti
 
 
 def test_a_face_that_is_detected_late_is_marked_from_where_it_came_in(runtime, detector):
-    class Late(CenterFace):
+    class Late(Detector):
         """Sees nobody in the first 12 frames."""
 
         def detect(self, frame: np.ndarray, turned: bool = False) -> list:

@@ -15,7 +15,7 @@ from tools import measure
 
 @pytest.fixture(autouse=True)
 def faces_are_red(monkeypatch):
-    monkeypatch.setattr(measure, "open_detector", RedDetector)
+    monkeypatch.setattr(measure, "Detector", RedDetector)
     monkeypatch.setattr(measure, "open_runtime", lambda weights: red_runtime)
 
 
