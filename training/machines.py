@@ -8,6 +8,7 @@ those that are waited for, and returns whether to wait on.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ def gather(port: int, nodes: int, processes: int, goes_on: Callable[..., bool]) 
         while not fault and (missing := sorted(set(range(1, nodes)) - set(come.values()))):
             if not goes_on(*missing):
                 return False
+            for machine in select.select([*come], [], [], 0)[0]:
+                del come[machine]  # it has hung up, as after Ctrl-C, and may come again
             with contextlib.suppress(OSError, ValueError):  # nobody, or nobody who says who it is
                 machine, _ = server.accept()
                 machine.settimeout(PATIENCE)
@@ -59,7 +62,7 @@ def join(address: tuple, number: int, nodes: int, processes: int, goes_on: Calla
             answer = None
             while answer is None and goes_on(0):
                 with contextlib.suppress(TimeoutError):
-                    answer = machine.recv(1000).decode()  # short: it comes in one piece
+                    answer = machine.recv(1000).decode(errors="replace")  # short: it comes in one piece
             if answer == "\n":
                 return True
             if answer:

@@ -98,15 +98,16 @@ def test_a_second_machine_starts_when_the_first_says_so(start, tmp_path: Path):
     assert (tmp_path / "3.txt").read_text().split()[:5] == ["3", "1", "6", "127.0.0.1", port]
 
 
-def test_a_machine_that_does_not_fit_says_why_and_starts_nothing(start, tmp_path: Path):
+@pytest.mark.parametrize("answer", [b"two machines have one address", b"no training \xff"])
+def test_a_machine_that_does_not_fit_says_why_and_starts_nothing(start, tmp_path: Path, answer: bytes):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         process = start("", "--nodes", "2", "--node-rank", "1", "--port", port)
         server.settimeout(20)
         first, _ = server.accept()
-        first.sendall(b"two machines have one address\n")
+        first.sendall(answer + b"\n")
         assert process.wait(20) == 1
-    assert process.stderr.read() == "launch.py: two machines have one address\n"
+    assert process.stderr.read() == f"launch.py: {answer.decode(errors='replace')}\n"
     assert not list(tmp_path.glob("*.txt"))
 
 

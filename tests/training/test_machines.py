@@ -33,13 +33,21 @@ class Caller(threading.Thread):
                 self.answer = machine.recv(1000)
 
 
-def gather(nodes: int, processes: int, *lines: tuple) -> tuple[str, list]:
-    """Gather machines, (address, line) each; return the fault and what they were answered."""
+def gather(nodes: int, processes: int, *lines: tuple, first: bytes = b"") -> tuple[str, list]:
+    """Gather machines, (address, line) each; return the fault and what they were answered.
+
+    first: the line of one that leaves before they come.
+    """
     port, started, fault = launch.free_port(), [], ""
     callers = [Caller(port, *line) for line in lines]
 
     def goes_on(*missing: int) -> bool:  # it listens now
-        for caller in callers if not started else ():
+        if first and not started:
+            with socket.create_connection(("127.0.0.1", port), 20, ("127.0.0.2", 0)) as machine:
+                machine.sendall(first)
+            started.append(machine)
+            return True
+        for caller in callers if len(started) < len(callers) else ():
             caller.start()
             started.append(caller)
         return True
@@ -62,6 +70,11 @@ def test_others_at_the_port_are_not_minded():
     strangers = [("127.0.0.4", "GET / HTTP/1.1\r\n"), ("127.0.0.5", "\n"), ("127.0.0.6", "1 2 3 4 5" * 99)]
     fault, answers = gather(2, 1, *strangers, ("127.0.0.2", "1 2 1\n"))
     assert (fault, answers[-1]) == ("", b"\n")
+
+
+def test_a_machine_that_was_stopped_may_come_again():
+    answers = gather(3, 1, ("127.0.0.2", "1 3 1\n"), ("127.0.0.3", "2 3 1\n"), first=b"1 3 1\n")
+    assert answers == ("", [b"\n", b"\n"])
 
 
 @pytest.mark.parametrize(
