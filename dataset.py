@@ -124,19 +124,13 @@ def open_dataset(
     skip_bad: see PairFolder. mask_threshold: the value (1 to 255) from which on a mask file shows face.
     """
     parts = find_parts(folder)
-    if split in parts and parts[split] is None:
-        return FaceSegData(folder, split)
-    if not parts.keys() & {split, "all"}:
-        raise UserError(
-            f"{folder} is none of the known layouts: img_{split}.npy and mask_{split}.npy; "
-            f"{split}/images and {split}/masks; or images and masks"
-        )
-    if split == "test" and "test" not in parts:
-        raise UserError(
-            f"{folder} has no test part, only {Path(folder, 'images')}; put pictures that are not trained on "
-            f"into {Path(folder, 'test', 'images')} and their masks into {Path(folder, 'test', 'masks')}"
-        )
-    return PairFolder(parts.get(split) or parts["all"], skip_bad, mask_threshold)
+    if split not in parts and (split == "test" or "all" not in parts):
+        name = "test" if split == "test" else "train"
+        plain = "; images and masks alone are no test part" if split == "test" else ", nor images and masks"
+        parts = f"neither img_{name}.npy and mask_{name}.npy, nor {name}/images and {name}/masks"
+        raise UserError(f"{folder} holds {parts}{plain}")
+    part = parts.get(split, parts.get("all"))
+    return PairFolder(part, skip_bad, mask_threshold) if part else FaceSegData(folder, split)
 
 
 def find_parts(folder: str | os.PathLike) -> dict:

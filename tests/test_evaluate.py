@@ -372,7 +372,7 @@ def test_missing_things_are_named(data, random_weights, tmp_path, run, monkeypat
     for arguments, words in [
         ((), ["faceseg_data: no such folder", "`bash train.sh` downloads"]),
         (("--data", data, "--weights", "no.safetensors"), ["no.safetensors"]),
-        (("--data", tmp_path, "--weights", random_weights), ["none of the known layouts", str(tmp_path)]),
+        (("--data", tmp_path, "--weights", random_weights), ["nor images and masks", str(tmp_path)]),
         (("--no-face", tmp_path / "none", "--weights", random_weights), ["none: no such folder"]),
         (("--no-face", tmp_path, "--weights", random_weights), ["holds no readable picture"]),
     ]:
