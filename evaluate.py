@@ -136,9 +136,8 @@ def evaluate_no_face(args: argparse.Namespace) -> None:
 
 def open_splits(args: argparse.Namespace) -> dict:
     """Open {name: pairs} of the split that was asked for, or of every one that there is."""
-    names = (
-        [args.split] if args.split else [name for name in find_parts(args.data) if name != "all"] or ["all"]
-    )
+    there = [name for name in find_parts(args.data) if name != "all"]
+    names = [args.split] if args.split else there or ["all"]
     if names == ["all"]:
         log.info("all: some of these pictures may have been trained on; the folders train/ and test/ tell")
     return {name: open_dataset(args.data, name, args.skip_bad, args.mask_threshold) for name in names}

@@ -63,14 +63,10 @@ def claim(folder: Path, rank: int) -> None:
         tempfile.TemporaryFile(dir=folder).close()
         if rank == 0:
             lock(folder.resolve())
+    except BlockingIOError:
+        raise UserError(f"another training is writing to {folder}; choose another --output") from None
     except OSError as error:
-        busy = isinstance(error, BlockingIOError)
-        fault = (
-            f"another training is writing to {folder}"
-            if busy
-            else f"cannot write to {folder}: {error.strerror}"
-        )
-        raise UserError(f"{fault}; choose another --output") from error
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --output") from error
 
 
 def read_to_resume(path: str, given: dict) -> Checkpoint:

@@ -23,19 +23,6 @@ from utils import FACE, NOT_JUDGED
 SMALLEST = 24  # pixels: a face below this is not looked at closely
 # The detector's box against the mask's, in longer sides of it: mean and deviation, measured on 225 pictures.
 BOX_SIDE, BOX_SHIFT = (0.98, 0.09), (0, 0.04)
-CLOSE = (0.7, 1.3)  # side of the square around a face, in those of inference: a crop stands still for a while
-LARGER = (0.33, 0.7)  # the same, where the face is larger than the frame, or nearly
-LARGER_SHARE = 0.12  # of the squares around a face
-WHOLE_SHARE = 0.2  # of the examples that show the picture as it is framed
-FRAMED_SHARE = 0.6  # of the squares around a face: moved into the picture, as at inference
-BACKGROUND_SHARE = 0.01  # of the examples of a picture with a face that look at a place without one
-LEAN = 15  # degrees: the standard deviation of a head's angle
-FAR_LEAN, FAR_LEAN_SHARE = 60, 0.1  # degrees at most
-ANY_ANGLE_SHARE = 0.02
-STRETCH = 0.04  # deviation of the logarithm of a face's change of width, and of height
-SQUEEZE, SQUEEZE_SHARE = 0.17, 0.12  # the most, where a head is to look down or aside
-# Outside a picture: its reflection, as in the crops at inference, or its edge repeated, or else a colour.
-REFLECT_SHARE, REPLICATE_SHARE = 0.6, 0.25
 
 
 def face_boxes(mask: np.ndarray) -> list:
@@ -69,22 +56,23 @@ def random_crop(mask: np.ndarray, box: tuple | None, size: int, rng: np.random.G
     place without a face.
     """
     kind, window = rng.random(), None
-    if kind < (0.8 if box is None else BACKGROUND_SHARE):
+    if kind < (0.8 if box is None else 0.01):
         window = background_window(mask, rng)
     if window is not None:
         x, y, side = window
         centre = x + side / 2, y + side / 2
-    elif box is None or kind < BACKGROUND_SHARE + WHOLE_SHARE:
+    elif box is None or kind < 0.01 + 0.2:  # as it is framed
         side = max(mask.shape) * rng.uniform(0.85, 1.15)
         centre = np.array(mask.shape[::-1]) / 2 + rng.uniform(-0.04, 0.04, 2) * side
     else:
         x, y, width, height = box
         longer = max(width, height)
-        times = np.exp(rng.uniform(*np.log(LARGER if rng.random() < LARGER_SHARE else CLOSE)))
+        # Now and then the face is larger than the frame, or nearly; else it varies as a crop stands still.
+        times = np.exp(rng.uniform(*np.log((0.33, 0.7) if rng.random() < 0.12 else (0.7, 1.3))))
         side = SCALE * longer * np.clip(rng.normal(*BOX_SIDE), 0.7, 1.4) * times
         centre = np.array([x + width / 2, y + height / 2]) + rng.normal(*BOX_SHIFT, 2) * longer
         centre += rng.uniform(-MOVE, MOVE, 2) * side
-        if rng.random() < FRAMED_SHARE:
+        if rng.random() < 0.6:  # as at inference
             centre, side = into_picture(centre, side, mask.shape)
     return matrix_to(centre, side, size, random_angle(rng), rng, inside=window is not None)
 
@@ -98,11 +86,9 @@ def into_picture(centre: np.ndarray, side: float, shape: tuple) -> tuple:
 def random_angle(rng: np.random.Generator) -> float:
     """Draw an angle in degrees: most heads are nearly upright, few lean far, very few lie or hang."""
     kind = rng.random()
-    if kind < ANY_ANGLE_SHARE:
+    if kind < 0.02:
         return rng.uniform(-180, 180)
-    if kind < ANY_ANGLE_SHARE + FAR_LEAN_SHARE:
-        return rng.uniform(-FAR_LEAN, FAR_LEAN)
-    return rng.normal(0, LEAN)
+    return rng.uniform(-60, 60) if kind < 0.02 + 0.1 else rng.normal(0, 15)
 
 
 def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -> np.ndarray:
@@ -110,8 +96,8 @@ def matrix_to(centre, side: float, size: int, angle: float, rng, inside: bool) -
 
     angle: degrees. inside: show no more than the square, also when it is turned.
     """
-    squeezed = rng.random() < SQUEEZE_SHARE
-    stretch = np.exp(rng.uniform(-SQUEEZE, SQUEEZE) if squeezed else rng.normal(0, STRETCH))
+    squeezed = rng.random() < 0.12  # as a head that looks down or aside
+    stretch = np.exp(rng.uniform(-0.17, 0.17) if squeezed else rng.normal(0, 0.04))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     turn, scale = rotation(np.deg2rad(angle)), size / side
     if inside:
@@ -180,10 +166,10 @@ def warp(
         shrink = partial(cv2.resize, dsize=half, interpolation=cv2.INTER_AREA)
         image, mask = shrink(image), change_mask(mask, shrink)
     border, colour, kind = cv2.BORDER_REFLECT_101, (0, 0, 0), rng.random() if rng else 0.0
-    if kind >= REFLECT_SHARE + REPLICATE_SHARE:
+    if kind >= 0.6 + 0.25:
         border = cv2.BORDER_CONSTANT
         colour = rng.integers(0, 256, 3).tolist() if rng.random() < 0.4 else colour
-    elif kind >= REFLECT_SHARE:
+    elif kind >= 0.6:
         border = cv2.BORDER_REPLICATE
 
     def warp_mask(border: int) -> np.ndarray:

@@ -3,8 +3,7 @@
     hand = find_hand(picture)  # once a picture; None where there is none
     image, mask = lay_hand(image, mask, place, hand, rng)
 
-Images are HWC uint8 RGB, masks HxW uint8 with 0 = background, 255 = face, 128 = not judged. A hand is
-background. Nothing is changed in place.
+Images, masks and covers are those of covers.py. Nothing is changed in place.
 """
 
 from __future__ import annotations

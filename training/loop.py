@@ -72,17 +72,15 @@ class Training:
         weights = zlib.crc32(b"".join(array.tobytes() for array in to_arrays(self.model).values()))
         check_agreement({**recipe, **asdict(layout), "the first weights": weights}, self.device)
         if layout.steps_in_an_epoch == 0:
-            raise UserError(
-                f"{layout.training_pictures} training pictures do not fill a batch of "
-                f"{self.recipe.batch_size} in each of {self.world} processes; use a smaller --batch-size"
-            )
+            batch = f"a batch of {self.recipe.batch_size} in each of {self.world} processes"
+            count = layout.training_pictures
+            raise UserError(f"{count} training pictures do not fill {batch}; use a smaller --batch-size")
         for name, now in asdict(layout).items():
             before = getattr(checkpoint.state.layout, name) if checkpoint else now
             if before != now:
-                raise UserError(
-                    f"{self.recipe.resume} was written with {name.replace('_', ' ')} {before}, "
-                    f"here it is {now}: resume with the same data and NPROC, or start anew with --weights"
-                )
+                fault = f"was written with {name.replace('_', ' ')} {before}, here it is {now}"
+                remedy = "resume with the same data and NPROC, or start anew with --weights"
+                raise UserError(f"{self.recipe.resume} {fault}: {remedy}")
 
     def run(self) -> int:
         """Train to the end, or until a stop is asked for; return the exit status."""
@@ -110,9 +108,8 @@ class Training:
                 break
         best = self.output / "best.safetensors"
         if self.has_diverged():
-            fault = (
-                f"the training diverged, from a loss of {state.first_loss:.3g} to {state.log[-1].loss:.3g}"
-            )
+            now = state.log[-1].loss
+            fault = f"the training diverged, from a loss of {state.first_loss:.3g} to {now:.3g}"
         elif state.start_iou is not None and state.best_iou <= state.start_iou:
             fault = f"no epoch was better than the weights it started from, which are in {best}"
         else:

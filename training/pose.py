@@ -1,7 +1,4 @@
-"""Heads that look down, up or to a side: the picture and its mask are squeezed together.
-
-image, mask = turn_head(image, mask, place, rng)
-"""
+"""Heads that look down, up or to a side: the picture and its mask are squeezed together."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 """Things before a face: microphones, cups, telephones, pieces of pictures, strands of hair: background.
 
-    image, mask = draw_thing(image, mask, place, other, rng)
-
-Images are HWC uint8 RGB, masks HxW uint8 with 0 = background, 255 = face, 128 = not judged. `other` is a
-picture without a face, or None. Nothing is changed in place.
+Images, masks, covers and `other` are those of covers.py. Nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -28,11 +25,8 @@ def draw_thing(
     thing = thing * (0.35 + 0.75 * np.sqrt(np.clip(1 - across**2 * 0.7, 0, 1)))[:, None]
     face = image[mask == FACE]
     thing *= rng.uniform(0.6, 1.2) * (np.percentile(face, 90) / 230 if len(face) else 1)
-    linear = (
-        place.upright
-        @ rotation(np.deg2rad(rng.normal(0, 25)))
-        * (place.width * width * rng.uniform(0.7, 1.4) / WIDE)
-    )
+    turn = rotation(np.deg2rad(rng.normal(0, 25)))
+    linear = place.upright @ turn * (place.width * width * rng.uniform(0.7, 1.4) / WIDE)
     target = place([(0.5 + rng.normal(0, 0.15), low + rng.normal(0, 0.1))])[0]
     matrix = np.hstack([linear, (target - linear @ (WIDE / 2, WIDE / 3))[:, None]])
     size = mask.shape[::-1]
