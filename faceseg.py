@@ -29,7 +29,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-OURS = ("utils", "files", "linknet", "dataset", "runtimes", "faces", "media")
+OURS = ("utils", "files", "resnet", "linknet", "dataset", "runtimes", "faces", "media")
 
 
 class Loader(SourceFileLoader):

@@ -1,47 +1,19 @@
-"""LinkNet34: the encoder of ResNet34 and the decoder of LinkNet.
+"""LinkNet34: a ResNet34 encoder and the LinkNet decoder.
 
     from linknet import LinkNet34
     logits = LinkNet34()(images)  # (N, 3, H, W) normalised RGB -> (N, 1, H, W)
 
-See Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations for Efficient Semantic
-Segmentation", VCIP 2017, and He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. The 306
-state-dict entries have the names and shapes of the published checkpoint.
+The network is that of Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations for
+Efficient Semantic Segmentation", VCIP 2017, on ResNet34. Its 306 state-dict entries have the names and
+shapes of the published checkpoint.
 """
 
+from resnet import ResNet34
 from utils import check_shape, import_oneflow
 
 flow = import_oneflow()
+
 nn = flow.nn
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-
-    def forward(self, x: flow.Tensor) -> flow.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        return self.relu(x + shortcut)
-
-
-def make_layer(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
-    """Return a stage of `blocks` basic blocks, the first with the stride."""
-    first = BasicBlock(in_channels, out_channels, stride)
-    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels) for _ in range(blocks - 1)))
 
 
 class DecoderBlock(nn.Module):
@@ -80,17 +52,15 @@ class LinkNet34(nn.Module):
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
         self.num_classes = num_classes
-        self.firstconv = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.firstbn = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
-        self.firstmaxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.encoder1 = make_layer(64, 64, blocks=3, stride=1)
-        self.encoder2 = make_layer(64, 128, blocks=4, stride=2)
-        self.encoder3 = make_layer(128, 256, blocks=6, stride=2)
-        self.encoder4 = make_layer(256, 512, blocks=3, stride=2)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        resnet = ResNet34()
+        self.firstconv = resnet.conv1
+        self.firstbn = resnet.bn1
+        self.relu = resnet.relu
+        self.firstmaxpool = resnet.maxpool
+        self.encoder1 = resnet.layer1
+        self.encoder2 = resnet.layer2
+        self.encoder3 = resnet.layer3
+        self.encoder4 = resnet.layer4
         self.decoder4 = DecoderBlock(512, 256)
         self.decoder3 = DecoderBlock(256, 128)
         self.decoder2 = DecoderBlock(128, 64)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each may import those before it, of faces training only its geometry and its metrics, of media nothing.
-LAYERS = ("utils", "files", "linknet", "dataset", "runtimes", "faces", "media", "training")
+LAYERS = ("utils", "files", "resnet", "linknet", "dataset", "runtimes", "faces", "media", "training")
 PROGRAMS = ("faceseg", "infer", "train", "evaluate", "tools")  # nothing imports one, but infer faceseg
 MAY_IMPORT = {
     **{name: set(LAYERS[:place]) for place, name in enumerate(LAYERS)},
-    "training": {*LAYERS[:5], "faces.crops", "faces.mask", "faces.metrics"},
+    "training": {*LAYERS[:6], "faces.crops", "faces.mask", "faces.metrics"},
     **{name: {*LAYERS, "faceseg"} for name in PROGRAMS},
     "faceseg": set(LAYERS),
 }

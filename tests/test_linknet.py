@@ -1,4 +1,4 @@
-"""linknet.py: the network against a NumPy computation of the same weights; gradients; learning."""
+"""linknet.py, resnet.py: the network against a NumPy computation of the same weights; gradients; learning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 flow = pytest.importorskip("linknet", exc_type=ImportError).flow
 
 from linknet import LinkNet34  # noqa: E402
+from resnet import ResNet34  # noqa: E402
 
 
 def convolve(x: np.ndarray, state: dict, name: str, stride: int = 1, padding: int = 0) -> np.ndarray:
@@ -147,6 +148,13 @@ def test_output_has_the_size_of_the_input(shape: tuple) -> None:
 def test_other_shapes_are_refused(shape: tuple) -> None:
     with pytest.raises(ValueError, match="multiples of 32"):
         LinkNet34()(flow.zeros(*shape))
+
+
+def test_stages_of_the_encoder() -> None:
+    with flow.no_grad():
+        stages = ResNet34()(flow.zeros(1, 3, 64, 96))
+    expected = [(1, 64, 16, 24), (1, 128, 8, 12), (1, 256, 4, 6), (1, 512, 2, 3)]
+    assert [tuple(stage.shape) for stage in stages] == expected
 
 
 def test_no_classes_are_refused() -> None:
