@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +39,12 @@ class AnimationWriter(Writer):
 
     def close(self, finished: bool = True) -> None:
         """Write all pictures. Raises UserError if the format cannot hold them, OSError if the disk cannot."""
-        if not self.images:
-            return
-        if finished:
-            write_image(self.path, *self.images, seconds=self.seconds)
-            return
-        self.result = unfinished_path(Path(os.path.realpath(self.path)))
-        create_made_up(self.result)
-        try:
+        if not finished and self.images:
+            self.result = unfinished_path(self.path)
+            create_made_up(self.result)
+            self.result.unlink()  # nothing of somebody else's has that name
+        if self.images:
             write_image(self.result, *self.images, seconds=self.seconds)
-        except (OSError, UserError):
-            self.result.unlink()
-            raise
 
 
 class PictureFolder(Writer):

@@ -12,7 +12,7 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
-from media.colors import Colors, completed, encode
+from media.colors import HD, Colors, completed, encode
 from media.frames import Sound
 from media.soundtrack import add_sound
 from media.views import to_bgr
@@ -20,26 +20,12 @@ from utils import log
 
 
 class Format(NamedTuple):
-    """How a kind of output is encoded. pixels: FFmpeg's name. sounds: codecs that it can hold as they are."""
+    """How a kind of output is encoded."""
 
-    codec: str
-    pixels: str = "yuv420p"
-    sounds: tuple[str, ...] = ()
-
-
-class Encoding(NamedTuple):
-    """What is encoded, and how well.
-
-    name: of the output, in messages. rate: frames/s, about. colors: of the source; by default as usual for
-    the size. crf: x264's and VP9's quality, lower is better. preset: one of PRESETS, of x264.
-    """
-
-    name: str
-    rate: float
-    colors: Colors | None = None
-    sound: Sound | None = None
-    crf: int = 18
-    preset: str = "superfast"
+    codec: str = "libx264"
+    pixels: str = "yuv420p"  # FFmpeg's name
+    sounds: tuple[str, ...] = ()  # codecs that it can hold as they are
+    key_seconds: float = 4.0  # from one frame that needs no other to the next
 
 
 OPTIONS = {  # without frames that refer to later ones, so that what is written so far plays
@@ -53,39 +39,58 @@ AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "200000"}
 CLOCK = Fraction(1, 90_000)  # in which times are written: exact for all usual rates
 
 
-class OpenVideo:
-    """A video that is being written. All its pictures get the size of the first, with even sides."""
+class Encoder:
+    """Encodes into one output, or several in turn. All pictures get the first's size, with even sides."""
 
     def __init__(
         self,
-        file: av.container.OutputContainer,
+        name: str,
         format: Format,
-        encoding: Encoding,
-        shape: tuple[int, ...],
-        start: float = 0.0,
-        key_seconds: float = 4.0,
-        headers_first: bool = False,
+        rate: float,
+        colors: Colors | None = None,
+        sound: Sound | None = None,
+        crf: int = 18,
+        preset: str = "superfast",
     ):
-        """Add the streams to an opened output, and write its header.
-
-        shape: of the first picture. start: what is time 0 in the output, in seconds. key_seconds: from one
-        frame that needs no other to the next. headers_first: what decoders must know goes before the packets,
-        where the format itself does not say so. Raises FFmpeg's errors.
+        """name: of the output, in messages. rate: frames/s, about. colors: of the source; by default as usual
+        for the size. crf: x264's and VP9's quality, lower is better. preset: one of PRESETS, of x264.
         """
-        self.file, self.name, self.start, self.count = file, encoding.name, start, 0
-        self.until = 0.0  # when the last picture ends, in seconds
-        self.last = -1  # when it begins, in ticks of the clock
+        self.name, self.format, self.rate, self.colors, self.sound = name, format, rate, colors, sound
+        self.options = {**OPTIONS[format.codec], "crf": str(crf), "preset": preset}
+        self.transparent = format.pixels.startswith("yuva")
+        self.file: av.container.OutputContainer | None = None  # None: there is no output, or no more
+        self.count = 0  # pictures
+        if sound is not None:
+            sound.wanted = True
+
+    def open(self, file: av.container.OutputContainer, shape: tuple[int, ...], at: float) -> None:
+        """Add the streams to an opened output, and write its header. Raises FFmpeg's errors.
+
+        shape: of the first picture. at: its time, in seconds, which is the output's beginning if it is mute.
+        """
+        self.start = 0.0 if self.sound else at
+        self.last, self.until = -1, 0.0  # when the last picture begins, in ticks, and ends, in seconds
         self.height, self.width = shape[:2]
         # Where nothing is said of the colours, players take them so.
-        self.colors = completed(encoding.colors or Colors(1 if self.height >= 720 else 6, 1))
-        self.transparent = format.pixels.startswith("yuva")
+        self.colors = completed(self.colors or Colors(1 if self.height >= HD else 6, 1))
         self.reformatter = VideoReformatter()
-        self.stream = self._add_stream(format, encoding)
-        self.stream.codec_context.gop_size = max(1, round(key_seconds * encoding.rate))
-        self.sound = add_sound(file, encoding.sound, format.sounds, encoding.name) if encoding.sound else None
-        for stream in file.streams if headers_first else ():
+        rate = Fraction(self.rate).limit_denominator(1001)
+        self.stream = stream = file.add_stream(self.format.codec, rate=rate, options=self.options)
+        stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
+        stream.pix_fmt = self.format.pixels
+        if self.transparent:
+            stream.metadata["alpha_mode"] = "1"
+        context = stream.codec_context
+        context.gop_size = max(1, round(self.format.key_seconds * self.rate))
+        context.time_base = stream.time_base = CLOCK
+        context.colorspace, context.color_range = self.colors.matrix, self.colors.range
+        context.color_primaries, context.color_trc = self.colors.primaries, self.colors.transfer
+        self.track = add_sound(file, self.sound, self.format.sounds, self.name) if self.sound else None
+        for stream in file.streams if file.format.name == "fifo" else ():
+            # What it sends may need to know first what decoders must know: other formats say that themselves.
             stream.codec_context.flags |= Flags.global_header
         file.start_encoding()
+        self.file = file
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         """Encode a picture of any view, and the sound that goes with it; see Writer.write."""
@@ -94,39 +99,25 @@ class OpenVideo:
         frame.time_base = CLOCK
         self.last, self.until = frame.pts, until - self.start
         self.file.mux(self.stream.encode(frame))
-        if self.sound is not None:
-            self.sound.write(until)
+        if self.track is not None:
+            self.track.write(until)
         self.count += 1
 
     def close(self) -> None:
         """Write what the encoders still hold, and close the output."""
         with self.file:
             self.file.mux(self.stream.encode())
-            if self.sound is not None:
-                self.sound.close(self.until)
-                if self.sound.lost:
-                    log.warning(f"{self.name}: {self.sound.lost} damaged packets of the sound are left out")
-
-    def _add_stream(self, format: Format, encoding: Encoding) -> av.VideoStream:
-        options = {**OPTIONS[format.codec], "crf": str(encoding.crf), "preset": encoding.preset}
-        rate = Fraction(encoding.rate).limit_denominator(1001)
-        stream = self.file.add_stream(format.codec, rate=rate, options=options)
-        stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
-        stream.pix_fmt = format.pixels
-        if self.transparent:
-            stream.metadata["alpha_mode"] = "1"
-        context = stream.codec_context
-        context.time_base = stream.time_base = CLOCK
-        context.colorspace, context.color_range = self.colors.matrix, self.colors.range
-        context.color_primaries, context.color_trc = self.colors.primaries, self.colors.transfer
-        return stream
+            if self.track is not None:
+                self.track.close(self.until)
+                if self.track.lost:
+                    log.warning(f"{self.name}: {self.track.lost} damaged packets of the sound are left out")
 
     def _frame(self, picture: np.ndarray) -> av.VideoFrame:
         """Return the picture in the size, the colours and the format of the video."""
-        if self.transparent and (picture.ndim == 2 or picture.shape[2] == 3):
-            picture = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2BGRA)
-        elif not self.transparent:
+        if not self.transparent:
             picture = to_bgr(picture)
+        elif picture.shape[2:] != (4,):
+            picture = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2BGRA)
         picture = letterbox(picture, self.height, self.width)
         more = (0, self.height % 2, 0, self.width % 2)  # rows and columns, for even sides
         picture = cv2.copyMakeBorder(picture, *more, cv2.BORDER_REPLICATE)

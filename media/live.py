@@ -7,7 +7,9 @@ with stdout_kept() as pipe:
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import math
 import os
 import select
 import sys
@@ -17,9 +19,7 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
-from media.colors import Colors
-from media.encoder import AT_ONCE, Encoding, Format, OpenVideo, letterbox
-from media.frames import Sound
+from media.encoder import AT_ONCE, Encoder, Format, letterbox
 from media.sources import is_stream
 from media.streams import advice, hide_password
 from media.views import to_bgr
@@ -66,58 +66,48 @@ def stdout_kept() -> Iterator[str]:
         os.close(kept)
 
 
-def open_live(
-    address: str,
-    rate: float,
-    colors: Colors | None = None,
-    sound: Sound | None = None,
-    crf: int = 18,
-    preset: str = "superfast",
-    patience: float = 30.0,
-) -> LiveOutput | PipeOutput:
-    """Return what sends pictures to an address. patience: for how many seconds a server is connected again.
+def open_live(address: str, rate: float, *source, patience: float = 30.0, **how) -> LiveOutput | PipeOutput:
+    """Return what sends pictures to an address. Raises UserError for one that nothing can be sent to.
 
-    The rest is that of encoder.Encoding. Raises UserError for an address that nothing can be sent to.
+    rate, source (its colours, its sound), how: see encoder.Encoder. patience: seconds for which a server is
+    connected again.
     """
     protocol, _, place = address.partition(":")
+    protocol = protocol.lower()
     name = "standard output" if protocol == "pipe" else hide_password(address)
-    if protocol.lower() not in (*PROTOCOLS, "pipe"):
+    if protocol not in (*PROTOCOLS, "pipe"):
         known = ", ".join(f"{known}://" for known in PROTOCOLS)
         raise UserError(f"{name}: nothing can be sent there; use {known} or - (standard output)")
-    if sound is not None:
-        sound.wanted = True
-    encoding = Encoding(name, rate, colors, sound, crf, preset)
+    encoder = Encoder(name, Format(key_seconds=KEY_SECONDS), rate, *source, **how)
     if protocol == "pipe":
-        return PipeOutput(integer(0)(place), encoding)
-    return LiveOutput(f"{protocol.lower()}:{place}", encoding, patience)
+        return PipeOutput(integer(0)(place), encoder)
+    return LiveOutput(f"{protocol}:{place}", encoder, patience)
 
 
 class PipeOutput(Writer):
     """H.264 and AAC in MPEG-TS into a pipe, as fast as it is read."""
 
-    def __init__(self, pipe: int, encoding: Encoding):
-        self.pipe, self.encoding = pipe, encoding
-        self.path = self.result = encoding.name
+    def __init__(self, pipe: int, encoder: Encoder):
+        self.pipe, self.encoder = pipe, encoder
+        self.path = self.result = encoder.name
         self.encoded = io.BytesIO()  # and not written yet
-        self.video: OpenVideo | None = None  # from the first picture on
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         with named_errors(self.path):
-            if self.video is None:
+            if self.encoder.file is None:
                 file = av.open(self.encoded, "w", format="mpegts", container_options=AT_ONCE)
-                how = (Format("libx264"), self.encoding, picture.shape)
-                self.video = OpenVideo(file, *how, key_seconds=KEY_SECONDS)
-            self.video.write(picture, at, until)
+                self.encoder.open(file, picture.shape, at)
+            self.encoder.write(picture, at, until)
             self._pass_on()
 
     def close(self, finished: bool = True) -> None:
-        if self.video is not None:
+        if self.encoder.file is not None:
             with named_errors(self.path):
-                self.video.close()
+                self.encoder.close()
                 self._pass_on(patience=1.0)
 
     def outcome(self) -> str:
-        return f"sent {self.video.count} frames to {self.path}"
+        return f"sent {self.encoder.count} frames to {self.path}"
 
     def _pass_on(self, patience: float | None = None) -> None:
         """Write what is encoded, so that Ctrl-C ends it. patience: seconds to wait for a reader."""
@@ -138,67 +128,64 @@ class LiveOutput(Writer):
 
     live = True
 
-    def __init__(self, address: str, encoding: Encoding, patience: float):
+    def __init__(self, address: str, encoder: Encoder, patience: float):
         """See `open_live`."""
-        self.address, self.encoding, self.patience = address, encoding, patience
-        self.path = self.result = encoding.name
-        self.format, self.options = PROTOCOLS[address.partition(":")[0]]
-        self.video: OpenVideo | None = None  # None before the first picture, and after an error
-        self.tried = 0.0  # when it was last connected
+        self.address, self.encoder, self.patience = address, encoder, patience
+        self.path = self.result = encoder.name
+        self.tried = -math.inf  # when it was last connected
         self.reached = False  # whether there was a connection
         self.broken: float | None = None  # since when there is none
-        self.sent = self.dropped = 0
+        self.dropped = 0  # pictures
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         """Send a picture, or drop it while the server is away. Raises OSError when it stays away."""
-        now = time.perf_counter()
-        if self.video is None and self.broken is not None and now - self.tried < RETRY_SECONDS:
-            self.dropped += 1
-            return
         try:
-            if self.video is None:
-                self.tried, self.video = now, self._open(picture.shape, at)
-            self.video.write(picture, at, until)
-            self.sent += 1
+            if self.encoder.file is None:
+                if time.perf_counter() - self.tried < RETRY_SECONDS:
+                    self.dropped += 1
+                    return
+                self._connect(picture.shape, at)
+            self.encoder.write(picture, at, until)
         except ERRORS as error:
             self.dropped += 1
-            self._break_off(error)
-        if self.video is not None and now - self.tried > STEADY_SECONDS:
-            self.reached, self.broken = True, None
+            self._break_off(error, self.patience)
 
     def close(self, finished: bool = True) -> None:
         """Raises OSError if the server is away."""
-        just_tried = self.video is None or time.perf_counter() - self.tried < RETRY_SECONDS
         try:
-            if self.broken is not None and just_tried:
+            is_new = self.encoder.file is None or time.perf_counter() - self.tried < RETRY_SECONDS
+            if self.broken is not None and is_new:
                 raise OSError("it was away at the end")
-            if self.video is not None:
-                self.video.close()
+            if self.encoder.file is not None:
+                self.encoder.close()
         except ERRORS as error:
-            self.patience = 0.0
-            self._break_off(error)
+            self._break_off(error, 0.0)
 
     def outcome(self) -> str:
         dropped = f"; {self.dropped} were dropped while it was away" if self.dropped else ""
-        return f"sent {self.sent} frames to {self.path}{dropped}"
+        return f"sent {self.encoder.count} frames to {self.path}{dropped}"
 
-    def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
-        """Return a new connection, which will be made when the first frame is there."""
-        inner = ":".join(f"{name}={value}" for name, value in {**AT_ONCE, **self.options}.items())
-        options = {**THREAD, "fifo_format": self.format, "format_opts": inner}
+    def _connect(self, shape: tuple[int, ...], at: float) -> None:
+        """Begin a connection, which will be made when the first frame is there."""
+        self.tried = time.perf_counter()
+        format, options = PROTOCOLS[self.address.partition(":")[0]]
+        inner = ":".join(f"{name}={value}" for name, value in {**AT_ONCE, **options}.items())
+        options = {**THREAD, "fifo_format": format, "format_opts": inner}
         file = av.open(self.address, "w", format="fifo", container_options=options)
-        if self.encoding.sound is not None:
-            list(self.encoding.sound.take(at))  # what has come before is not sent
-        headers_first = self.format != "mpegts"
-        return OpenVideo(file, Format("libx264"), self.encoding, shape, 0.0, KEY_SECONDS, headers_first)
+        if self.encoder.sound is not None:
+            list(self.encoder.sound.take(at))  # what has come before is not sent
+        self.encoder.open(file, shape, at)
 
-    def _break_off(self, error: Exception) -> None:
+    def _break_off(self, error: Exception, patience: float) -> None:
         """Be ready to connect again. Raises OSError where that is of no use, or was tried for long enough."""
-        if self.video is not None:
-            with contextlib.suppress(*ERRORS):
-                self.video.file.close()
-            self.video = None
         now, why = time.perf_counter(), getattr(error, "strerror", None) or error
+        sent = f"after {self.encoder.count} frames"
+        if self.encoder.file is not None:
+            if now - self.tried > STEADY_SECONDS:
+                self.reached, self.broken = True, None
+            with contextlib.suppress(*ERRORS):
+                self.encoder.file.close()
+            self.encoder.file = None
         # Who hangs up was there. Anything else, the first time, is a mistake in the address.
         self.reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
         if not self.reached:
@@ -206,11 +193,13 @@ class LiveOutput(Writer):
             raise OSError(f"cannot write to {self.path}: {why}; {help}") from error
         if self.broken is None:
             self.broken = now
-            if self.patience > 0:
-                log.warning(f"{self.path} broke off after {self.sent} frames ({why}): connecting again")
-        if now - self.broken >= self.patience:
+            if patience > 0:
+                log.warning(
+                    f"{self.path} broke off after {self.encoder.count} frames ({why}): connecting again"
+                )
+        if now - self.broken >= patience:
             self.broken = None  # which is said once
-            raise OSError(f"{self.path} stopped after {self.sent} frames: {why}") from error
+            raise OSError(f"{self.path} stopped {sent}: {why}") from error
 
 
 class VirtualCamera(Writer):
@@ -219,23 +208,22 @@ class VirtualCamera(Writer):
     live = True
 
     def __init__(self, rate: float):
-        self.rate, self.camera = rate, None
         try:
-            import pyvirtualcam
+            from pyvirtualcam import Camera, PixelFormat
         except ImportError as error:
             raise OSError(
                 "--virtual-camera needs the package pyvirtualcam: "
                 f"install it with `{sys.executable} -m pip install pyvirtualcam`"
             ) from error
-        self.package = pyvirtualcam
+        self.open = functools.partial(Camera, fps=rate, fmt=PixelFormat.BGR)
+        self.camera = None  # until the first picture
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         """Send a picture at once, whatever its time."""
         picture = to_bgr(picture)
         if self.camera is None:
-            height, width = picture.shape[:2]
             try:
-                self.camera = self.package.Camera(width, height, self.rate, fmt=self.package.PixelFormat.BGR)
+                self.camera = self.open(picture.shape[1], picture.shape[0])
             except RuntimeError as error:
                 raise OSError(
                     f"there is no virtual camera to write to ({error}): it needs a driver, "

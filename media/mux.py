@@ -13,8 +13,12 @@ from media.soundtrack import labels_of
 MP4 = (".mp4", ".m4v", ".mov")
 
 
-def unfinished_path(path: Path) -> Path:
-    """Return the name of what is not finished: out.unfinished.mp4, and no longer than names may be."""
+def unfinished_path(path: str | os.PathLike) -> Path:
+    """Return the name of what is not finished: out.unfinished.mp4, and no longer than names may be.
+
+    It is next to what a link leads to, as that is what is written.
+    """
+    path = Path(os.path.realpath(path))
     end = ".unfinished" + path.suffix
     stem = os.fsencode(path.stem)[: 255 - len(os.fsencode(end))]
     return path.with_name(stem.decode(errors="ignore") + end)

@@ -234,7 +234,7 @@ def refuse_overwriting(jobs: list[Job], options: Options, view: View) -> None:
                 refuse_numbered(job.output)
             elif job.kind != PICTURE:
                 slow.append(job.output)
-    made_up = [unfinished_path(Path(os.path.realpath(path))) for path in slow]
+    made_up = [unfinished_path(path) for path in slow]
     refuse_inputs([*outputs, *made_up], inputs)
     for path in made_up:
         if path.is_symlink() or (path.exists() and not path.is_file()):

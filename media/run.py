@@ -209,8 +209,9 @@ def open_writer(job: Job, source: Source, options: Options, view: View) -> Write
         return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected))
     if job.is_numbered(view):
         return PictureFolder(job.output)
-    how = (source.rate, source.colors, source.sound if options.sound else None)
+    what = source.rate, source.colors, source.sound if options.sound else None
+    how = {"crf": options.crf, "preset": options.preset}
     if isinstance(job.output, str):
-        return open_live(job.output, *how, options.crf, options.preset, options.reconnect)
-    metadata = source.metadata if options.keep_metadata else {}
-    return VideoWriter(job.output, *how, view.transparent, options.crf, options.preset, metadata)
+        return open_live(job.output, *what, patience=options.reconnect, **how)
+    metadata = source.metadata if options.keep_metadata else None
+    return VideoWriter(job.output, *what, transparent=view.transparent, metadata=metadata, **how)

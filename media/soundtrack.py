@@ -6,6 +6,7 @@ track.write(until=1.0)
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 from collections.abc import Iterator
@@ -34,23 +35,17 @@ def add_sound(
     codec, decoder = codec_of(sound.stream), sound.stream.codec_context
     if decoder.layout.name.endswith("channels"):
         decoder.layout = LAYOUTS.get(decoder.layout.nb_channels, decoder.layout)
+    # What FFmpeg sends from a thread of its own cannot be tried: all such formats hold AAC, as this one.
+    format = "mpegts" if file.format.name == "fifo" else file.format.name
     for copied in (True, False) if codec in holds else (False,):
-        if is_accepted(file.format.name, sound, copied):
+        with contextlib.suppress(*ERRORS):
+            # First in memory: an output that refuses a sound takes no pictures either.
+            with av.open(io.BytesIO(), "w", format=format) as trial:
+                SoundTrack(trial, sound, copied)
+                trial.start_encoding()
             return SoundTrack(file, sound, copied)
     log.warning(f"{name}: the sound ({codec}) cannot be written: left out")
     return None
-
-
-def is_accepted(format: str, sound: Sound, copied: bool) -> bool:
-    """Return whether an output of this format holds the sound: otherwise it takes no pictures either."""
-    try:
-        # What FFmpeg sends from a thread of its own cannot be tried: all such formats hold AAC, as this one.
-        with av.open(io.BytesIO(), "w", format="mpegts" if format == "fifo" else format) as trial:
-            SoundTrack(trial, sound, copied)
-            trial.start_encoding()
-        return True
-    except ERRORS:
-        return False
 
 
 def codec_of(stream: av.AudioStream) -> str:
@@ -88,25 +83,30 @@ class SoundTrack:
     def write(self, until: float) -> None:
         """Write what has come of the sound before `until` seconds."""
         for packet in self.sound.take(until):
-            self._mux(self._filtered(packet) if self.filter else self._encoded(packet))
+            self._mux(packet)
 
     def close(self, until: float) -> None:
         """Write the sound up to `until` seconds, or all where the source has come to its end."""
         self.write(math.inf if self.sound.ended else until)
         if self.filter is None:
-            self._mux(self._encoded(None))
+            self._mux(None)
 
-    def _filtered(self, packet: av.Packet) -> Iterator[av.Packet]:
-        for filtered in self.filter.filter(packet):
-            filtered.stream = self.stream
-            yield filtered
+    def _mux(self, packet: av.Packet | None) -> None:
+        """packet: None is the end."""
+        try:
+            made = self.filter.filter(packet) if self.filter else list(self._encoded(packet))
+        except ERRORS:  # whatever it is, as EPERM of some decoders
+            self.lost += 1
+            return
+        for each in made:
+            each.stream = self.stream
+        try:
+            self.file.mux(made)
+        except ValueError:  # it is about the sound; about disks and networks FFmpeg raises OSErrors
+            self.lost += 1
 
     def _encoded(self, packet: av.Packet | None) -> Iterator[av.Packet]:
-        """packet: None is the end."""
-        frames = packet.decode() if packet is not None else []
-        if packet is None and self.sound.ended:
-            frames = self.sound.stream.codec_context.decode(None)
-        for frame in frames:
+        for frame in self.sound.stream.codec_context.decode(packet):
             # The times of some files are too coarse for the parts in which the encoder takes the samples.
             if frame.pts is not None and frame.time_base:
                 self.end = round(frame.pts * frame.time_base * frame.rate)
@@ -115,14 +115,3 @@ class SoundTrack:
             yield from self.stream.encode(frame)
         if packet is None:
             yield from self.stream.encode()
-
-    def _mux(self, packets: Iterator[av.Packet]) -> None:
-        try:
-            made = list(packets)
-        except ERRORS:  # whatever it is, as EPERM of some decoders
-            self.lost += 1
-            return
-        try:
-            self.file.mux(made)
-        except ValueError:  # it is about the sound; about disks and networks FFmpeg raises OSErrors
-            self.lost += 1

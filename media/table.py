@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 
 from faces.mask import Mask
-from files.paths import create_made_up, lock, make_folder, target_of
+from files.paths import target_of
 from media.frames import Frame
-from media.mux import unfinished_path
-from utils import UserError, log
+from media.mux import create_unfinished, unfinished_path
+from media.writers import named_errors
+from utils import log
 
 COLUMNS = "file frame time track left top right bottom confidence area red green blue"
 
@@ -32,17 +33,10 @@ class FaceTable:
 
     def __init__(self, path: str | Path):
         """Raises UserError or OSError if it cannot be written."""
-        try:
-            self.path = target_of(path)
-            self.unfinished = unfinished_path(self.path)
-            self.finished = True  # whether no source was cut off
-            make_folder(self.path.parent)
-            create_made_up(self.unfinished)
-            self.lock = lock(self.unfinished)
-        except BlockingIOError:
-            raise UserError(f"another program is writing {path}: give each its own --table") from None
-        except OSError as error:
-            raise OSError(f"cannot write {path}: {error.strerror}") from error
+        self.finished = True  # whether no source was cut off
+        with named_errors(path):
+            self.path, self.unfinished = target_of(path), unfinished_path(path)
+            self.lock = create_unfinished(self.unfinished)
         self.file = self.unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
         self.rows = csv.writer(self.file)
         self.rows.writerow(COLUMNS.split())

@@ -20,20 +20,17 @@ import av
 import numpy as np
 
 from files.paths import atomic_path, target_of
-from media.colors import Colors
-from media.encoder import AT_ONCE, Encoding, Format, OpenVideo
-from media.frames import Sound
+from media.encoder import AT_ONCE, Encoder, Format
 from media.mux import create_unfinished, plays, remux, unfinished_path
 from utils import UserError
 
-MP4_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
+MP4_SOUNDS = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
+PCM = ("pcm_s16le", "pcm_s24le")
 FORMATS = {
-    ".mp4": Format("libx264", sounds=MP4_SOUND),
-    ".m4v": Format("libx264", sounds=MP4_SOUND),
-    ".mov": Format(
-        "libx264", sounds=("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be")
-    ),
-    ".mkv": Format("libx264", sounds=(*MP4_SOUND, "flac", "vorbis", "pcm_s16le", "pcm_s24le")),
+    ".mp4": Format(sounds=MP4_SOUNDS),
+    ".m4v": Format(sounds=MP4_SOUNDS),
+    ".mov": Format(sounds=(*MP4_SOUNDS[:-1], *PCM, "pcm_s16be")),
+    ".mkv": Format(sounds=(*MP4_SOUNDS, *PCM, "flac", "vorbis")),
     ".webm": Format("libvpx-vp9", sounds=("opus", "vorbis")),
 }
 TRANSPARENT = {
@@ -91,17 +88,10 @@ class VideoWriter(Writer):
     """A video file. Its size is that of the first picture, made even by a repeated row or column."""
 
     def __init__(
-        self,
-        path: str | Path,
-        rate: float,
-        colors: Colors | None = None,
-        sound: Sound | None = None,
-        transparent: bool = False,
-        crf: int = 18,
-        preset: str = "superfast",
-        metadata: dict | None = None,
+        self, path: str | Path, rate: float, *source, transparent: bool = False, metadata=None, **how
     ):
-        """metadata: date, place and camera, as FFmpeg names them. The rest is that of encoder.Encoding.
+        """rate, source (its colours, its sound), how: see encoder.Encoder. metadata: date, place, camera, as
+        FFmpeg names them.
 
         Raises UserError if the suffix is none of a video that can be written, or cannot hold transparency.
         """
@@ -115,42 +105,38 @@ class VideoWriter(Writer):
             raise UserError(
                 f"{path}: '{suffix}' cannot hold transparency; use .webm, .mov, or a folder for numbered .png"
             )
-        self.format = (TRANSPARENT if transparent else FORMATS)[suffix]
-        self.encoding = Encoding(str(path), rate, colors, sound, crf, preset)
+        format = (TRANSPARENT if transparent else FORMATS)[suffix]
+        self.encoder = Encoder(str(path), format, rate, *source, **how)
         self.metadata = metadata or {}
-        if sound is not None:
-            sound.wanted = True
-        # Next to what a link leads to, as that is what is written.
-        self.unfinished = self.result = unfinished_path(Path(os.path.realpath(path)))
-        self.video: OpenVideo | None = None  # from the first picture on
+        self.unfinished = self.result = unfinished_path(path)
         self.lock: int | None = None  # of the unfinished file
         self.error: OSError | None = None  # the first
 
     @property
     def count(self) -> int:
         """Return the number of pictures."""
-        return self.video.count if self.video else 0
+        return self.encoder.count
 
     def write(self, picture: np.ndarray, at: float | None = None, until: float | None = None) -> None:
         """Write a picture; without a time, it is shown as the rate has it."""
         if at is None:
-            at, until = self.count / self.encoding.rate, (self.count + 1) / self.encoding.rate
+            at, until = self.count / self.encoder.rate, (self.count + 1) / self.encoder.rate
         with self._kept_errors():
-            if self.video is None:
-                self.video = self._open(picture.shape, at)
+            if self.encoder.file is None:
+                self._open(picture.shape, at)
             elif self.count % LOOK_EVERY == 0:
                 self._check_room()
-            self.video.write(picture, at, until)
+            self.encoder.write(picture, at, until)
 
     def close(self, finished: bool = True) -> None:
         """Finish the file, check it, and give it its name, unless it was cut off.
 
         Raises OSError if it does not hold all pictures that were written.
         """
-        if self.video is None:
+        if self.encoder.file is None:
             return
         with contextlib.suppress(OSError), self._kept_errors():
-            self.video.close()
+            self.encoder.close()
         try:
             self._finish(finished and self.error is None)
         except OSError as error:
@@ -169,13 +155,12 @@ class VideoWriter(Writer):
             self.error = self.error or error
             raise
 
-    def _open(self, shape: tuple[int, ...], at: float) -> OpenVideo:
+    def _open(self, shape: tuple[int, ...], at: float) -> None:
         target_of(self.path)
         self.lock = create_unfinished(self.unfinished)
         try:
             self._check_room()
-            file = av.open(str(self.unfinished), "w", container_options=PARTS)
-            return OpenVideo(file, self.format, self.encoding, shape, 0.0 if self.encoding.sound else at)
+            self.encoder.open(av.open(str(self.unfinished), "w", container_options=PARTS), shape, at)
         except Exception:
             self._release(keep=False)
             raise
@@ -188,7 +173,7 @@ class VideoWriter(Writer):
         """Copy what was encoded into a file with its index in front, which plays while it is being loaded."""
         target = self.path if finished else self.unfinished
         with atomic_path(target) as temporary:
-            frames = remux(self.unfinished, temporary, self.video.until, self.metadata)
+            frames = remux(self.unfinished, temporary, self.encoder.until, self.metadata)
             if frames < self.count and self.error is None:
                 raise OSError(5, f"{frames} of {self.count} frames can be read back: a full disk?")
         self.result = target

@@ -77,7 +77,10 @@ def test_two_programs_do_not_write_one_table(capsys):
     photo("in.png")
     with infer.FaceTable("faces.csv"):
         assert run("--source", "in.png", "--output", "out.png", "--table", "faces.csv") == 1
-    assert "another program is writing faces.csv: give each its own --table" in capsys.readouterr().err
+    assert (
+        "cannot write faces.csv: another program is writing it: give each its own output"
+        in capsys.readouterr().err
+    )
     assert len(Path("faces.csv").read_text().splitlines()) == 1
 
 
