@@ -1,10 +1,11 @@
-"""Between the frames of videos (YCbCr 4:2:0) and images (BGR), without the bias of the usual short cuts.
+"""Between the frames of videos (YCbCr) and images (BGR), without the bias of the usual short cuts.
 
-    image = decode(frame)               # HWC uint8 BGR
+    image = VideoReformatter().reformat(frame, format="bgr24", interpolation=EXACT).to_ndarray()
     image = turned(image, display_matrix(frame))
     frame = encode(image, Colors(1, 1))
 
-FFmpeg's own fast conversion rounds down, so that a video becomes darker by one or two levels each time.
+FFmpeg's own fast conversion rounds down, so that a video becomes darker by one or two levels each time; its
+exact one does so still where it encodes the full range.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from av.filter import Graph
 # By FFmpeg's number of the matrix (ITU-T H.273, table 4; 2: not said), red's and blue's share of brightness.
 SHARES = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 SHARES.update(dict.fromkeys((2, 5, 6), (0.299, 0.114)))
+EXACT = 1 << 1 | 1 << 13 | 1 << 18  # FFmpeg's flags: bilinear, colour for each pixel, accurate rounding
 HD = 720  # rows; from here on players assume BT.709 where a file does not name its colours
 HDR = (16, 18)  # transfers: PQ and HLG
 UPRIGHT = (1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -57,8 +59,8 @@ def completed(colors: Colors) -> Colors:
 
 
 @functools.lru_cache(maxsize=8)
-def matrices(matrix: int, full: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return two 3x4 float64 matrices: from (B, G, R, 1) to (Y, Cb, Cr), and back from (Y, Cb, Cr, 1)."""
+def matrix_of(matrix: int, full: bool) -> np.ndarray:
+    """Return the 3x4 float64 matrix from (B, G, R, 1) to (Y, Cb, Cr)."""
     red, blue = SHARES[matrix]
     y = np.array([blue, 1 - red - blue, red])
     rows = np.array(
@@ -66,28 +68,7 @@ def matrices(matrix: int, full: bool) -> tuple[np.ndarray, np.ndarray]:
     )
     if not full:
         rows *= np.array([[219], [224], [224]]) / 255
-    offset = np.array([[0 if full else 16], [128], [128]])
-    back = np.linalg.inv(rows)
-    return np.hstack([rows, offset]), np.hstack([back, -back @ offset])
-
-
-def decode(frame: av.VideoFrame) -> np.ndarray | None:
-    """Return HWC uint8 BGR; None for another format than 8-bit 4:2:0, or an unknown matrix."""
-    if frame.format.name not in ("yuv420p", "yuvj420p") or frame.colorspace not in SHARES:
-        return None
-    full = frame.format.name == "yuvj420p" or frame.color_range == FULL
-    if SHARES[int(frame.colorspace)] == SHARES[6] and not (full or frame.width % 2 or frame.height % 2):
-        return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420)  # OpenCV knows these colours: faster
-    y, *differences = (
-        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-        for plane in frame.planes
-    )
-    size = (2 * differences[0].shape[1], 2 * differences[0].shape[0])
-    planes = [
-        cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)[: len(y), : y.shape[1]]
-        for plane in differences
-    ]
-    return cv2.transform(cv2.merge([y, *planes]), matrices(int(frame.colorspace), full)[1])
+    return np.hstack([rows, [[0 if full else 16], [128], [128]]])
 
 
 def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
@@ -95,7 +76,7 @@ def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
     height, width = image.shape[:2]
     if SHARES[colors.matrix] == SHARES[6] and colors.range != FULL:
         return av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
-    pixels = cv2.transform(image, matrices(colors.matrix, colors.range == FULL)[0])
+    pixels = cv2.transform(image, matrix_of(colors.matrix, colors.range == FULL))
     half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     frame = av.VideoFrame(width, height, "yuv420p")
     for plane, values in zip(frame.planes, (pixels[..., 0], half[..., 1], half[..., 2])):
@@ -105,15 +86,10 @@ def encode(image: np.ndarray, colors: Colors) -> av.VideoFrame:
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray:
     """Return how to turn and flip a frame: 9 numbers, by rows."""
-    buffer = {
-        "width": frame.width,
-        "height": frame.height,
-        "format": frame.format,
-        "time_base": frame.time_base,
-    }
     graph = Graph()
+    buffer = graph.add_buffer(None, frame.width, frame.height, frame.format, time_base=frame.time_base)
     removers = (graph.add("sidedata", f"mode=delete:type={kind}") for kind in UNSAFE)
-    graph.link_nodes(graph.add_buffer(**buffer), *removers, graph.add("buffersink")).configure()
+    graph.link_nodes(buffer, *removers, graph.add("buffersink")).configure()
     graph.push(frame)
     matrix = graph.pull().side_data.get("DISPLAYMATRIX")
     return np.array(UPRIGHT) if matrix is None else np.frombuffer(matrix, np.int32)
@@ -125,6 +101,4 @@ def turned(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     x, y = a, d
     if abs(b) > abs(a):
         image, x, y = cv2.transpose(image), c, b
-    if x >= 0 and y >= 0:
-        return image
-    return cv2.flip(image, -1 if x < 0 and y < 0 else 1 if x < 0 else 0)
+    return np.ascontiguousarray(image[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])

@@ -21,7 +21,8 @@ import numpy as np
 
 from media.encoder import AT_ONCE, Encoder, Format, letterbox
 from media.sources import is_stream
-from media.streams import advice, hide_password
+from media.streams import hide_password
+from media.videos import advice
 from media.views import to_bgr
 from media.writers import ERRORS, Writer, named_errors
 from utils import UserError, integer, log

@@ -10,8 +10,6 @@ import av
 from files.paths import create_made_up, lock, make_folder
 from media.soundtrack import labels_of
 
-MP4 = (".mp4", ".m4v", ".mov")
-
 
 def unfinished_path(path: str | os.PathLike) -> Path:
     """Return the name of what is not finished: out.unfinished.mp4, and no longer than names may be.
@@ -51,11 +49,10 @@ def remux(source: Path, target: Path, until: float, metadata: dict) -> int:
 
     until: when its last picture ends, in seconds. metadata: of the whole file. Raises OSError.
     """
-    options, frames = {}, 0
-    if target.suffix.lower() in MP4:
-        options["movflags"] = "faststart+use_metadata_tags" if metadata else "faststart"
+    options = {"movflags": "faststart+use_metadata_tags" if metadata else "faststart"}  # of .mp4 and .mov
+    frames = 0
     try:
-        with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        with av.open(str(source)) as old, av.open(str(target), "w", container_options=options) as new:
             streams = [copied_stream(new, stream) for stream in old.streams]
             video = old.streams.video[0]
             # By it players know ProRes with transparency from other kinds.

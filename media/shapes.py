@@ -109,8 +109,8 @@ def joined(faces: list[Face], shape: tuple) -> Mask:
 def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
     """Return the mask with its faces grown and feathered as the style says.
 
-    hides: where the network sees less than a quarter of a face, all of its box is meant, as an ellipse; and
-    faces grow by a tenth where the style does not say: the outline tells something too.
+    hides: where the network sees less than half of a face, all of its box is meant, as an ellipse; and faces
+    grow by a tenth where the style does not say: the outline tells something too.
     """
     grow = style.grow or Length(0.1 if hides else 0, True)
     if not (hides or grow.value or style.feather.value):
@@ -120,54 +120,54 @@ def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
     for face in mask.faces or [alone]:
         if hides and face.area(style.threshold) < SEEN * face.box.width * face.box.height:
             face = as_ellipse(face)
-        reach, feather = grow.pixels(face.box), abs(style.feather.pixels(face.box))
-        face = grown(face, reach + (feather if hides else 0), mask.probability.shape)
-        faces.append(feathered(face, feather, style.threshold, mask.probability.shape))
+        feather = abs(style.feather.pixels(face.box))
+        reach = grow.pixels(face.box) + (feather if hides else 0)
+        if face.region.width:
+            around = max(0, reach) + feather
+            left, top, right, bottom = face.region
+            wide = Region(left - around, top - around, right + around, bottom + around)
+            face = within(face, wide.inside(*mask.probability.shape))
+            levels = feathered(grown(face.mask, reach), feather, style.threshold)
+            face = face._replace(mask=levels)
+        faces.append(face)
     return joined(faces, mask.probability.shape)
+
+
+def within(face: Face, region: Region) -> Face:
+    """Return the face with its mask in a larger region, with nothing around it."""
+    levels = np.zeros((region.height, region.width), np.uint8)
+    part(levels, face.region.moved(-region.left, -region.top))[:] = face.mask
+    return face._replace(region=region, mask=levels)
 
 
 def as_ellipse(face: Face) -> Face:
     """Return the face with all of its box in its mask, as an ellipse."""
-    region = face.region.union(face.box)
-    levels = np.zeros((region.height, region.width), np.uint8)
-    part(levels, face.region.moved(-region.left, -region.top))[:] = face.mask
-    box = face.box.moved(-region.left, -region.top)
+    face = within(face, face.region.union(face.box))
+    box = face.box.moved(-face.region.left, -face.region.top)
     centre = tuple(round(place) for place in box.centre)
-    cv2.ellipse(levels, centre, (box.width // 2, box.height // 2), 0, 0, 360, 255, -1)
-    return face._replace(region=region, mask=levels)
+    cv2.ellipse(face.mask, centre, (box.width // 2, box.height // 2), 0, 0, 360, 255, -1)
+    return face
 
 
-def widened(face: Face, reach: int, shape: tuple) -> Face:
-    """Return the face with so many more pixels of nothing around its mask, within a frame of this shape."""
-    left, top, right, bottom = face.region
-    region = Region(left - reach, top - reach, right + reach, bottom + reach).inside(*shape)
-    borders = (top - region.top, region.bottom - bottom, left - region.left, region.right - right)
-    return face._replace(
-        region=region, mask=cv2.copyMakeBorder(face.mask, *borders, cv2.BORDER_CONSTANT, value=0)
-    )
-
-
-def grown(face: Face, reach: int, shape: tuple) -> Face:
-    """Return the face grown by so many pixels, or shrunk where they are negative."""
-    if not (reach and face.region.width):
-        return face
-    face = widened(face, max(0, reach), shape)
+def grown(levels: np.ndarray, reach: int) -> np.ndarray:
+    """Return a face's levels, hxw uint8, grown by so many pixels, or shrunk where they are negative."""
+    if not reach:
+        return levels
+    height, width = levels.shape
     scale = max(1, abs(reach) // COARSE)
-    size = -(-face.region.width // scale), -(-face.region.height // scale)
-    small = cv2.resize(face.mask, size, interpolation=cv2.INTER_AREA)
+    size = -(-width // scale), -(-height // scale)
+    small = cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * -(-abs(reach) // scale) + 1,) * 2)
     change, join = (cv2.dilate, cv2.max) if reach > 0 else (cv2.erode, cv2.min)
-    levels = cv2.resize(change(small, kernel), (face.region.width, face.region.height))
-    return face._replace(mask=join(face.mask, levels))
+    return join(levels, cv2.resize(change(small, kernel), (width, height)))
 
 
-def feathered(face: Face, reach: int, threshold: float, shape: tuple) -> Face:
-    """Return the face with an edge that fades over so many pixels."""
-    if not (reach and face.region.width):
-        return face
-    face = widened(face, reach, shape)
-    levels = cv2.threshold(face.mask, int(threshold * 255), 255, cv2.THRESH_BINARY)[1]
-    return face._replace(mask=cv2.GaussianBlur(levels, (0, 0), reach / 2.5))
+def feathered(levels: np.ndarray, reach: int, threshold: float) -> np.ndarray:
+    """Return a face's levels, hxw uint8, with an edge that fades over so many pixels."""
+    if not reach:
+        return levels
+    levels = cv2.threshold(levels, int(threshold * 255), 255, cv2.THRESH_BINARY)[1]
+    return cv2.GaussianBlur(levels, (0, 0), reach / 2.5)
 
 
 def coverage(mask: Mask, style: Style) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,7 @@ import numpy as np
 from files.pictures import on_black, picture_of, to_pixels
 from media.frames import LONGEST_GAP, USUAL_RATE, LiveSource, Source
 from media.streams import open_address
-from media.videos import FORMATS, VideoFile, open_file
+from media.videos import VideoFile, open_file
 from utils import UserError, integer, log
 
 PAGE_SECONDS = 1.0  # for the pages of a TIFF
@@ -51,59 +51,46 @@ def open_video(
     """
     index = camera_index(spec)
     if index is not None:
-        return open_camera(index, stride, size, rate)
-    if spec in ("-", "pipe:0"):
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "pipe"}
-        return VideoFile("pipe:0", "standard input", stride, options)
+        return Camera(index, stride, size, rate)
+    if spec == "-":
+        return VideoFile("pipe:0", "standard input", stride, "pipe")
     return open_address(spec, stride, patience) if is_stream(spec) else open_file(Path(spec), stride)
 
 
-def open_camera(
-    index: int,
-    stride: int = 1,
-    size: tuple[int, int] | None = None,
-    rate: float | None = None,
-    opener: Callable = cv2.VideoCapture,
-) -> Camera:
-    """opener: what opens it, in the way of cv2.VideoCapture. Raises UserError."""
-    cv2.setLogLevel(0)  # our messages say better what it would remark
-    capture = opener(index)
-    if not capture.isOpened():
-        capture.release()
-        if Path(f"/dev/video{index}").exists():
-            raise UserError(
-                f"camera {index} cannot be opened: another program may be using it, "
-                "or you may not be allowed to (on Linux: the group 'video')"
-            )
-        raise UserError(f"there is no camera {index}")
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no old frames in a queue
-    if size is not None:
-        if size[0] * size[1] > VGA:  # of which USB carries only a few a second uncompressed
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-    if rate is not None:
-        capture.set(cv2.CAP_PROP_FPS, rate)
-    camera = Camera(capture, f"camera {index}", stride)
-    try:
-        height, width = camera.read().image.shape[:2]  # one in use elsewhere may open, and then give nothing
-    except UserError:
-        camera.close()
-        raise
-    if size not in (None, (width, height)):
-        log.warning("camera %d gives %dx%d, not %dx%d", index, width, height, *size)
-    camera.index, camera.pictures = 0, camera._pictures()  # its time starts with the next frame
-    return camera
-
-
 class Camera(LiveSource):
-    """A camera that OpenCV has opened."""
+    """A camera, opened by OpenCV."""
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, stride: int = 1):
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 1 <= rate <= 240 else USUAL_RATE
-        super().__init__(name, rate, stride)
-        self.capture = capture
+    def __init__(
+        self,
+        index: int,
+        stride: int = 1,
+        size: tuple[int, int] | None = None,
+        rate: float | None = None,
+    ):
+        """size, rate: see `open_video`. Raises UserError if it cannot be opened, or gives nothing."""
+        cv2.setLogLevel(0)  # our messages say better what it would remark
+        self.capture = capture = cv2.VideoCapture(index)
+        if not capture.isOpened():
+            if Path(f"/dev/video{index}").exists():
+                raise UserError(
+                    f"camera {index} cannot be opened: another program may be using it, "
+                    "or you may not be allowed to (on Linux: the group 'video')"
+                )
+            raise UserError(f"there is no camera {index}")
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no old frames in a queue
+        if size is not None:
+            if size[0] * size[1] > VGA:  # of which USB carries only a few a second uncompressed
+                capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        if rate is not None:
+            capture.set(cv2.CAP_PROP_FPS, rate)
+        told = capture.get(cv2.CAP_PROP_FPS)
+        super().__init__(f"camera {index}", told if 1 <= told <= 240 else USUAL_RATE, stride)
+        image, _ = self._grab()  # one in use elsewhere may open, and then give nothing
+        height, width = image.shape[:2]
+        if size not in (None, (width, height)):
+            log.warning("camera %d gives %dx%d, not %dx%d", index, width, height, *size)
 
     def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
         image, now = self._grab()

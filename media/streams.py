@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import mimetypes
 import re
 import tempfile
@@ -21,9 +22,11 @@ import numpy as np
 
 from files.pictures import IMAGE_SUFFIXES, read_pixels
 from media.frames import LONGEST_GAP, LiveSource
-from media.videos import FORMATS, VideoFile
+from media.videos import FORMATS, VideoFile, advice
 from utils import UserError, log
 
+# Above all not `file`: a server cannot have files read here.
+PROTOCOLS = "http,https,tls,tcp,udp,rtp,rtmp,rtmps,srt,crypto,httpproxy"
 ANSWER_SECONDS = 10  # how long a server may take to answer, and a stream to give the next frame
 FETCH_SECONDS = 60  # how long fetching a picture may take
 
@@ -79,21 +82,11 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
 
     patience: seconds for which a stream that broke off is tried again. Raises UserError.
     """
-    options = {
-        "format_whitelist": FORMATS + ",rtsp,rtp,sdp" + (",hls" if ".m3u8" in address else ""),
-        # Above all not `file`: a server cannot have files read here.
-        "protocol_whitelist": "http,https,tls,tcp,udp,rtp,rtmp,rtmps,srt,crypto,httpproxy",
-        "rtsp_transport": "tcp",
-    }
+    formats = FORMATS + ",rtsp,rtp,sdp" + (",hls" if ".m3u8" in address else "")
+    options = {"format_whitelist": formats, "rtsp_transport": "tcp"}
     name = hide_password(address)
-
-    def connect() -> VideoFile:
-        return VideoFile(address, name, stride, options, ANSWER_SECONDS)
-
-    try:
-        video = connect()
-    except UserError as error:
-        raise UserError(f"{error}{advice(address)}") from None
+    connect = functools.partial(VideoFile, address, name, stride, PROTOCOLS, ANSWER_SECONDS, **options)
+    video = connect()
     return Stream(connect, video, stride, patience) if video.live else video
 
 
@@ -102,17 +95,13 @@ def hide_password(address: str) -> str:
     return re.sub(r"(?<=://).*@", "", address)
 
 
-def advice(address: str) -> str:
-    """Return how to write a password, for where an address fails and a character of it may be the reason."""
-    special = re.search(r"://.*[/?#].*@", address)
-    return "; in a password, # is written %23, / %2F, ? %3F and @ %40" if special else ""
-
-
 def is_picture_address(spec: str) -> bool:
     """Return whether an address is that of one picture: by its ending, else by what its server says."""
+    if not spec.startswith(("http://", "https://")):
+        return False
     path = re.split("[?#]", spec)[0]
-    if not spec.startswith(("http://", "https://")) or Path(path).suffix.lower() in IMAGE_SUFFIXES:
-        return spec.startswith("http")
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return True
     with contextlib.suppress(UserError):
         return mimetypes.guess_type(path)[0] is None and get(spec, 0)[0].startswith("image/")
     return False
@@ -125,8 +114,6 @@ def fetched(address: str) -> Iterator[str]:
     data = get(address, limit + 1)[1]
     if len(data) > limit:
         raise UserError(f"{name} has more than 200 MB: fetch it first, and give the file")
-    if not data:
-        raise UserError(f"{name} gives no picture: the server's answer is empty")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (Path(urlsplit(address).path).name[-100:] or "picture")
         path.write_bytes(data)

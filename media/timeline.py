@@ -22,9 +22,7 @@ class Timeline:
         self.shift = Fraction(0)  # from a stamp to the time at which it is shown
         self.jumps = 0  # of the stamps, back or far ahead
         self.part, self.newest = 0, None  # each jump back begins another part of the file
-        self.awaited: dict[
-            tuple, Fraction
-        ] = {}  # lengths, by (part, stamp) of packets without a frame so far
+        self.awaited: dict[tuple, Fraction] = {}  # (part, stamp) of packets without a frame so far: length
         self.free: set[tuple] = set()  # (part, stamp) that no frame has taken
         self.given_up: set[Fraction] = set()  # stamps of frames that are lost: another stands in their place
         self.at: Fraction | None = None  # begin and end of the last frame, as it is shown

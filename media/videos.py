@@ -19,7 +19,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from files.paths import regular_file
-from media.colors import HDR, colors_of, decode, display_matrix, turned
+from media.colors import EXACT, HDR, colors_of, display_matrix, turned
 from media.frames import USUAL_RATE, Frame, Sound, Source
 from media.timeline import Timeline
 from utils import UserError, resize
@@ -45,11 +45,13 @@ class VideoFile(Source):
     missing = 0  # frames that the file announces and that are not in it
     matrix: np.ndarray | None = None  # the first frame's display matrix: all are turned by it
 
-    def __init__(self, address: str, name: str, stride: int, options: dict, timeout: float | None = None):
-        """Open it. options: FFmpeg's. timeout: of an address, seconds to wait for an answer, and for a frame.
-
-        Raises UserError if there is no video in it that can be read.
+    def __init__(
+        self, address: str, name: str, stride: int, protocols: str, timeout: float | None = None, **options
+    ):
+        """Open it. protocols, options: FFmpeg's. timeout: of an address, seconds to wait for an answer, and
+        for a frame. Raises UserError if there is no video in it that can be read.
         """
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": protocols, **options}
         self.container = container = open_container(address, name, options, timeout)
         self.stream = stream = video_of(container, name)
         self.live = container.duration is None and timeout is not None
@@ -141,15 +143,11 @@ class VideoFile(Source):
         if picture.colorspace == 2:
             picture.colorspace = self.colors.matrix
         picture.color_primaries = picture.color_trc = 2  # FFmpeg does not use them here, and refuses some
-        image = decode(picture)
         try:
-            image = (
-                self.reformatter.reformat(picture, format="bgr24").to_ndarray() if image is None else image
-            )
+            image = self.reformatter.reformat(picture, format="bgr24", interpolation=EXACT).to_ndarray()
         except av.error.FFmpegError:
-            what = (
-                f"{picture.format.name}, matrix {int(picture.colorspace)}, range {int(picture.color_range)}"
-            )
+            numbers = f"matrix {int(picture.colorspace)}, range {int(picture.color_range)}"
+            what = f"{picture.format.name}, {numbers}"
             raise UserError(f"{self.name}: its colours ({what}) cannot be read; convert it first") from None
         if self.matrix is None:
             self.matrix = display_matrix(picture)
@@ -186,26 +184,26 @@ def open_container(
     try:
         return av.open(address, options=options, timeout=timeout, **ANY_METADATA)
     except (OSError, av.error.FFmpegError) as error:
-        why = "it is no video, of an unknown format, or cut off"
+        why = "it is no video, a list of other files, of an unknown format, or cut off"
         if timeout is not None:
-            why = f"{error.strerror or error}; check the address, and that its server runs"
+            why = f"{error.strerror or error}; check the address, and that its server runs{advice(address)}"
         raise UserError(f"{name} cannot be opened: {why}") from error
 
 
+def advice(address: str) -> str:
+    """Return how to write a password, for where an address fails and a character of it may be the reason."""
+    special = re.search(r"://.*[/?#].*@", address)
+    return "; in a password, # is written %23, / %2F, ? %3F and @ %40" if special else ""
+
+
 def video_of(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """Return the video track that players show. Closes all and raises UserError if there is none to read."""
+    """Return the video track that players show. Raises UserError if there is none to read."""
     videos = [video for video in container.streams.video if Disposition.attached_pic not in video.disposition]
-    if videos and videos[0].codec_context is not None:
-        return videos[0]
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)  # else there is nothing in what follows
-    codec = re.search(r"Video: (?:none \()?([^,\s/)]+)", container.dumps_format())
-    av.logging.set_level(level)
-    container.close()
     if not videos:
         raise UserError(f"{name} cannot be opened: there is no video in it")
-    what = f" ({codec[1]})" if codec and codec[1] != "none" else ""
-    raise UserError(f"{name}: its codec{what} cannot be read; convert it first")
+    if videos[0].codec_context is None:
+        raise UserError(f"{name}: its codec cannot be read; convert it first")
+    return videos[0]
 
 
 def sound_of(container: av.container.InputContainer) -> Sound | None:
@@ -238,12 +236,5 @@ def rate_of(stream: av.VideoStream) -> float:
 
 def open_file(path: Path, stride: int = 1) -> VideoFile:
     """Return a video file's frames. Raises UserError if it is none, is empty, or is no regular file."""
-    regular_file(path)
-    with path.open("rb") as file:
-        if file.read(16).startswith((b"ffconcat", b"#EXTM3U")):
-            raise UserError(
-                f"{path} is a list of other files, which are not opened unasked: name them instead"
-            )
     # The absolute name, because a relative one with a colon would be an address.
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-    return VideoFile(str(path.absolute()), str(path), stride, options)
+    return VideoFile(str(regular_file(path).absolute()), str(path), stride, "file")

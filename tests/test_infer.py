@@ -256,11 +256,7 @@ def camera_of(frames: list, monkeypatch) -> None:
             time.sleep(0.02)
             return super().grab()
 
-    monkeypatch.setattr(
-        jobs,
-        "open_video",
-        lambda spec, stride, *_: sources.open_camera(0, stride, opener=lambda index: Slow(frames)),
-    )
+    monkeypatch.setattr(sources.cv2, "VideoCapture", lambda index: Slow(frames))
 
 
 @pytest.mark.parametrize(
@@ -282,8 +278,6 @@ def test_a_slow_processor_sees_a_camera_smaller(source, options, wanted, monkeyp
     seen.name = "red on CPU"
     clip("in.mp4", count=4)
     camera_of([background(48, 64, seed) for seed in range(30)], monkeypatch)
-    if source != "0":
-        monkeypatch.setattr(jobs, "open_video", sources.open_video)
     monkeypatch.setattr(infer, "open_network", lambda options: seen)
     monkeypatch.setattr(choose, "seconds", lambda runtime, size: 0.3)
     monkeypatch.setattr(choose, "LIVE_SMALLEST", 64)

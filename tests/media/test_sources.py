@@ -15,7 +15,7 @@ from fakes import FakeCapture
 from PIL import Image
 
 from media import sources
-from media.sources import Animation, Camera, camera_index, is_stream, open_camera
+from media.sources import Animation, Camera, camera_index, is_stream
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,72 +44,75 @@ def test_what_a_source_means():
     assert is_stream("rtsp://host/a") and is_stream("HTTP://host") and not is_stream("c:\\clip.mp4")
 
 
-def test_no_camera_and_a_busy_one(monkeypatch):
-    closed = FakeCapture([], is_open=False)
-    with pytest.raises(UserError, match="there is no camera 97"):
-        open_camera(97, opener=lambda index: closed)
-    assert closed.released
-    monkeypatch.setattr(sources.Path, "exists", lambda path: True)
-    with pytest.raises(UserError, match="another program may be using it"):
-        open_camera(97, opener=lambda index: FakeCapture([], is_open=False))
+@pytest.fixture
+def open_camera(monkeypatch):
+    """Return what opens camera 0, which gives certain frames."""
 
+    def open_it(capture: FakeCapture, *how, **more) -> Camera:
+        monkeypatch.setattr(cv2, "VideoCapture", lambda index: capture)
+        return Camera(0, *how, **more)
 
-def test_a_camera_that_opens_but_gives_nothing(monkeypatch):
     monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
-    silent = FakeCapture([])
+    return open_it
+
+
+def test_no_camera_and_a_busy_one(open_camera, monkeypatch):
+    for there, said in ((False, "there is no camera 0"), (True, "another program may be using it")):
+        monkeypatch.setattr(sources.Path, "exists", lambda path, there=there: there)
+        with pytest.raises(UserError, match=said):
+            open_camera(FakeCapture([], is_open=False))
+
+
+def test_a_camera_that_opens_but_gives_nothing(open_camera):
     with pytest.raises(UserError, match="camera 0 gives no frames: another program may be using it"):
-        open_camera(0, opener=lambda index: silent)
-    assert silent.released
+        open_camera(FakeCapture([]))
 
 
-def test_a_camera_that_is_unplugged(monkeypatch):
-    monkeypatch.setattr(sources, "RETRY_SECONDS", 0.1)
-    source = open_camera(0, opener=lambda index: FakeCapture(numbered(5)))
+def test_a_camera_that_is_unplugged(open_camera):
+    source = open_camera(FakeCapture(numbered(5)))
     assert source.live and source.rate == 25 and source.capture.get(cv2.CAP_PROP_BUFFERSIZE) == 1
     with pytest.raises(UserError, match="camera 0 stopped after 4 frames: was it unplugged"):
         read_all(source)
 
 
 @pytest.mark.parametrize("size, fourcc", [((64, 48), 0), ((1280, 720), cv2.VideoWriter.fourcc(*"MJPG"))])
-def test_a_camera_is_asked_for_size_and_rate_compressed_where_it_is_large(size, fourcc, caplog):
-    capture = FakeCapture(numbered(3))
-    source = open_camera(0, 1, size, 60, opener=lambda index: capture)
+def test_a_camera_is_asked_for_size_and_rate_compressed_where_it_is_large(size, fourcc, open_camera, caplog):
+    source = open_camera(FakeCapture(numbered(3)), size=size, rate=60)
     asked = [cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FOURCC]
-    assert [capture.get(setting) for setting in asked] == [*size, 60, fourcc] and source.rate == 60
+    assert [source.capture.get(setting) for setting in asked] == [*size, 60, fourcc] and source.rate == 60
     assert ("camera 0 gives 64x48, not 1280x720" in caplog.text) == (size != (64, 48))
 
 
-def test_a_camera_chooses_for_itself_by_default():
-    capture = FakeCapture(numbered(3))
-    open_camera(0, opener=lambda index: capture)
-    assert set(capture.properties) == {cv2.CAP_PROP_FPS, cv2.CAP_PROP_BUFFERSIZE}
+def test_a_camera_chooses_for_itself_by_default(open_camera):
+    source = open_camera(FakeCapture(numbered(3)))
+    assert set(source.capture.properties) == {cv2.CAP_PROP_FPS, cv2.CAP_PROP_BUFFERSIZE}
 
 
-def test_a_camera_may_miss_a_frame_and_need_a_moment_to_start():
+def test_a_camera_may_miss_a_frame_and_need_a_moment_to_start(open_camera):
     frames = numbered(3)
-    source = open_camera(0, opener=lambda index: FakeCapture([None, None, frames[0], None, *frames[1:]]))
+    source = open_camera(FakeCapture([None, None, frames[0], None, *frames[1:]]))
     assert [source.read().index, source.read().index] == [0, 1]
 
 
-def test_live_stride_and_time():
-    source = Camera(FakeCapture(numbered(9)), "camera", stride=4)
+def test_live_stride_and_time(open_camera):
+    source = open_camera(FakeCapture(numbered(10)), stride=4)
     start = time.perf_counter()
     frames = [source.read(), source.read(), source.read()]
-    assert [frame.image[0, 0, 0] for frame in frames] == [0, 4, 8]
+    assert [frame.image[0, 0, 0] for frame in frames] == [1, 5, 9]  # the first was to see that it works
     assert start <= frames[0].time <= frames[2].time <= time.perf_counter()
 
 
 @pytest.mark.parametrize(
     ("told", "wanted"), [(0, 30), (float("nan"), 30), (1000, 30), (29.97, 29.97), (15, 15)]
 )
-def test_frame_rates_that_cannot_be_true(told, wanted):
-    assert Camera(FakeCapture([], rate=told), "camera").rate == wanted
+def test_frame_rates_that_cannot_be_true(told, wanted, open_camera):
+    assert open_camera(FakeCapture(numbered(1), rate=told)).rate == wanted
 
 
-def test_times_are_those_at_which_frames_came_without_long_pauses(monkeypatch):
-    clock = iter([100.0, 100.04, 100.2, 4000.0, 4000.04])
+def test_times_are_those_at_which_frames_came_without_long_pauses(open_camera, monkeypatch):
+    clock = iter([99.0, 100.0, 100.04, 100.2, 4000.0, 4000.04])
     monkeypatch.setattr(Camera, "_grab", lambda self: (self.capture.read()[1], next(clock)))
-    source = Camera(FakeCapture(numbered(5)), "camera")
+    source = open_camera(FakeCapture(numbered(6)))
     times = [source.read().at for _ in range(5)]
     np.testing.assert_allclose(times, [0, 0.04, 0.2, 0.24, 0.28], atol=1e-6)
 

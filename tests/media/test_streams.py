@@ -128,6 +128,7 @@ def test_a_picture_at_an_address_without_an_ending(server):
     assert is_picture_address(f"{server.url}/photo?id=3")
     with fetched(f"{server.url}/photo?id=3") as path:
         assert np.abs(read_image(path)[..., ::-1].astype(int) - background(48, 64)).mean() < 4
+    assert not is_picture_address("http.jpg")  # a file
     assert not is_picture_address(f"{server.url}/stream") and not is_picture_address("rtsp://host/photo")
     before = handler.connections
     assert not is_picture_address(f"{server.url}/a.mp4") and is_picture_address(f"{server.url}/a.JPG?size=3")
@@ -151,7 +152,7 @@ def answer(head: str, *body: bytes, pause: float = 0.0):
     "do_GET, message",
     [
         (answer("200 OK\r\nContent-Length: 99", *[b"x"] * 99, pause=0.1), "it takes more than 0.5 s"),
-        (answer("204 No Content"), "the server's answer is empty"),
+        (answer("204 No Content"), "the file is empty"),
         (answer("200 OK", b"no picture"), "not a picture"),
         (answer("302 Found\r\nLocation: http://[::bad/"), "cannot be fetched"),
         (answer("302 Found\r\nLocation: file:///etc/hostname"), "cannot be fetched"),

@@ -381,14 +381,10 @@ def test_lists_of_other_files_are_not_followed(tmp_path, name):
         "a.ffconcat": "ffconcat version 1.0\nfile private.mp4\n",
         "a.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nprivate.mp4\n#EXT-X-ENDLIST\n",
     }
-    (tmp_path / name).write_text(lists.get(name, lists["a.ffconcat"]))
-    with pytest.raises(UserError, match="a list of other files"):
-        open_file(tmp_path / name)
-    (tmp_path / name).write_text(
-        "\n" + lists.get(name, lists["a.ffconcat"])
-    )  # and by what FFmpeg makes of it
-    with pytest.raises(UserError, match="no video"):
-        open_file(tmp_path / name)
+    for before in ("", "\n"):
+        (tmp_path / name).write_text(before + lists.get(name, lists["a.ffconcat"]))
+        with pytest.raises(UserError, match="it is no video, a list of other files"):
+            open_file(tmp_path / name)
 
 
 def test_metadata_in_another_encoding(tmp_path):
@@ -400,7 +396,7 @@ def test_metadata_in_another_encoding(tmp_path):
 def test_a_codec_that_cannot_be_read_is_told(tmp_path):
     path = make_clip(tmp_path / "a.mp4", grey(3))
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
-    with pytest.raises(UserError, match=r"a\.mp4: its codec \(xyz1\) cannot be read"):
+    with pytest.raises(UserError, match=r"a\.mp4: its codec cannot be read"):
         open_file(path)
 
 
