@@ -190,8 +190,7 @@ class LiveOutput(Writer):
         # Who hangs up was there. Anything else, the first time, is a mistake in the address.
         self.reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
         if not self.reached:
-            help = f"check the address, and that its server runs{advice(self.address)}"
-            raise OSError(f"cannot write to {self.path}: {why}; {help}") from error
+            raise OSError(f"cannot write to {self.path}: {why}; {advice(self.address)}") from error
         if self.broken is None:
             self.broken = now
             if patience > 0:

@@ -144,7 +144,7 @@ def get(address: str, limit: int) -> tuple[str, bytes]:
     thread.join(FETCH_SECONDS)
     answer = answers[0] if answers else f"it takes more than {FETCH_SECONDS} s"
     if not isinstance(answer, tuple):
-        raise UserError(f"{name} cannot be fetched: {answer}; check the address{advice(address)}")
+        raise UserError(f"{name} cannot be fetched: {answer}; {advice(address)}")
     return answer
 
 

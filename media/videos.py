@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container.streams import StreamContainer
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
@@ -52,17 +53,29 @@ class VideoFile(Source):
         for a frame. Raises UserError if there is no video in it that can be read.
         """
         options = {"format_whitelist": FORMATS, "protocol_whitelist": protocols, **options}
-        self.container = container = open_container(address, name, options, timeout)
-        self.stream = stream = video_of(container, name)
-        self.live = container.duration is None and timeout is not None
+        try:
+            self.container = av.open(address, options=options, timeout=timeout, **ANY_METADATA)
+        except (OSError, av.error.FFmpegError) as error:
+            why = "it is no video, a list of other files, of an unknown format, or cut off"
+            if timeout is not None:
+                why = f"{error.strerror or error}; {advice(address)}"
+            raise UserError(f"{name} cannot be opened: {why}") from error
+        self.stream = stream = video_of(self.container.streams, name)
+        self.sound = sound_of(self.container.streams)
+        self.live = self.container.duration is None and timeout is not None
         # Threads for whole frames would hold some back.
         stream.codec_context.thread_type = "SLICE" if self.live else "AUTO"
-        self.sound = sound_of(container)
-        self.remarks = remarks_on(container, stream, self.sound)
+        self.remarks = [
+            f"left out: {track.type} {track.metadata.get('language', '')}".rstrip()
+            for track in self.container.streams
+            if track.type in TIMED[1:] and not (self.sound and track is self.sound.stream)
+        ]
+        if stream.codec_context.color_trc in HDR:
+            self.remarks.append("HDR: written in 8 bits; colours in tables and pictures are not sRGB")
         self.colors = colors_of(stream.codec_context)
-        self.metadata = dict(container.metadata)
-        rate, is_avi = rate_of(stream), container.format.name == "avi"
-        self.seconds = (container.duration or 0) / 1e6
+        self.metadata = dict(self.container.metadata)
+        rate, is_avi = rate_of(stream), self.container.format.name == "avi"
+        self.seconds = (self.container.duration or 0) / 1e6
         if is_avi:  # whose length FFmpeg takes from the file's size, also where it is cut off
             self.seconds = max(self.seconds, stream.frames / float(stream.average_rate or rate))
         self.length = stream.frames or round(rate * self.seconds)  # frames, by its own account
@@ -79,10 +92,7 @@ class VideoFile(Source):
         return frame
 
     def _pictures(self) -> Iterator[tuple[av.VideoFrame, float, float]]:
-        """Yield a frame for each packet: the nearest good one for one that is damaged or does not come.
-
-        Raises FFmpegError where a connection breaks.
-        """
+        """Yield the frame of each packet, the nearest good one for one that is damaged or does not come."""
         good = None
         for frame in self._frames():
             stamp = None if frame.pts is None else frame.pts * frame.time_base
@@ -146,8 +156,7 @@ class VideoFile(Source):
         try:
             image = self.reformatter.reformat(picture, format="bgr24", interpolation=EXACT).to_ndarray()
         except av.error.FFmpegError:
-            numbers = f"matrix {int(picture.colorspace)}, range {int(picture.color_range)}"
-            what = f"{picture.format.name}, {numbers}"
+            what = f"{picture.format.name}, matrix {int(picture.colorspace)}"
             raise UserError(f"{self.name}: its colours ({what}) cannot be read; convert it first") from None
         if self.matrix is None:
             self.matrix = display_matrix(picture)
@@ -167,9 +176,7 @@ class VideoFile(Source):
     def losses(self) -> list[str]:
         lines = super().losses()
         if self.timeline.jumps:
-            lines.append(
-                f"jumps of its clock, back or by many hours, that are left out: {self.timeline.jumps}"
-            )
+            lines.append(f"jumps of its clock that are left out: {self.timeline.jumps}")
         if self.missing:
             lines.append(f"{self.missing} of the {self.length} frames that it announces are not in it")
         return lines
@@ -178,27 +185,16 @@ class VideoFile(Source):
         self.container.close()
 
 
-def open_container(
-    address: str, name: str, options: dict, timeout: float | None
-) -> av.container.InputContainer:
-    try:
-        return av.open(address, options=options, timeout=timeout, **ANY_METADATA)
-    except (OSError, av.error.FFmpegError) as error:
-        why = "it is no video, a list of other files, of an unknown format, or cut off"
-        if timeout is not None:
-            why = f"{error.strerror or error}; check the address, and that its server runs{advice(address)}"
-        raise UserError(f"{name} cannot be opened: {why}") from error
-
-
 def advice(address: str) -> str:
-    """Return how to write a password, for where an address fails and a character of it may be the reason."""
+    """Return what to do where an address fails; of a password, too, that may have to be written otherwise."""
     special = re.search(r"://.*[/?#].*@", address)
-    return "; in a password, # is written %23, / %2F, ? %3F and @ %40" if special else ""
+    password = "; in a password, # is written %23, / %2F, ? %3F and @ %40" if special else ""
+    return f"check the address, and that its server runs{password}"
 
 
-def video_of(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """Return the video track that players show. Raises UserError if there is none to read."""
-    videos = [video for video in container.streams.video if Disposition.attached_pic not in video.disposition]
+def video_of(tracks: StreamContainer, name: str) -> av.VideoStream:
+    """Return the video that players show. Raises UserError if there is none to read."""
+    videos = [track for track in tracks.video if Disposition.attached_pic not in track.disposition]
     if not videos:
         raise UserError(f"{name} cannot be opened: there is no video in it")
     if videos[0].codec_context is None:
@@ -206,25 +202,11 @@ def video_of(container: av.container.InputContainer, name: str) -> av.VideoStrea
     return videos[0]
 
 
-def sound_of(container: av.container.InputContainer) -> Sound | None:
+def sound_of(tracks: StreamContainer) -> Sound | None:
     """Return the sound that players take."""
-    tracks = [track for track in container.streams.audio if track.codec_context is not None]
-    track = max(tracks, key=lambda track: track.disposition & Disposition.default, default=None)
-    return track and Sound(track)
-
-
-def remarks_on(
-    container: av.container.InputContainer, video: av.VideoStream, sound: Sound | None
-) -> list[str]:
-    """Return what a copy cannot hold."""
-    remarks = [
-        f"left out: {track.type} {track.metadata.get('language', '')}".rstrip()
-        for track in container.streams
-        if track.type in TIMED[1:] and not (sound and track is sound.stream)
-    ]
-    if video.codec_context.color_trc in HDR:
-        remarks.append("HDR: written in 8 bits; colours in tables and pictures are not sRGB")
-    return remarks
+    sounds = [track for track in tracks.audio if track.codec_context is not None]
+    sound = max(sounds, key=lambda track: track.disposition & Disposition.default, default=None)
+    return sound and Sound(sound)
 
 
 def rate_of(stream: av.VideoStream) -> float:
