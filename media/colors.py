@@ -62,10 +62,8 @@ def completed(colors: Colors) -> Colors:
 def matrix_of(matrix: int, full: bool) -> np.ndarray:
     """Return the 3x4 float64 matrix from (B, G, R, 1) to (Y, Cb, Cr)."""
     red, blue = SHARES[matrix]
-    y = np.array([blue, 1 - red - blue, red])
-    rows = np.array(
-        [y, (np.array([1, 0, 0]) - y) / (2 - 2 * blue), (np.array([0, 0, 1]) - y) / (2 - 2 * red)]
-    )
+    y, (only_blue, _, only_red) = np.array([blue, 1 - red - blue, red]), np.eye(3)
+    rows = np.array([y, (only_blue - y) / (2 - 2 * blue), (only_red - y) / (2 - 2 * red)])
     if not full:
         rows *= np.array([[219], [224], [224]]) / 255
     return np.hstack([rows, [[0 if full else 16], [128], [128]]])

@@ -69,7 +69,7 @@ class Encoder:
         shape: of the first picture. at: its time, in seconds, which is the output's beginning if it is mute.
         """
         self.start = 0.0 if self.sound else at
-        self.last, self.until = -1, 0.0  # when the last picture begins, in ticks, and ends, in seconds
+        self.last, self.until = -1, at  # when the last picture begins, in ticks, and ends, in seconds
         self.height, self.width = shape[:2]
         # Where nothing is said of the colours, players take them so.
         self.colors = completed(self.colors or Colors(1 if self.height >= HD else 6, 1))
@@ -81,6 +81,7 @@ class Encoder:
         if self.transparent:
             stream.metadata["alpha_mode"] = "1"
         context = stream.codec_context
+        context.flags |= Flags.frame_duration  # what is said of a frame's duration holds
         context.gop_size = max(1, round(self.format.key_seconds * self.rate))
         context.time_base = stream.time_base = CLOCK
         context.colorspace, context.color_range = self.colors.matrix, self.colors.range
@@ -96,8 +97,8 @@ class Encoder:
         """Encode a picture of any view, and the sound that goes with it; see Writer.write."""
         frame = self._frame(picture)
         frame.pts = max(self.last + 1, round((at - self.start) / CLOCK))
-        frame.time_base = CLOCK
-        self.last, self.until = frame.pts, until - self.start
+        frame.time_base, frame.duration = CLOCK, round((until - at) / CLOCK)
+        self.last, self.until = frame.pts, until
         self.file.mux(self.stream.encode(frame))
         if self.track is not None:
             self.track.write(until)

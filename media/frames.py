@@ -49,9 +49,7 @@ class Source:
     metadata: ClassVar[dict] = {}  # date, place, camera, as FFmpeg names them
 
     def __init__(self, name: str, rate: float = USUAL_RATE, stride: int = 1, count: int | None = None):
-        """rate: pictures/s, about. stride: every nth is given, for the time of all. count: of all pictures,
-        where it is known.
-        """
+        """rate: pictures/s. stride: every nth is given, for the time of all. count: of all, where known."""
         self.name, self.stride, self.rate = name, stride, rate / stride
         self.expected = None if count is None else -(-count // stride)  # frames that will be given
         self.index = 0  # of the next picture

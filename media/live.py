@@ -50,10 +50,7 @@ def is_live(output: str) -> bool:
 
 @contextlib.contextmanager
 def stdout_kept() -> Iterator[str]:
-    """Yield standard output as an address. Until the end, what is printed goes to stderr.
-
-    Raises UserError if it is a terminal.
-    """
+    """Yield standard output's address; what is printed goes to stderr. Raises UserError for a terminal."""
     if os.isatty(1):
         raise UserError("standard output is a terminal: pipe the video on, as in `--output - | ffplay -`")
     sys.stdout.flush()
@@ -70,19 +67,16 @@ def stdout_kept() -> Iterator[str]:
 def open_live(address: str, rate: float, *source, patience: float = 30.0, **how) -> LiveOutput | PipeOutput:
     """Return what sends pictures to an address. Raises UserError for one that nothing can be sent to.
 
-    rate, source (its colours, its sound), how: see encoder.Encoder. patience: seconds for which a server is
-    connected again.
+    rate, source (its colours, its sound), how: see encoder.Encoder. patience: see LiveOutput.
     """
     protocol, _, place = address.partition(":")
-    protocol = protocol.lower()
-    name = "standard output" if protocol == "pipe" else hide_password(address)
-    if protocol not in (*PROTOCOLS, "pipe"):
+    protocol, name, format = protocol.lower(), hide_password(address), Format(key_seconds=KEY_SECONDS)
+    if protocol == "pipe":
+        return PipeOutput(integer(0)(place), Encoder("standard output", format, rate, *source, **how))
+    if protocol not in PROTOCOLS:
         known = ", ".join(f"{known}://" for known in PROTOCOLS)
         raise UserError(f"{name}: nothing can be sent there; use {known} or - (standard output)")
-    encoder = Encoder(name, Format(key_seconds=KEY_SECONDS), rate, *source, **how)
-    if protocol == "pipe":
-        return PipeOutput(integer(0)(place), encoder)
-    return LiveOutput(f"{protocol}:{place}", encoder, patience)
+    return LiveOutput(f"{protocol}:{place}", Encoder(name, format, rate, *source, **how), patience)
 
 
 class PipeOutput(Writer):
@@ -130,11 +124,10 @@ class LiveOutput(Writer):
     live = True
 
     def __init__(self, address: str, encoder: Encoder, patience: float):
-        """See `open_live`."""
+        """patience: for how many seconds a server that goes away is connected again."""
         self.address, self.encoder, self.patience = address, encoder, patience
         self.path = self.result = encoder.name
         self.tried = -math.inf  # when it was last connected
-        self.reached = False  # whether there was a connection
         self.broken: float | None = None  # since when there is none
         self.dropped = 0  # pictures
 
@@ -182,21 +175,18 @@ class LiveOutput(Writer):
         now, why = time.perf_counter(), getattr(error, "strerror", None) or error
         sent = f"after {self.encoder.count} frames"
         if self.encoder.file is not None:
-            if now - self.tried > STEADY_SECONDS:
-                self.reached, self.broken = True, None
             with contextlib.suppress(*ERRORS):
                 self.encoder.file.close()
             self.encoder.file = None
-        # Who hangs up was there. Anything else, the first time, is a mistake in the address.
-        self.reached = self.reached or isinstance(error, (BrokenPipeError, ConnectionResetError))
-        if not self.reached:
+        was_there = now - self.tried > STEADY_SECONDS
+        # Who hangs up was there too. Anything else, the first time, is a mistake in the address.
+        hung_up = isinstance(error, (BrokenPipeError, ConnectionResetError))
+        if self.broken is None and not (was_there or hung_up):
             raise OSError(f"cannot write to {self.path}: {why}; {advice(self.address)}") from error
-        if self.broken is None:
+        if self.broken is None or was_there:
             self.broken = now
             if patience > 0:
-                log.warning(
-                    f"{self.path} broke off after {self.encoder.count} frames ({why}): connecting again"
-                )
+                log.warning(f"{self.path} broke off {sent} ({why}): connecting again")
         if now - self.broken >= patience:
             self.broken = None  # which is said once
             raise OSError(f"{self.path} stopped {sent}: {why}") from error

@@ -18,14 +18,13 @@ from typing import NamedTuple
 from files.paths import identity, refuse_inputs, regular_file
 from files.pictures import ALPHA_SUFFIXES, ANIMATED, ANIMATED_SUFFIXES, IMAGE_SUFFIXES, WRITTEN, open_picture
 from media.live import is_live
-from media.mux import unfinished_path
 from media.options import Options
 from media.sample import PORTRAIT
 from media.sources import camera_index, is_stream
 from media.streams import hide_password
 from media.videos import open_file
 from media.views import View, find_view
-from media.writers import FORMATS, TRANSPARENT
+from media.writers import FORMATS, TRANSPARENT, unfinished_path
 from runtimes.weights import runtime_files
 from utils import UserError
 

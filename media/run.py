@@ -22,7 +22,6 @@ from faces.detector import Detector
 from faces.mask import Mask
 from faces.segmenter import Segmenter, segment_picture
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
-from media.animations import AnimationWriter, PictureFolder
 from media.frames import Frame, Result, Source
 from media.live import VirtualCamera, open_live
 from media.options import Options
@@ -33,7 +32,7 @@ from media.sample import Sample
 from media.sources import Animation, open_video
 from media.videos import open_file
 from media.views import View, find_view, to_rgb, with_alpha
-from media.writers import VideoWriter, Writer
+from media.writers import AnimationWriter, PictureFolder, VideoWriter, Writer
 from runtimes.choose import open_runtime, video_size
 from runtimes.runtime import Runtime, with_flip
 from utils import UserError, explain, log

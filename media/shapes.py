@@ -151,8 +151,6 @@ def as_ellipse(face: Face) -> Face:
 
 def grown(levels: np.ndarray, reach: int) -> np.ndarray:
     """Return a face's levels, hxw uint8, grown by so many pixels, or shrunk where they are negative."""
-    if not reach:
-        return levels
     height, width = levels.shape
     scale = max(1, abs(reach) // COARSE)
     size = -(-width // scale), -(-height // scale)

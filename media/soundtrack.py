@@ -29,8 +29,7 @@ def add_sound(
 ) -> SoundTrack | None:
     """Add the sound to an output. Return its track; None, and say so, where nothing can be made of it.
 
-    holds: codecs that the output holds as they are, unless it refuses, say, their rate. name: of the output,
-    in messages.
+    holds: codecs that it holds as they are, unless it refuses, say, their rate. name: of it, in messages.
     """
     codec, decoder = codec_of(sound.stream), sound.stream.codec_context
     if decoder.layout.name.endswith("channels"):

@@ -45,9 +45,8 @@ def open_video(
 ) -> Source:
     """Return the camera, stream or video file that `spec` names; "-" is standard input, read as a file.
 
-    stride: every nth frame is given. patience: seconds for which a stream that broke off is tried again.
-    size, rate: (width, height) and frames/s to ask a camera for. Raises UserError if nothing is there, or can
-    be read from it.
+    stride: every nth frame is given. patience: see open_address. size, rate: (width, height) and frames/s to
+    ask a camera for. Raises UserError if nothing is there, or can be read from it.
     """
     index = camera_index(spec)
     if index is not None:
@@ -61,11 +60,7 @@ class Camera(LiveSource):
     """A camera, opened by OpenCV."""
 
     def __init__(
-        self,
-        index: int,
-        stride: int = 1,
-        size: tuple[int, int] | None = None,
-        rate: float | None = None,
+        self, index: int, stride: int = 1, size: tuple[int, int] | None = None, rate: float | None = None
     ):
         """size, rate: see `open_video`. Raises UserError if it cannot be opened, or gives nothing."""
         cv2.setLogLevel(0)  # our messages say better what it would remark
@@ -132,13 +127,10 @@ class Animation(Source):
         with picture_of(self.path) as picture:
             for number in range(picture.n_frames):
                 picture.seek(number)
-                pixels = on_black(to_pixels(picture))
+                image = cv2.cvtColor(on_black(to_pixels(picture)), cv2.COLOR_RGB2BGR)
                 until = at + seconds_of(picture)  # known only when it was decoded
-                yield pixels, at, until
+                yield image, at, until
                 at = until
-
-    def image(self, picture: np.ndarray) -> np.ndarray:
-        return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
 
     def close(self) -> None:
         self.pictures.close()

@@ -50,7 +50,7 @@ class Stream(LiveSource):
             self._reconnect(waiting, until)
 
     def _reconnect(self, broken: float, until: float) -> None:
-        """Connect again. Raises UserError if that takes more than `patience` seconds.
+        """Connect again. Raises UserError if that takes too long.
 
         broken: when the last frame came. until: its end, in seconds of the recording.
         """
@@ -125,10 +125,7 @@ def fetched(address: str) -> Iterator[str]:
 
 
 def get(address: str, limit: int) -> tuple[str, bytes]:
-    """Return the kind (as image/png) and the first `limit` bytes of what is behind an http address.
-
-    Raises UserError, also where all of it takes longer than it may.
-    """
+    """Return the kind (as image/png) and the first bytes of what an http address gives. Raises UserError."""
     name, answers = hide_password(address), []
 
     def fetch() -> None:

@@ -3,9 +3,9 @@
     with FaceTable("faces.csv") as table:
         table.add("clip.mp4", frame, mask, threshold=0.5)
 
-Columns: file, frame (its number), time (seconds), track (the same number for the same face), left,
-top, right and bottom of its box (pixels, right and bottom outside), confidence (0..1), area (pixels of its
-mask), and the mean red, green and blue inside the mask (sRGB as decoded, 0..255), empty where none is seen.
+Columns: file, frame (its number), time (seconds), track (the same number for the same face), left, top,
+right and bottom of its box (pixels, right and bottom outside), confidence (0..1), area (pixels of its mask),
+and the mean red, green and blue inside it (sRGB as decoded, 0..255), empty where none is seen.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import numpy as np
 from faces.mask import Mask
 from files.paths import target_of
 from media.frames import Frame
-from media.mux import create_unfinished, unfinished_path
-from media.writers import named_errors
+from media.writers import create_unfinished, named_errors, unfinished_path
 from utils import log
 
 COLUMNS = "file frame time track left top right bottom confidence area red green blue"

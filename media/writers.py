@@ -1,8 +1,8 @@
-"""Video files, and what all outputs of pictures share; animations.py and live.py have the others.
+"""Files of pictures: videos, animations, numbered pictures; live.py has the other outputs.
 
     video = VideoWriter("out.mp4", rate=30)
     video.write(picture)
-    video.close()                       # finishes and checks the file, and gives it its name
+    video.close()                       # finishes the file, and gives it its name
 
 Until `close` a video is in a file of another name, `out.unfinished.mp4`, which plays whatever happens to the
 program. A video that was cut off keeps that name.
@@ -19,9 +19,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from files.paths import atomic_path, target_of
+from files.paths import create_made_up, lock, make_folder, target_of
+from files.pictures import write_image
 from media.encoder import AT_ONCE, Encoder, Format
-from media.mux import create_unfinished, plays, remux, unfinished_path
+from media.views import to_rgb
 from utils import UserError
 
 MP4_SOUNDS = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
@@ -38,16 +39,17 @@ TRANSPARENT = {
     ".mov": FORMATS[".mov"]._replace(codec="prores_ks", pixels="yuva444p10le"),
 }
 # What is not finished is written in parts of a second, each of which plays without those that follow:
-# fragments of .mp4 and .mov, clusters of .mkv and .webm.
+# fragments of .mp4 and .mov, which become a usual file at the end, and clusters of .mkv and .webm.
 PARTS = {
     **AT_ONCE,
-    "movflags": "frag_keyframe+delay_moov+default_base_moof",
+    "movflags": "hybrid_fragmented+frag_keyframe+delay_moov+default_base_moof",
     "frag_duration": "1000000",  # microseconds
     "cluster_time_limit": "1000",  # milliseconds
 }
 ERRORS = (OSError, ValueError, av.error.FFmpegError)  # what writing pictures may raise
-ROOM = 64 << 20  # bytes of free disk space below which writing is given up: enough to finish the file
+ROOM = 64 << 20  # bytes of free disk space below which writing is given up: enough to finish a file
 LOOK_EVERY = 30  # frames from one look at the free space to the next
+MOST_PIXELS = 130_000_000  # of an animation, which is in memory until it is written: up to 1.5 GB for PNG
 
 
 class Writer:
@@ -129,19 +131,15 @@ class VideoWriter(Writer):
             self.encoder.write(picture, at, until)
 
     def close(self, finished: bool = True) -> None:
-        """Finish the file, check it, and give it its name, unless it was cut off.
-
-        Raises OSError if it does not hold all pictures that were written.
-        """
+        """Finish the file, and give it its name unless it was cut off. Raises OSError where it is not whole."""
         if self.encoder.file is None:
             return
         with contextlib.suppress(OSError), self._kept_errors():
             self.encoder.close()
-        try:
-            self._finish(finished and self.error is None)
-        except OSError as error:
-            self.error = self.error or error
-        self._release(keep=self.result == self.unfinished and plays(self.unfinished))
+            if finished and self.error is None:
+                os.replace(self.unfinished, os.path.realpath(self.path))
+                self.result = self.path
+        self._release()
         if self.error is not None:
             raise self.error
 
@@ -160,27 +158,91 @@ class VideoWriter(Writer):
         self.lock = create_unfinished(self.unfinished)
         try:
             self._check_room()
-            self.encoder.open(av.open(str(self.unfinished), "w", container_options=PARTS), shape, at)
+            flags = PARTS["movflags"] + "+use_metadata_tags" * bool(self.metadata)
+            file = av.open(str(self.unfinished), "w", container_options={**PARTS, "movflags": flags})
+            file.metadata.update(self.metadata)
+            self.encoder.open(file, shape, at)
         except Exception:
-            self._release(keep=False)
+            self._release()
             raise
 
     def _check_room(self) -> None:
         if shutil.disk_usage(self.unfinished.parent).free < ROOM:
             raise OSError(28, f"the disk is full: less than {ROOM >> 20} MB are free")
 
-    def _finish(self, finished: bool) -> None:
-        """Copy what was encoded into a file with its index in front, which plays while it is being loaded."""
-        target = self.path if finished else self.unfinished
-        with atomic_path(target) as temporary:
-            frames = remux(self.unfinished, temporary, self.encoder.until, self.metadata)
-            if frames < self.count and self.error is None:
-                raise OSError(5, f"{frames} of {self.count} frames can be read back: a full disk?")
-        self.result = target
-
-    def _release(self, keep: bool) -> None:
-        """Let go of the unfinished file. keep: whether it is of use."""
-        if not keep:
+    def _release(self) -> None:
+        """Let go of the unfinished file, and remove it where it is of no use."""
+        if self.result == self.unfinished and not plays(self.unfinished):
             self.unfinished.unlink()
         if self.lock is not None:
             os.close(self.lock)
+
+
+def unfinished_path(path: str | os.PathLike) -> Path:
+    """Return out.unfinished.mp4 of out.mp4, the name of what is not finished; of a link, by its target."""
+    path = Path(os.path.realpath(path))
+    end = ".unfinished" + path.suffix
+    stem = os.fsencode(path.stem)[: 255 - len(os.fsencode(end))]  # no longer than names may be
+    return path.with_name(stem.decode(errors="ignore") + end)
+
+
+def create_unfinished(path: Path) -> int | None:
+    """Create an empty file. Return its lock, see files.paths. Raises OSError where its name is taken."""
+    make_folder(path.parent)
+    try:
+        create_made_up(path)
+        return lock(path)
+    except BlockingIOError:
+        raise OSError(11, "another program is writing it: give each its own output") from None
+
+
+def plays(path: Path) -> bool:
+    """Return whether there is a picture in a video file that can be read."""
+    try:
+        with av.open(str(path)) as file:
+            return any(True for _ in file.decode(file.streams.video[:1]))
+    except (OSError, av.error.FFmpegError, ValueError):
+        return False
+
+
+class AnimationWriter(Writer):
+    """All pictures into one file, which is written at the end."""
+
+    def __init__(self, path: str | Path, expected: int = 0):
+        """expected: how many pictures will come, as far as it is known."""
+        self.path = self.result = Path(path)
+        self.expected = expected
+        self.images, self.seconds = [], []
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        """Keep a picture. Raises UserError if all of them are too large."""
+        height, width = picture.shape[:2]
+        count = max(self.expected, len(self.images) + 1)
+        if count * height * width > MOST_PIXELS:
+            raise UserError(
+                f"{self.path}: {count} pictures of {width}x{height} are too large for an animation: "
+                "write a video (.mp4, .webm), or take fewer with --stride or --max-frames"
+            )
+        self.images.append(to_rgb(picture, ""))  # of 8 bits
+        self.seconds.append(until - at)
+
+    def close(self, finished: bool = True) -> None:
+        """Write all pictures. Raises UserError if the format cannot hold them, OSError if the disk cannot."""
+        if not finished and self.images:
+            self.result = unfinished_path(self.path)
+            create_made_up(self.result)
+            self.result.unlink()  # nothing of somebody else's has that name
+        if self.images:
+            write_image(self.result, *self.images, seconds=self.seconds)
+
+
+class PictureFolder(Writer):
+    """Each picture into a file of its own: 000001.png, 000002.png and so on."""
+
+    def __init__(self, folder: str | Path):
+        self.path = self.result = Path(folder)
+        self.count = 0
+
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
+        self.count += 1
+        write_image(self.result / f"{self.count:06d}.png", to_rgb(picture))

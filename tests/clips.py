@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from media.soundtrack import codec_of
+from media.soundtrack import codec_of, labels_of
 from media.videos import open_file
 from media.writers import VideoWriter
 
@@ -81,6 +81,13 @@ def add_tone(file: av.container.OutputContainer, stream: av.AudioStream, seconds
         part.sample_rate, part.pts, part.time_base = rate, start, Fraction(1, rate)
         file.mux(stream.encode(part))
     file.mux(stream.encode())
+
+
+def copied_stream(file: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
+    """Return a new stream of the file for the packets of another one."""
+    copy = file.add_stream_from_template(stream)
+    copy.metadata.update(labels_of(stream))
+    return copy
 
 
 def read_clip(path: str | Path) -> tuple[list, list]:

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from scenes import background
 
-from media.animations import AnimationWriter, PictureFolder
-from media.writers import VideoWriter
+from media.writers import AnimationWriter, PictureFolder, VideoWriter
 from utils import UserError
 
 

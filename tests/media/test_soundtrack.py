@@ -7,10 +7,9 @@ import random
 
 import av
 import pytest
-from clips import copy_clip, frames_of, make_clip, read_clip, sound_of
+from clips import copied_stream, copy_clip, frames_of, make_clip, read_clip, sound_of
 from scenes import background
 
-from media.mux import copied_stream
 from media.videos import open_file
 from media.writers import VideoWriter
 from utils import UserError

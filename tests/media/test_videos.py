@@ -17,12 +17,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import add_tone, make_clip
+from clips import add_tone, copied_stream, make_clip
 from PIL import Image, ImageCms
 from scenes import background
 
 from files.pictures import read_image
-from media.mux import copied_stream
 from media.videos import VideoFile, open_file
 from utils import UserError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,6 @@ from scenes import background
 
 from media import writers
 from media.encoder import letterbox
-from media.mux import remux
 from media.videos import open_file
 from media.writers import FORMATS, VideoWriter
 from utils import UserError
@@ -52,9 +52,17 @@ def test_it_is_what_players_know(tmp_path, suffix):
     with av.open(str(video.result)) as file:
         stream = file.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
-    data = video.result.read_bytes()
-    if suffix != ".mkv":  # the index in front, and no parts
-        assert data.index(b"moov") < data.index(b"mdat") and b"moof" not in data
+    if suffix != ".mkv":  # all in one part, and its index
+        assert boxes_of(video.result.read_bytes())[-2:] == [b"mdat", b"moov"]
+
+
+def boxes_of(data: bytes) -> list[bytes]:
+    """Return the kinds of the outermost boxes of an .mp4 or .mov."""
+    kinds, place = [], 0
+    while place < len(data):
+        kinds.append(data[place + 4 : place + 8])
+        place += int.from_bytes(data[place : place + 4], "big")
+    return kinds
 
 
 @pytest.mark.parametrize("size", [(97, 131), (96, 131), (97, 128)])
@@ -258,18 +266,6 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
         video.close()
 
 
-def test_lost_frames_are_an_error_and_leave_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "out.mp4"
-    path.write_bytes(b"old")
-    monkeypatch.setattr(writers, "remux", lambda *how: remux(*how) - 15)
-    video = VideoWriter(path, 25)
-    for _ in range(20):
-        video.write(background(48, 64))
-    with pytest.raises(OSError, match=r"^cannot write [^:]*: 5 of 20 frames can be read back"):
-        video.close()
-    assert path.read_bytes() == b"old" and sorted(os.listdir(tmp_path)) == ["out.mp4", "out.unfinished.mp4"]
-
-
 WRITING = """
 import resource, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
@@ -298,7 +294,11 @@ def test_a_disk_that_takes_no_more_is_an_error_and_what_was_written_plays(tmp_pa
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and f"cannot write {path}" in done.stderr and "Traceback" not in done.stderr
     (left,) = tmp_path.iterdir()
-    assert len(frames_of(left)) > 5
+    with contextlib.suppress(UserError):  # it is cut off
+        source, read = open_file(left), 0
+        while source.read() is not None:
+            read += 1
+    assert read > 5
 
 
 @pytest.mark.parametrize("limit", [0, 100])
