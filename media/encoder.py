@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -9,10 +10,11 @@ import av
 import cv2
 import numpy as np
 from av.codec.context import Flags
+from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
-from media.colors import HD, Colors, completed, encode
+from media.colors import EXACT, HD, Colors, completed
 from media.frames import Sound
 from media.soundtrack import add_sound
 from media.views import to_bgr
@@ -39,31 +41,25 @@ AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "200000"}
 CLOCK = Fraction(1, 90_000)  # in which times are written: exact for all usual rates
 
 
+@dataclass
 class Encoder:
     """Encodes into one output, or several in turn. All pictures get the first's size, with even sides."""
 
-    def __init__(
-        self,
-        name: str,
-        format: Format,
-        rate: float,
-        colors: Colors | None = None,
-        sound: Sound | None = None,
-        crf: int = 18,
-        preset: str = "superfast",
-    ):
-        """name: of the output, in messages. rate: frames/s, about. colors: of the source; by default as usual
-        for the size. crf: x264's and VP9's quality, lower is better. preset: one of PRESETS, of x264.
-        """
-        self.name, self.format, self.rate, self.colors, self.sound = name, format, rate, colors, sound
-        self.options = {**OPTIONS[format.codec], "crf": str(crf), "preset": preset}
-        self.transparent = format.pixels.startswith("yuva")
-        self.file: av.container.OutputContainer | None = None  # None: there is no output, or no more
-        self.count = 0  # pictures
-        if sound is not None:
-            sound.wanted = True
+    name: str  # of the output, in messages
+    format: Format
+    rate: float  # frames/s, about
+    colors: Colors | None = None  # of the source; by default as usual for the size
+    sound: Sound | None = None
+    crf: int = 18  # x264's and VP9's quality, lower is better
+    preset: str = "superfast"  # one of PRESETS, of x264
+    file: OutputContainer | None = None  # None: there is no output, or no more
+    count: int = 0  # pictures
 
-    def open(self, file: av.container.OutputContainer, shape: tuple[int, ...], at: float) -> None:
+    def __post_init__(self):
+        if self.sound is not None:
+            self.sound.wanted = True
+
+    def open(self, file: OutputContainer, shape: tuple[int, ...], at: float) -> None:
         """Add the streams to an opened output, and write its header. Raises FFmpeg's errors.
 
         shape: of the first picture. at: its time, in seconds, which is the output's beginning if it is mute.
@@ -74,10 +70,12 @@ class Encoder:
         # Where nothing is said of the colours, players take them so.
         self.colors = completed(self.colors or Colors(1 if self.height >= HD else 6, 1))
         self.reformatter = VideoReformatter()
+        options = {**OPTIONS[self.format.codec], "crf": str(self.crf), "preset": self.preset}
         rate = Fraction(self.rate).limit_denominator(1001)
-        self.stream = stream = file.add_stream(self.format.codec, rate=rate, options=self.options)
+        self.stream = stream = file.add_stream(self.format.codec, rate=rate, options=options)
         stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
         stream.pix_fmt = self.format.pixels
+        self.transparent = self.format.pixels.startswith("yuva")
         if self.transparent:
             stream.metadata["alpha_mode"] = "1"
         context = stream.codec_context
@@ -122,11 +120,10 @@ class Encoder:
         picture = letterbox(picture, self.height, self.width)
         more = (0, self.height % 2, 0, self.width % 2)  # rows and columns, for even sides
         picture = cv2.copyMakeBorder(picture, *more, cv2.BORDER_REPLICATE)
-        if not self.transparent:
-            return encode(picture, self.colors)
-        frame = av.VideoFrame.from_ndarray(picture, format="bgra")
+        frame = av.VideoFrame.from_ndarray(picture, format="bgra" if self.transparent else "bgr24")
         frame.colorspace = self.colors.matrix
-        return self.reformatter.reformat(frame, format=self.stream.pix_fmt, dst_color_range=self.colors.range)
+        how = {"interpolation": EXACT, "dst_color_range": self.colors.range}
+        return self.reformatter.reformat(frame, format=self.stream.pix_fmt, **how)
 
 
 def letterbox(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -14,7 +14,6 @@ import numpy as np
 
 from faces.mask import Mask
 
-LONGEST_GAP = 10.0  # seconds; a longer pause of a live source is left out of a recording
 USUAL_RATE = 30.0  # for sources that do not tell their frame rate
 
 

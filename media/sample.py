@@ -25,18 +25,14 @@ RATE = 30.0
 FACE = (0.437, 0.235)  # where the face's centre is in the portrait, (x, y) in parts of its sides
 
 
-def path(index: int, side: float, face: tuple[float, float] = FACE) -> np.ndarray:
-    """Return the 2x3 matrix from a square picture to frame `index`, for cv2.warpAffine.
-
-    side: of the picture. face: the point that stays in the frame, in parts of the side. After 240 frames the
-    movement starts again.
-    """
+def path(index: int, side: float) -> np.ndarray:
+    """Return the 2x3 matrix from the portrait to frame `index`, for cv2.warpAffine. side: of the portrait."""
     turn = 2 * math.pi * index / FRAMES
     height, width = SIZE
     zoom = 1.9 + 0.4 * math.sin(2 * turn)  # of a picture as high as the frame
     x = width * (0.44 + 0.1 * math.sin(turn))
-    y = height * (0.95 * zoom * face[1] - 0.03 * math.sin(4 * turn))  # not below the picture's lower edge
-    centre = (face[0] * side, face[1] * side)
+    y = height * (0.95 * zoom * FACE[1] - 0.03 * math.sin(4 * turn))  # not below the picture's lower edge
+    centre = (FACE[0] * side, FACE[1] * side)
     matrix = cv2.getRotationMatrix2D(centre, -7 * math.sin(3 * turn), zoom * height / side)
     matrix[:, 2] += (x - centre[0], y - centre[1])
     return matrix
@@ -49,13 +45,8 @@ class Sample(Source):
         self.portrait = cv2.cvtColor(read_image(PORTRAIT), cv2.COLOR_RGB2BGR)
         super().__init__("the sample", RATE, stride, FRAMES)
 
-    def _pictures(self) -> Iterator[tuple[int, float, float]]:
+    def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
         for index in itertools.count() if self.endless else range(FRAMES):
-            yield index, index / RATE, (index + 1) / RATE
-
-    def image(self, picture: int) -> np.ndarray:
-        """picture: its number."""
-        matrix = path(picture % FRAMES, self.portrait.shape[0])
-        return cv2.warpAffine(
-            self.portrait, matrix, SIZE[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+            matrix = path(index, self.portrait.shape[0])
+            image = cv2.warpAffine(self.portrait, matrix, SIZE[::-1], borderMode=cv2.BORDER_REPLICATE)
+            yield image, index / RATE, (index + 1) / RATE

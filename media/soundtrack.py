@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import av
 from av.bitstream import BitStreamFilterContext
+from av.container import OutputContainer
 
 from media.frames import Sound
 from utils import log
@@ -24,9 +25,7 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 ERRORS = (av.error.FFmpegError, ValueError)
 
 
-def add_sound(
-    file: av.container.OutputContainer, sound: Sound, holds: tuple[str, ...], name: str
-) -> SoundTrack | None:
+def add_sound(file: OutputContainer, sound: Sound, holds: tuple[str, ...], name: str) -> SoundTrack | None:
     """Add the sound to an output. Return its track; None, and say so, where nothing can be made of it.
 
     holds: codecs that it holds as they are, unless it refuses, say, their rate. name: of it, in messages.
@@ -52,16 +51,10 @@ def codec_of(stream: av.AudioStream) -> str:
     return stream.codec_context.codec.canonical_name
 
 
-def labels_of(stream: av.stream.Stream) -> dict[str, str]:
-    """Return what is to be said of a copy too: its language, and that it is transparent."""
-    labels = {key.lower(): value for key, value in stream.metadata.items()}
-    return {key: labels[key] for key in ("language", "alpha_mode") if key in labels}
-
-
 class SoundTrack:
     """A stream of an output for a source's sound. Damaged packets are left out: there it is silent."""
 
-    def __init__(self, file: av.container.OutputContainer, sound: Sound, copied: bool):
+    def __init__(self, file: OutputContainer, sound: Sound, copied: bool):
         """copied: the packets as they are; otherwise as AAC, in WebM as Opus."""
         self.file, self.sound, self.filter = file, sound, None
         self.end = 0  # of the last frame that was encoded, in samples
@@ -77,7 +70,8 @@ class SoundTrack:
         else:
             rate = next((rate for rate in RATES if rate >= decoder.rate), RATES[-1])
             self.stream = file.add_stream("aac", rate=rate, layout=decoder.layout.name)
-        self.stream.metadata.update(labels_of(source))
+        if "language" in source.metadata:
+            self.stream.metadata["language"] = source.metadata["language"]
 
     def write(self, until: float) -> None:
         """Write what has come of the sound before `until` seconds."""

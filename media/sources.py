@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from files.pictures import on_black, picture_of, to_pixels
-from media.frames import LONGEST_GAP, USUAL_RATE, LiveSource, Source
+from media.frames import USUAL_RATE, LiveSource, Source
 from media.streams import open_address
 from media.videos import VideoFile, open_file
 from utils import UserError, integer, log
@@ -36,21 +36,15 @@ def is_stream(spec: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+://", spec, re.IGNORECASE) is not None
 
 
-def open_video(
-    spec: str,
-    stride: int = 1,
-    patience: float = 30.0,
-    size: tuple[int, int] | None = None,
-    rate: float | None = None,
-) -> Source:
+def open_video(spec: str, stride: int = 1, patience: float = 30.0, *asked) -> Source:
     """Return the camera, stream or video file that `spec` names; "-" is standard input, read as a file.
 
-    stride: every nth frame is given. patience: see open_address. size, rate: (width, height) and frames/s to
-    ask a camera for. Raises UserError if nothing is there, or can be read from it.
+    stride: every nth frame is given. patience: see open_address. asked: of a camera, see Camera. Raises
+    UserError if nothing is there, or can be read from it.
     """
     index = camera_index(spec)
     if index is not None:
-        return Camera(index, stride, size, rate)
+        return Camera(index, stride, *asked)
     if spec == "-":
         return VideoFile("pipe:0", "standard input", stride, "pipe")
     return open_address(spec, stride, patience) if is_stream(spec) else open_file(Path(spec), stride)
@@ -62,7 +56,7 @@ class Camera(LiveSource):
     def __init__(
         self, index: int, stride: int = 1, size: tuple[int, int] | None = None, rate: float | None = None
     ):
-        """size, rate: see `open_video`. Raises UserError if it cannot be opened, or gives nothing."""
+        """size, rate: (width, height) and frames/s to ask it for. Raises UserError if it gives nothing."""
         cv2.setLogLevel(0)  # our messages say better what it would remark
         self.capture = capture = cv2.VideoCapture(index)
         if not capture.isOpened():
@@ -88,14 +82,11 @@ class Camera(LiveSource):
             log.warning("camera %d gives %dx%d, not %dx%d", index, width, height, *size)
 
     def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
-        image, now = self._grab()
-        start = now  # second 0 of its video
+        start = None  # second 0 of its video
         while True:
-            yield image, now - start, now - start + 1 / self.rate
-            last = now
             image, now = self._grab()
-            if now - last > LONGEST_GAP:
-                start += now - last - 1 / self.rate
+            start = start or now
+            yield image, now - start, now - start + 1 / self.rate
 
     def _grab(self) -> tuple[np.ndarray, float]:
         """Wait for a frame. Return it, and when it came."""

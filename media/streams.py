@@ -21,7 +21,7 @@ import av
 import numpy as np
 
 from files.pictures import IMAGE_SUFFIXES, read_pixels
-from media.frames import LONGEST_GAP, LiveSource
+from media.frames import LiveSource
 from media.videos import FORMATS, VideoFile, advice
 from utils import UserError, log
 
@@ -29,6 +29,8 @@ from utils import UserError, log
 PROTOCOLS = "http,https,tls,tcp,udp,rtp,rtmp,rtmps,srt,crypto,httpproxy"
 ANSWER_SECONDS = 10  # how long a server may take to answer, and a stream to give the next frame
 FETCH_SECONDS = 60  # how long fetching a picture may take
+MOST_BYTES = 200 << 20  # of a picture; of a larger one, the rest is missing
+LONGEST_GAP = 10.0  # seconds; a longer pause is left out of a recording
 
 
 class Stream(LiveSource):
@@ -57,13 +59,13 @@ class Stream(LiveSource):
         self.close()
         if self.patience > 0:
             log.info("%s broke off after %d frames: connecting again", self.name, self.index)
-        while True:
-            if time.perf_counter() - broken >= self.patience:
-                raise UserError(f"{self.name} stopped after {self.index} frames: was it unplugged or closed?")
+        while time.perf_counter() - broken < self.patience:
             with contextlib.suppress(UserError):
                 self.video = self.connect()
                 break
             time.sleep(0.5)
+        else:
+            raise UserError(f"{self.name} stopped after {self.index} frames: was it unplugged or closed?")
         self.video.delay = Fraction(until + min(time.perf_counter() - broken, LONGEST_GAP))
         if self.sound is not None and self.video.sound is not None:
             self.sound.stream = self.video.sound.stream
@@ -109,18 +111,15 @@ def is_picture_address(spec: str) -> bool:
 
 @contextlib.contextmanager
 def fetched(address: str) -> Iterator[str]:
-    """Yield the name of a file with the picture behind an address, at most 200 MB. Raises UserError."""
-    name, limit = hide_password(address), 200 << 20
-    data = get(address, limit + 1)[1]
-    if len(data) > limit:
-        raise UserError(f"{name} has more than 200 MB: fetch it first, and give the file")
+    """Yield the name of a file with the picture behind an address. Raises UserError."""
+    data = get(address, MOST_BYTES)[1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (Path(urlsplit(address).path).name[-100:] or "picture")
         path.write_bytes(data)
         try:
             read_pixels(path)
         except UserError as error:
-            raise UserError(str(error).replace(str(path), name)) from None
+            raise UserError(str(error).replace(str(path), hide_password(address))) from None
         yield str(path)
 
 

@@ -64,7 +64,6 @@ class Writer:
 
         at, until: the seconds of the video between which it is shown.
         """
-        raise NotImplementedError
 
     def close(self, finished: bool = True) -> None:
         """Finish what was written. Raises OSError or UserError if that cannot be done.
@@ -131,7 +130,7 @@ class VideoWriter(Writer):
             self.encoder.write(picture, at, until)
 
     def close(self, finished: bool = True) -> None:
-        """Finish the file, and give it its name unless it was cut off. Raises OSError where it is not whole."""
+        """Finish the file, and give it its name unless it was cut off. Raises OSError if it is not whole."""
         if self.encoder.file is None:
             return
         with contextlib.suppress(OSError), self._kept_errors():

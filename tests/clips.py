@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from media.soundtrack import codec_of, labels_of
+from media.soundtrack import codec_of
 from media.videos import open_file
 from media.writers import VideoWriter
 
@@ -86,7 +86,7 @@ def add_tone(file: av.container.OutputContainer, stream: av.AudioStream, seconds
 def copied_stream(file: av.container.OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
     """Return a new stream of the file for the packets of another one."""
     copy = file.add_stream_from_template(stream)
-    copy.metadata.update(labels_of(stream))
+    copy.metadata["language"] = stream.metadata.get("language", "und")
     return copy
 
 

@@ -52,9 +52,9 @@ def test_one_round_or_endless():
         last = frame
     assert frames == FRAMES and last.image.shape == (*SIZE, 3) and last.image.dtype == np.uint8
     endless = Sample(endless=True)
-    picture, at, _ = next(itertools.islice(endless.pictures, FRAMES, None))
+    image, at, _ = next(itertools.islice(endless.pictures, FRAMES, None))
     assert at == FRAMES / endless.rate
-    np.testing.assert_array_equal(endless.image(picture), Sample().read().image)
+    assert np.abs(image.astype(int) - Sample().read().image).max() <= 1
 
 
 def test_the_frame_shows_the_portrait_in_bgr():

@@ -109,12 +109,11 @@ def test_frame_rates_that_cannot_be_true(told, wanted, open_camera):
     assert open_camera(FakeCapture(numbered(1), rate=told)).rate == wanted
 
 
-def test_times_are_those_at_which_frames_came_without_long_pauses(open_camera, monkeypatch):
-    clock = iter([99.0, 100.0, 100.04, 100.2, 4000.0, 4000.04])
+def test_times_are_those_at_which_frames_came(open_camera, monkeypatch):
+    clock = iter([99.0, 100.0, 100.04, 100.2])
     monkeypatch.setattr(Camera, "_grab", lambda self: (self.capture.read()[1], next(clock)))
-    source = open_camera(FakeCapture(numbered(6)))
-    times = [source.read().at for _ in range(5)]
-    np.testing.assert_allclose(times, [0, 0.04, 0.2, 0.24, 0.28], atol=1e-6)
+    source = open_camera(FakeCapture(numbered(4)))
+    np.testing.assert_allclose([source.read().at for _ in range(3)], [0, 0.04, 0.2], atol=1e-6)
 
 
 @pytest.mark.parametrize(
