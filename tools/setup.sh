@@ -9,7 +9,7 @@
 #   bash tools/setup.sh test    # with the tests' tools
 #
 # infer.sh, train.sh and test.sh begin with it. Nothing is done where the set is there: .venv/installed-SET is a copy of
-# its requirements. PYTHON=/path/to/python chooses the interpreter of a new .venv.
+# all requirements. PYTHON=/path/to/python chooses the interpreter of a new .venv.
 [ -n "${BASH_VERSION:-}" ] || { echo 'This script needs bash: bash tools/setup.sh' >&2 && exit 2; }
 set -euo pipefail
 unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
@@ -70,41 +70,23 @@ choose_python() {
     fail "No Python of $versions that can make virtual environments was found. Install one (uv python install 3.10, pyenv install 3.10, or on Debian and Ubuntu apt install python3-venv), or name it with PYTHON=/path/to/python3."
 }
 
-make_venv() {
-    local python
-    [ -z "$(version_of "$venv/bin/python")" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || return 0
-    python=$(choose_python)
-    if [ -e "$venv" ]; then
-        printf 'Making .venv anew with %s: the one that is there does not serve.\n' "$python" >&2
-        rm -rf "$venv"
-    fi
-    "$python" -m venv "$venv" || fail "$python could not make the virtual environment $venv."
-}
-
-# What .venv/installed-SET holds if the set is installed.
-stamp() {
-    (cd "$root" && case $1 in
-        infer) cat requirements/{infer,detector}.txt ;;
-        page | cluster) cat requirements/{infer,detector}.txt "requirements/$1.txt" ;;
-        train) cat requirements/{infer,detector}.txt requirements.txt ;;
-        *) cat requirements/{infer,detector}.txt requirements.txt "requirements/$1.txt" ;;
-    esac)
-}
-
-leave_if_installed() {
-    [ -z "$(version_of "$venv/bin/python")" ] || [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$(stamp "$set")" ] || exit 0
-}
-
-leave_if_installed
-if [[ $holds == *train* ]] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then
-    fail "OneFlow 0.9.0 exists for Linux on x86-64 alone, and this is $(uname -s) on $(uname -m); bash infer.sh works here."
-fi
 if command -v flock >/dev/null; then # a second set-up of this clone waits for the first
     exec 9<"${BASH_SOURCE[0]}"
     flock 9
-    leave_if_installed
 fi
-make_venv
+stamp=$(cd "$root" && cat requirements.txt requirements/*.txt)
+if [ -n "$(version_of "$venv/bin/python")" ]; then
+    [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$stamp" ] || exit 0
+fi
+if [[ $holds == *train* ]] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then
+    fail "OneFlow 0.9.0 exists for Linux on x86-64 alone, and this is $(uname -s) on $(uname -m); bash infer.sh works here."
+fi
+if [ -z "$(version_of "$venv/bin/python")" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    python=$(choose_python)
+    [ ! -e "$venv" ] || printf 'Making .venv anew with %s: the one that is there does not serve.\n' "$python" >&2
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || fail "$python could not make the virtual environment $venv."
+fi
 [[ $set == page || $set == cluster ]] || rm -f "$venv"/installed-* # these two leave the other sets as they are
 printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
 pip() {
@@ -123,5 +105,5 @@ if ! said=$("$venv/bin/python" -c 'import cv2' 2>&1); then # servers have no lib
 fi
 [[ $holds != *train* ]] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"
 for set in $holds; do
-    stamp "$set" >"$venv/installed-$set"
+    printf '%s\n' "$stamp" >"$venv/installed-$set"
 done
