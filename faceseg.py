@@ -14,10 +14,10 @@ Our modules have common names, such as `utils`, and the program that imports thi
 names. So ours are loaded here as parts of a package `_faceseg` that is in no folder.
 """
 
+# ruff: noqa: E402, F401 (ours can be imported once there is a Finder; UserError is for the callers)
 from __future__ import annotations
 
 import builtins
-import importlib
 import importlib.abc
 import sys
 from collections.abc import Iterator
@@ -55,20 +55,15 @@ def import_for_ours(name: str, globals=None, locals=None, fromlist=(), level: in
     return builtins.__import__(f"_faceseg.{name}" if ours else name, globals, locals, fromlist, level)
 
 
-def load(name: str) -> ModuleType:
-    """Return one of our modules."""
-    return importlib.import_module(f"_faceseg.{name}")
-
-
 package = sys.modules["_faceseg"] = ModuleType("_faceseg")
 package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.meta_path.insert(0, Finder)
 
-UserError, side = load("utils").UserError, load("utils").side
-Face = load("faces.mask").Face
-Options = load("media.options").Options
-Worker, open_network = load("media.run").Worker, load("media.run").open_network
-open_video = load("media.sources").open_video
+from _faceseg.faces.mask import Face
+from _faceseg.media.options import Options
+from _faceseg.media.run import Worker, open_network
+from _faceseg.media.sources import open_video
+from _faceseg.utils import UserError, side
 
 
 class VideoFrame(NamedTuple):

@@ -76,7 +76,6 @@ class Outcome(NamedTuple):
     status: int  # 0 if all of it was done, 1 if something went wrong, 130 or 143 if it was interrupted
     count: int = 0  # pictures or frames
     faces: bool = False  # whether there was a face in any of them
-    seconds: float = 0.0
     error: str = ""
 
 
@@ -94,10 +93,13 @@ def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
     outcomes = []
     hidden = None if worker.options.output and not plan.alone else True  # None: shown in a terminal
     for job in tqdm(plan.jobs, unit=" files", disable=hidden):
+        start = time.perf_counter()
         outcome = run_job(job, worker)
         outcomes.append(outcome)
-        if job.kind != PICTURE and not outcome.error:
-            print_rate(outcome.count, "frames", outcome.seconds)
+        if outcome.error:
+            log.warning("%s", outcome.error)
+        elif job.kind != PICTURE:
+            print_rate(outcome.count, "frames", time.perf_counter() - start)
         if worker.player.ended or outcome.status > 1:
             break
     return outcomes
@@ -128,17 +130,14 @@ def print_rate(count: int, what: str, seconds: float) -> None:
 
 
 def run_job(job: Job, worker: Worker) -> Outcome:
-    """Do one job. What goes wrong is logged and in the outcome, so that it does not hold up the others."""
-    start = time.perf_counter()
+    """Do one job. What goes wrong is in the outcome, so that it does not hold up the others."""
     try:
-        outcome = (run_picture if job.kind == PICTURE else run_video)(job, worker)
+        return (run_picture if job.kind == PICTURE else run_video)(job, worker)
     except Exception as error:  # of any kind: one file never ends a folder
-        log.warning("%s", explain(error))
         log.debug("", exc_info=error)
-        outcome = Outcome(job, 1, error=explain(error))
         if worker.player.table is not None:
             worker.player.table.finished = False
-    return outcome._replace(seconds=time.perf_counter() - start)
+        return Outcome(job, 1, error=explain(error))
 
 
 def run_picture(job: Job, worker: Worker) -> Outcome:
@@ -153,7 +152,8 @@ def run_picture(job: Job, worker: Worker) -> Outcome:
     if job.output is not None:
         drawn = player.draw(result)
         if player.view.transparent and pixels.shape[2] == 4:
-            drawn = with_alpha(drawn, pixels)
+            alpha = cv2.multiply(drawn[..., 3], pixels[..., 3], scale=1 / 255)  # transparent where either is
+            drawn = with_alpha(pixels[..., 2::-1], alpha)
         with player.timing("write"):
             exif = metadata_of(job.source) if worker.options.keep_metadata else b""
             write_image(job.output, to_rgb(drawn, job.output.suffix), exif=exif)

@@ -41,10 +41,9 @@ class View(NamedTuple):
 
 
 def parse_view(text: str) -> View:
-    """Return the view of that name.
+    """Return the view of that name, such as `fill-face:COLOUR` or `background:PICTURE-or-COLOUR`.
 
-    `fill-face:COLOUR` takes a colour, `background:WHAT` a picture file or a colour. Raises UserError for an
-    unknown name or a broken background picture.
+    Raises UserError for an unknown name or a broken background picture.
     """
     view, what = find_view(text), text.partition(":")[2]
     return view._replace(picture=partial(view.picture, what=view.takes(what))) if ":" in text else view
@@ -108,10 +107,14 @@ def cutout(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
     """Return BGRA: the faces alone, transparent elsewhere."""
     picture = np.zeros((*frame.shape[:2], 4), np.uint8)
     if mask.region.width:
-        alpha = coverage(mask, style)
-        face = cv2.merge([part(frame, mask.region), alpha])
-        face[alpha == 0] = 0  # what is transparent must not be recoverable
-        part(picture, mask.region)[:] = face
+        part(picture, mask.region)[:] = with_alpha(part(frame, mask.region), coverage(mask, style))
+    return picture
+
+
+def with_alpha(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return an image, HWC uint8 BGR, with this transparency, HxW: what is not seen cannot be recovered."""
+    picture = np.dstack([image, alpha])
+    picture[alpha == 0] = 0
     return picture
 
 
@@ -168,13 +171,6 @@ def blur_background(frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
     return with_faces(blurred, frame, mask, style)
 
 
-def background(frame: np.ndarray, mask: Mask, style: Style, what: Callable | None = None) -> np.ndarray:
-    """Return the faces in front of a picture or a colour. what: see `read_background`; default: green."""
-    height, width = frame.shape[:2]
-    behind = np.full_like(frame, (64, 177, 0)) if what is None else what(width, height).copy()
-    return with_faces(behind, frame, mask, style)
-
-
 def read_background(what: str) -> Callable[[int, int], np.ndarray]:
     """Return what makes HWC uint8 BGR of (width, height), of a picture file or a colour."""
     try:
@@ -183,6 +179,11 @@ def read_background(what: str) -> Callable[[int, int], np.ndarray]:
         picture = read_image(what)
     picture = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return lru_cache(maxsize=1)(lambda *size: np.array(ImageOps.fit(picture, size)))
+
+
+def background(frame: np.ndarray, mask: Mask, style: Style, what=read_background("#00b140")) -> np.ndarray:  # noqa: B008
+    """Return the faces in front of a picture or a colour. what: see `read_background`."""
+    return with_faces(what(*frame.shape[1::-1]).copy(), frame, mask, style)
 
 
 def with_faces(image: np.ndarray, frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
@@ -215,14 +216,6 @@ def to_rgb(picture: np.ndarray, suffix: str = ".png") -> np.ndarray:
     if picture.ndim == 2:
         return picture
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-
-
-def with_alpha(picture: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Return a cut-out, HxWx4 BGRA, of a source that is HxWx4 RGBA: transparent where either is."""
-    alpha = cv2.multiply(picture[..., 3], pixels[..., 3], scale=1 / 255)
-    colors = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2BGR)
-    colors[alpha == 0] = 0  # what is transparent must not be recoverable
-    return np.dstack([colors, alpha])
 
 
 LIST = (  # in the order of the key v

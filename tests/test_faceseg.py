@@ -22,7 +22,7 @@ def make(monkeypatch):
 
     def make_one(network=red_runtime, **options) -> faceseg.FaceSegmenter:
         monkeypatch.setattr(faceseg, "open_network", lambda options: network)
-        monkeypatch.setattr(faceseg.load("media.run"), "Detector", RedDetector)
+        monkeypatch.setattr(sys.modules["_faceseg.media.run"], "Detector", RedDetector)
         return faceseg.FaceSegmenter(**options)
 
     return make_one

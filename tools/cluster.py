@@ -105,8 +105,7 @@ def main() -> int:
                 outcomes[number] = result.outcome
                 (rows / str(number)).write_bytes(result.table)
                 for record in result.said:
-                    if record.getMessage() != result.outcome.error:  # errors come at the end
-                        log.handle(record)
+                    log.handle(record)
         outcomes = dict(sorted(outcomes.items()))
         for number, outcome in outcomes.items():
             if outcome.error:
