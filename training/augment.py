@@ -38,7 +38,7 @@ def augment(
     else:
         matrix = random_crop(mask, box, size, rng)
     image, mask = warp(image, mask, matrix, size, rng)
-    place = None if box is None or not (mask == FACE).any() else Place(matrix, box)
+    place = None if box is None or not (mask == FACE).any() else Place(matrix, box, other)
     if gentle and rng.random() < 0.75:
         if place and hand and rng.random() < 0.12:
             image, mask = lay_hand(image, mask, place, hand, rng)
@@ -50,27 +50,20 @@ def augment(
         return as_given(vary_light(image, rng)), mask
     if rng.random() < 0.2:
         image, mask = turn_head(image, mask, place, rng)
-    image, mask = cover(image, mask, place, other, hand, rng)
+    for share, cover in (
+        (0.06, draw_hair),
+        (0.06, draw_glasses),
+        (0.06, draw_cloth_mask),
+        (0.05, draw_thing),
+        (0.07, put_before),
+    ):
+        if rng.random() < share:
+            image, mask = cover(image, mask, place, rng)
+    if hand is not None and rng.random() < 0.25:
+        image, mask = lay_hand(image, mask, place, hand, rng)
     return as_given(vary_light(image, rng, place.height)), mask
 
 
 def as_given(image: np.ndarray) -> np.ndarray:
     """Return the image as the network is given it at inference: brightened where it is dark."""
     return brighten(image, brightness_gain(image))
-
-
-def cover(image: np.ndarray, mask: np.ndarray, place: Place, other, hand: Hand | None, rng) -> tuple:
-    """Put nothing, one thing or, seldom, several things on or before a face."""
-    if rng.random() < 0.06:
-        image, mask = draw_hair(image, mask, place, rng)
-    if rng.random() < 0.06:
-        image, mask = draw_glasses(image, mask, place, rng)
-    if rng.random() < 0.06:
-        image, mask = draw_cloth_mask(image, mask, place, other, rng)
-    if rng.random() < 0.05:
-        image, mask = draw_thing(image, mask, place, other, rng)
-    if rng.random() < 0.07:
-        image, mask = put_before(image, mask, place, other, rng)
-    if hand is not None and rng.random() < 0.25:
-        image, mask = lay_hand(image, mask, place, hand, rng)
-    return image, mask

@@ -1,11 +1,11 @@
 """What a face wears: glasses and cloth masks; and the place of a face, for all that is laid before one.
 
-    place = Place(matrix, box)  # from the face's own coordinates to the example's pixels
+    place = Place(matrix, box, other)  # from the face's own coordinates to the example's pixels
     image, mask = draw_glasses(image, mask, place, rng)
 
 Glasses are face, as in the labels; all else covers it: background. Images are HWC uint8 RGB, masks HxW uint8
-with 0 = background, 255 = face, 128 = not judged; a cover is HxW uint8, 255 where it is opaque. `other` is a
-picture without a face, or None. Nothing is changed in place.
+with 0 = background, 255 = face, 128 = not judged; a cover is HxW uint8, 255 where it is opaque. Nothing is
+changed in place.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ import numpy as np
 
 
 class Place:
-    """Where a face lies in an example: its box's left top is (0, 0), the right bottom (1, 1)."""
+    """Where a face lies in an example: its box's left top is (0, 0), the right bottom (1, 1).
 
-    def __init__(self, matrix: np.ndarray, box: tuple):
+    other: a picture without a face, from which what is laid there is cut.
+    """
+
+    def __init__(self, matrix: np.ndarray, box: tuple, other: np.ndarray | None = None):
+        self.other = other
         x, y, width, height = box
         self.linear = matrix[:, :2] @ np.diag([width, height])
         self.origin = matrix[:, :2] @ (x, y) + matrix[:, 2]
@@ -68,9 +72,7 @@ def draw_glasses(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.rand
     return blend(image, frame, place.draw([*lenses, *bars], thick, mask) * (mask > 0)), mask
 
 
-def draw_cloth_mask(
-    image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng: np.random.Generator
-) -> tuple:
+def draw_cloth_mask(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
     """Draw a cloth mask of any colour or pattern over mouth and nose, the mouth alone, or at the chin."""
     tops = rng.uniform((0.42, 0.62, 0.84), (0.58, 0.72, 0.92))
     top = rng.choice(tops, p=[0.75, 0.15, 0.1])
@@ -89,11 +91,12 @@ def draw_cloth_mask(
     shade = shade.astype(np.float32) / max(float(shade[cover > 127].mean()) if (cover > 127).any() else 1, 20)
     across = along(mask.shape, rng.uniform(0, np.pi)) / max(place.width, 1)
     wave = 1 + rng.uniform(0, 0.12) * np.sin(across * rng.uniform(15, 60))
-    image = blend(image, pattern(mask.shape, other, rng) * (shade * wave)[..., None], cover)
+    cloth = pattern(mask.shape, place.other, rng) * (shade * wave)[..., None]
+    image, mask = lay_before(image, mask, cloth, cover)
     if rng.random() < 0.7:  # the bands to the ears
         bands = [[(x, top + dip + 0.03), (x + out, top - 0.08)] for x, out in ((0.0, -0.12), (1.0, 0.12))]
         image = blend(image, rng.uniform(120, 255), place.draw(bands, 1, mask))
-    return image, covered(mask, cover)
+    return image, mask
 
 
 def pattern(shape: tuple, other: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
@@ -137,9 +140,9 @@ def smooth(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def covered(mask: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """Return the mask with background where the cover is more than half opaque."""
-    return np.where(cover > 127, 0, mask).astype(np.uint8)
+def lay_before(image: np.ndarray, mask: np.ndarray, over, cover: np.ndarray) -> tuple:
+    """Blend, and return the mask too: background where the cover is more than half opaque."""
+    return blend(image, over, cover), np.where(cover > 127, 0, mask).astype(np.uint8)
 
 
 def blend(image: np.ndarray, over: np.ndarray | float, cover: np.ndarray) -> np.ndarray:

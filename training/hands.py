@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from training.covers import Place, blend, covered
+from training.covers import Place, lay_before
 from training.crops import rotation
 from utils import FACE, resize
 
@@ -131,7 +131,7 @@ def lay_hand(
     if rng.random() < 0.5:
         image = shade(image, cover, place, rng)
     cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 0.9))
-    return blend(image, skin, cover), covered(mask, cover)
+    return lay_before(image, mask, skin, cover)
 
 
 def hand_matrix(hand: Hand, place: Place, target, angle: float, length: float, flip: bool) -> np.ndarray:

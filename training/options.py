@@ -45,9 +45,7 @@ class Recipe:
     """All that decides a training: each field is an option of train.py. Raises UserError for a bad value."""
 
     # input and output
-    data: str = option(
-        "faceseg_data", "the arrays, or a folder of images/ and masks/, or of train/ and test/"
-    )
+    data: str = option("faceseg_data", "arrays, or a folder of images/ and masks/, or train/ and test/")
     output: str = option("runs/train", "folder of the run")
     weights: str | None = option(None, "start from these weights of LinkNet34")
     backbone: str | None = option(None, "start the encoder from these ResNet34 weights, or none")
@@ -58,7 +56,7 @@ class Recipe:
     # the recipe proper
     size: int = option(256, "side of the training examples, a multiple of 32", type=side)
     sizes: str | None = option(
-        None, "successive sizes, with their shares of the run: 160:0.6,224:0.4", type=checked_by(split_sizes)
+        None, "sizes in turn, with shares: 160:0.6,224:0.4", type=checked_by(split_sizes)
     )
     gentle: float = option(0.0, "last share of the run, with most examples only cropped", type=real(0, 1))
     epochs: int = option(40, type=integer(1, 100_000))
@@ -72,11 +70,7 @@ class Recipe:
     clip: float = option(2.0, "largest gradient norm, of weights and of biases", type=real(1e-6, 1e6))
     ema: float = option(0.998, "decay of the averaged weights", type=real(0, 0.999999))
     balance: bool = option(False, "show small groups (names' starts) up to four times an epoch", **FLAG)
-    more: str | None = option(
-        None,
-        "groups (names' starts) to show twice, or as often as lfw,celeb:3 says",
-        type=checked_by(split_more),
-    )
+    more: str | None = option(None, "groups to show twice, or as in lfw,celeb:3", type=checked_by(split_more))
     no_face: str | None = option(None, "train also on this folder's pictures, without a face", metavar="DIR")
     labels: str | None = option(None, "list of masks that are wrong, and what to do", metavar="FILE")
     val: float = option(0.05, "share of the pictures, by person, for validation", type=real(0, 0.99))

@@ -1,6 +1,6 @@
 """Things before a face: microphones, cups, telephones, pieces of pictures, strands of hair: background.
 
-Images, masks, covers and `other` are those of covers.py. Nothing is changed in place.
+Images, masks and covers are those of covers.py, `other` is that of a Place. Nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -8,19 +8,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training.covers import Place, blend, covered, fit, pattern, smooth
+from training.covers import Place, blend, fit, lay_before, pattern, smooth
 from training.crops import rotation
 from utils import FACE, NOT_JUDGED
 
 TALL, WIDE = 192, 128  # pixels of the drawing of a thing
 
 
-def draw_thing(
-    image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng: np.random.Generator
-) -> tuple:
+def draw_thing(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
     """Draw a microphone, a cup or a telephone before the mouth, or beside it."""
     draw, width, low = [(microphone, 0.4, 0.72), (cup, 0.6, 0.85), (telephone, 0.6, 0.6)][rng.integers(3)]
-    thing, cover = draw(other, rng)
+    thing, cover = draw(place.other, rng)
     across = np.linspace(-1, 1, WIDE, dtype=np.float32) - rng.uniform(-0.5, 0.5)  # round, lit from a side
     thing = thing * (0.35 + 0.75 * np.sqrt(np.clip(1 - across**2 * 0.7, 0, 1)))[:, None]
     face = image[mask == FACE]
@@ -32,7 +30,7 @@ def draw_thing(
     size = mask.shape[::-1]
     thing = cv2.warpAffine(thing, matrix, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
     cover = cv2.GaussianBlur(cv2.warpAffine(cover, matrix, size), (0, 0), 0.6)
-    return blend(image, thing, cover), covered(mask, cover)
+    return lay_before(image, mask, thing, cover)
 
 
 def microphone(other: np.ndarray | None, rng: np.random.Generator) -> tuple:
@@ -82,13 +80,11 @@ def telephone(other: np.ndarray | None, rng: np.random.Generator) -> tuple:
     return thing, cover
 
 
-def put_before(
-    image: np.ndarray, mask: np.ndarray, place: Place, other: np.ndarray | None, rng: np.random.Generator
-) -> tuple:
+def put_before(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:
     """Lay a round or angular piece of another picture, or of a plain colour, on or beside the face."""
     piece = rng.integers(0, 256, 3)
-    if other is not None and rng.random() < 0.85:
-        piece = fit(other, mask.shape, rng)
+    if place.other is not None and rng.random() < 0.85:
+        piece = fit(place.other, mask.shape, rng)
     corners = rng.integers(4, 9)
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
     radii = rng.uniform(0.08, 0.4) * rng.uniform(0.6, 1.4, corners)
@@ -96,7 +92,7 @@ def put_before(
     outline += rng.uniform(0.0, 1.0, 2)
     cover = place.fill([smooth(outline) if rng.random() < 0.6 else outline], mask)
     cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.2))
-    return blend(image, piece, cover), covered(mask, cover)
+    return lay_before(image, mask, piece, cover)
 
 
 def draw_hair(image: np.ndarray, mask: np.ndarray, place: Place, rng: np.random.Generator) -> tuple:

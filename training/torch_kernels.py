@@ -11,9 +11,8 @@ from utils import UserError, check_shape
 try:
     import torch
 except ImportError as error:
-    raise UserError(
-        f"--kernels torch needs PyTorch ({error}): `bash tools/setup.sh torch` installs it"
-    ) from error
+    remedy = "`bash tools/setup.sh torch` installs it"
+    raise UserError(f"--kernels torch needs PyTorch ({error}): {remedy}") from error
 
 from linknet import LinkNet34
 from runtimes.network import linknet34
