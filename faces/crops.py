@@ -92,10 +92,10 @@ class Crop(NamedTuple):
         if inner.width < 1 or inner.height < 1:
             raise ValueError(f"{self.region} lies outside a frame of {shape[1]}x{shape[0]}")
         x_scale, y_scale = width / self.region.width, height / self.region.height
-        left = min(max(round((inner.left - self.region.left) * x_scale), 0), width - 1)
-        top = min(max(round((inner.top - self.region.top) * y_scale), 0), height - 1)
-        right = min(max(round((inner.right - self.region.left) * x_scale), left + 1), width)
-        bottom = min(max(round((inner.bottom - self.region.top) * y_scale), top + 1), height)
+        left = min(round((inner.left - self.region.left) * x_scale), width - 1)
+        top = min(round((inner.top - self.region.top) * y_scale), height - 1)
+        right = max(round((inner.right - self.region.left) * x_scale), left + 1)
+        bottom = max(round((inner.bottom - self.region.top) * y_scale), top + 1)
         return inner, Region(left, top, right, bottom)
 
 

@@ -148,10 +148,8 @@ def write_json(path: str | os.PathLike, figures: dict) -> None:
 def remove_litter(folder: Path) -> None:
     """Remove what killed processes left in a folder: they have lost their locks."""
     for left in folder.glob(".tmp-*"):
-        if not TEMPORARY.fullmatch(left.name):
-            continue
         with contextlib.suppress(BlockingIOError):
-            descriptor = lock(left)
+            descriptor = lock(left) if TEMPORARY.fullmatch(left.name) else None
             if descriptor is not None:
                 remove(left)
                 os.close(descriptor)

@@ -148,12 +148,10 @@ def what_else(path: Path) -> str:
         return "it is a camera's raw picture: the package rawpy reads it"
     with path.open("rb") as file:
         head = file.read(32)
-    found = (
-        f"it is {text}"
-        for start, text in OTHERS.items()
-        if head.startswith(start) or head[4:].startswith(start)
-    )
-    return next(found, "not a picture, or of an unknown format")
+    for start, text in OTHERS.items():
+        if head.startswith(start) or head.startswith(start, 4):
+            return f"it is {text}"
+    return "not a picture, or of an unknown format"
 
 
 def metadata_of(path: Path) -> bytes:

@@ -12,8 +12,6 @@ import numpy as np
 
 from utils import UserError, check_shape
 
-ENCODER = ((3, 64), (4, 128), (6, 256), (3, 512))  # of each stage the basic blocks and the channels
-
 
 def linknet34(ops, x):
     """Return what `ops` makes of LinkNet34's input x: (N, 3, H, W), H and W multiples of 32 -> (N, 1, H, W).
@@ -39,7 +37,7 @@ def linknet34(ops, x):
     x = ops.relu(ops.norm(ops.conv(x, "firstconv", 64, 7, stride=2, padding=3), "firstbn"))
     x = ops.pool(x)
     maps = []
-    for stage, (blocks, channels) in enumerate(ENCODER, start=1):
+    for stage, blocks, channels in ((1, 3, 64), (2, 4, 128), (3, 6, 256), (4, 3, 512)):
         for block in range(blocks):
             stride = 2 if stage > 1 and block == 0 else 1
             x = basic_block(x, f"encoder{stage}.{block}", channels, stride)

@@ -15,8 +15,6 @@ import numpy as np
 
 from utils import fit_size, preprocess
 
-LATEST = 20_000  # kept times of a stage: a camera may run for days
-
 
 class Runtime(Protocol):
     """The network with its weights, ready to run. Not for several threads at once; others run on meanwhile.
@@ -72,7 +70,7 @@ class Timing:
         self.seconds: dict[str, deque[float]] = {}
 
     def add(self, stage: str, seconds: float) -> None:
-        self.seconds.setdefault(stage, deque(maxlen=LATEST)).append(seconds)
+        self.seconds.setdefault(stage, deque(maxlen=20_000)).append(seconds)  # a camera may run for days
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

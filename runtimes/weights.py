@@ -20,8 +20,6 @@ from files.paths import atomic_path, regular_file
 from utils import UserError, real, side
 
 MAX_BYTES = 2**31  # of a file: a checkpoint of train.py has some 350 MB
-MAX_DIMENSIONS = 8  # of an array: LinkNet34's have four at most
-TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")
 # The names of the types in OneFlow's protobuf text.
 ONEFLOW_TYPES = {"kFloat": "<f4", "kDouble": "<f8", "kInt32": "<i4", "kInt64": "<i8", "kFloat16": "<f2"}
 
@@ -42,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is larger than {MAX_BYTES >> 30} GB: these are not LinkNet34's weights")
     if path.is_dir():
         state = read_oneflow_directory(path)
-    elif path.suffix.lower() in TORCH_SUFFIXES:
+    elif path.suffix.lower() in (".pth", ".pt", ".tar", ".bin"):
         state = read_torch(path)
     else:
         state = read_safetensors(path)
@@ -141,7 +139,7 @@ def read_variable(folder: Path) -> np.ndarray:
     dims = re.findall(r"\bdim\s*:\s*(\[[\d\s,]*\]|\d+)", meta)
     shape = tuple(int(number) for dim in dims for number in re.findall(r"\d{1,18}", dim))
     kind = re.search(r"\bdata_type\s*:\s*(\w+)", meta)
-    if kind is None or kind[1] not in ONEFLOW_TYPES or len(shape) > MAX_DIMENSIONS:
+    if kind is None or kind[1] not in ONEFLOW_TYPES or len(shape) > 4:
         raise UserError(f"{folder / 'meta'} describes no array of LinkNet34's: {meta.strip()[:200]!r}")
     out, dtype = regular_file(folder / "out"), np.dtype(ONEFLOW_TYPES[kind[1]])
     size, expected = out.stat().st_size, math.prod(shape) * dtype.itemsize

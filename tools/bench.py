@@ -2,8 +2,8 @@
 
     python -m tools.bench [--size 256] [--runs 100] [--json bench.json]
 
-A time is the median over the runs, float32 array to float32 array. The runtimes run one after the other: on a
-busy machine compare with care. From file to file, `python infer.py --source sample --output a.mp4 --timing`.
+A time is the median, float32 array to float32 array. The runtimes run one after the other: on a busy machine
+compare with care. From file to file it is `python infer.py --source sample --output a.mp4 --timing`.
 """
 
 from __future__ import annotations

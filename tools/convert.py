@@ -1,10 +1,9 @@
-"""Convert weights of any readable format to one safetensors file.
+"""Convert weights of any format that runtimes/weights.py reads to one safetensors file.
 
     python -m tools.convert --weights linknet_oneflow_model --output linknet34.safetensors [--half]
 
-runtimes/weights.py says which formats are readable. A directory written by OneFlow's `flow.save` holds a
-pickle, which can run any code that its maker put there: only this program reads it, and only with
---allow-pickle.
+What OneFlow's `flow.save` writes holds a pickle, which can run any code that its maker put there: only this
+program reads it, and only with --allow-pickle.
 """
 
 from __future__ import annotations
