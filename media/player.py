@@ -133,7 +133,7 @@ class Playback:
             if self.recording is not None:
                 with self._forgiven():
                     self.recording.write(picture, frame.at, frame.until)
-                if self.recording.error is not None:
+                if self.recording.failed:
                     self._stop_recording()
         self.count += 1
         keys, player.pressed = [*player.pressed, key], ""
@@ -230,7 +230,7 @@ class Playback:
         with self._forgiven():
             video.close()
             if video.count:
-                self.player.say(f"wrote {video.path} ({video.count} frames)")
+                self.player.say(f"{video.outcome()} ({video.count} frames)")
 
     @contextlib.contextmanager
     def _forgiven(self) -> Iterator[None]:

@@ -12,8 +12,8 @@ REORDERED = 24  # frames: more than any codec puts between one and another that 
 class Timeline:
     """Matches a decoder's frames with its packets by their stamps: seconds, by the file's own clock.
 
-    Each packet should become a frame; decoders drop some without an error. `add` each packet. For each frame,
-    show another for each that is `lost` before it, and `take` its time; at the end, do so for the `rest`.
+    Each packet should become a frame; decoders drop some without an error. `add` each packet; show each frame
+    in its `spans`, and the last one for the `rest`, at the end.
     """
 
     def __init__(self, step: Fraction, guessed: bool = False):
@@ -37,32 +37,25 @@ class Timeline:
         self.free.add((self.part, stamp))
         self.given_up.discard(stamp)
 
-    def lost(self, stamp: Fraction | None) -> Iterator[tuple[float, float]]:
-        """Yield begin and end of each frame that should have come before that of `stamp`."""
-        key = self._key(stamp)
+    def spans(self, stamp: Fraction | None) -> Iterator[tuple[bool, float, float]]:
+        """Yield (whether it is its own, begin, end) of each place that a frame takes: those of frames that
+        should have come before, and its own, unless another stands there already. stamp: None without one.
+        """
+        if stamp in self.given_up:  # stamps are out of order
+            self.slack = REORDERED * self.step
+            return
+        key = next((key for key in self.awaited if key[1] == stamp), None)
         lost = sorted(other for other in self.awaited if key and other < (key[0], stamp - self.slack))
         self.given_up.update(stamp for _, stamp in lost)
-        yield from map(self._take, lost)
-
-    def is_late(self, stamp: Fraction | None) -> bool:
-        """Return whether another frame stands already for that of `stamp`: stamps are out of order."""
-        late = stamp in self.given_up
-        self.slack = REORDERED * self.step if late else self.slack
-        return late
+        for other in lost:
+            yield False, *self._take(other)
+        if key is None and len(self.awaited) > 2 * REORDERED:  # the decoder loses stamps, not frames
+            key = min(self.awaited)
+        yield True, *(self._show(stamp, Fraction(0)) if key is None else self._take(key))
 
     def rest(self) -> Iterator[tuple[float, float]]:
         """Yield begin and end of each frame that has not come, at the end of the file."""
         yield from map(self._take, sorted(self.awaited))
-
-    def take(self, stamp: Fraction | None) -> tuple[float, float]:
-        """Return begin and end, in seconds, of a frame. stamp: None where it has none."""
-        key = self._key(stamp)
-        if key is None and len(self.awaited) > 2 * REORDERED:  # the decoder loses stamps, not frames
-            key = min(self.awaited)
-        return self._show(stamp, Fraction(0)) if key is None else self._take(key)
-
-    def _key(self, stamp: Fraction | None) -> tuple | None:
-        return next((key for key in self.awaited if key[1] == stamp), None)
 
     def _take(self, key: tuple) -> tuple[float, float]:
         first = min(self.free, default=key)  # a stamp may come twice

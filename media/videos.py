@@ -98,16 +98,12 @@ class VideoFile(Source):
             stamp = None if frame.pts is None else frame.pts * frame.time_base
             if stamp is None and self.live:
                 stamp = Fraction(time.perf_counter() - self.opened)
-            if self.timeline.is_late(stamp):
-                continue
-            for span in self.timeline.lost(stamp):
-                self.damaged += 1
+            for is_own, *span in self.timeline.spans(stamp):
+                if is_own and (good is None or not frame.is_corrupt):
+                    good = frame
+                else:
+                    self.damaged += 1
                 yield good or frame, *span
-            if frame.is_corrupt and good is not None:
-                self.damaged += 1
-            else:
-                good = frame
-            yield good, *self.timeline.take(stamp)
         for span in self.timeline.rest() if good else ():
             self.damaged += 1
             yield good, *span

@@ -111,7 +111,7 @@ class VideoWriter(Writer):
         self.metadata = metadata or {}
         self.unfinished = self.result = unfinished_path(path)
         self.lock: int | None = None  # of the unfinished file
-        self.error: OSError | None = None  # the first
+        self.failed = False  # whether a picture could not be written
 
     @property
     def count(self) -> int:
@@ -122,35 +122,29 @@ class VideoWriter(Writer):
         """Write a picture; without a time, it is shown as the rate has it."""
         if at is None:
             at, until = self.count / self.encoder.rate, (self.count + 1) / self.encoder.rate
-        with self._kept_errors():
-            if self.encoder.file is None:
-                self._open(picture.shape, at)
-            elif self.count % LOOK_EVERY == 0:
-                self._check_room()
-            self.encoder.write(picture, at, until)
-
-    def close(self, finished: bool = True) -> None:
-        """Finish the file, and give it its name unless it was cut off. Raises OSError if it is not whole."""
-        if self.encoder.file is None:
-            return
-        with contextlib.suppress(OSError), self._kept_errors():
-            self.encoder.close()
-            if finished and self.error is None:
-                os.replace(self.unfinished, os.path.realpath(self.path))
-                self.result = self.path
-        self._release()
-        if self.error is not None:
-            raise self.error
-
-    @contextlib.contextmanager
-    def _kept_errors(self) -> Iterator[None]:
-        """Keep the first thing that goes wrong inside, as an OSError that names the file."""
         try:
             with named_errors(self.path):
-                yield
-        except OSError as error:
-            self.error = self.error or error
+                if self.encoder.file is None:
+                    self._open(picture.shape, at)
+                elif self.count % LOOK_EVERY == 0:
+                    self._check_room()
+                self.encoder.write(picture, at, until)
+        except OSError:
+            self.failed = True
             raise
+
+    def close(self, finished: bool = True) -> None:
+        """Finish the file, and give it its name unless it was cut off. Raises OSError if that fails."""
+        if self.encoder.file is None:
+            return
+        try:
+            with named_errors(self.path):
+                self.encoder.close()
+                if finished and not self.failed:
+                    os.replace(self.unfinished, os.path.realpath(self.path))
+                    self.result = self.path
+        finally:
+            self._release()
 
     def _open(self, shape: tuple[int, ...], at: float) -> None:
         target_of(self.path)

@@ -24,9 +24,7 @@ def shown(stamps: list, frames: list, delay: int = 2, guessed: bool = False) -> 
         if 0 <= number - delay < len(frames):
             stamp = frames[number - delay]
             stamp = None if stamp is None else stamp * STEP
-            if not timeline.is_late(stamp):
-                result += [(round(25 * at), False) for at, _ in timeline.lost(stamp)]
-                result.append((round(25 * timeline.take(stamp)[0]), True))
+            result += [(round(25 * at), is_own) for is_own, at, _ in timeline.spans(stamp)]
     return result + [(round(25 * at), False) for at, _ in timeline.rest()], timeline
 
 

@@ -58,19 +58,6 @@ def test_every_frame_in_order_at_its_time(tmp_path, codec, name):
     np.testing.assert_allclose([frame.until for frame in frames], np.arange(1, 41) / 12.5, atol=1e-3)
 
 
-def test_changing_rates_and_a_late_start(tmp_path):
-    times = [10 + t for t in (0, 0.04, 0.08, 1.5, 1.6, 4.0)]
-    frames = read_all(open_file(make_clip(tmp_path / "a.mkv", grey(6), 25, times=times)))
-    np.testing.assert_allclose([frame.at for frame in frames], np.array(times) - 10, atol=1e-3)
-
-
-@pytest.mark.parametrize("rate, seconds", [(Fraction(1, 3), 18), (300, 0.2), (Fraction(30000, 1001), 2.002)])
-def test_slow_and_fast_rates_keep_their_length(tmp_path, rate, seconds):
-    source = open_file(make_clip(tmp_path / "a.mp4", grey(round(seconds * rate)), rate))
-    frames = read_all(source)
-    assert source.rate == pytest.approx(float(rate)) and frames[-1].until == pytest.approx(seconds, abs=1e-3)
-
-
 def test_stride_gives_every_seventh_frame_for_the_time_of_all(tmp_path):
     source = open_file(make_clip(tmp_path / "a.mp4", grey(60)), stride=7)
     frames = read_all(source)
