@@ -23,7 +23,16 @@ from files.pictures import IMAGE_SUFFIXES, picture_files, read_image
 from utils import MEAN, STD, Parser, UserError, integer, run
 
 
-class PairFolder:
+class Pairs:
+    """Images and their masks: `names`, a length, and an item (image, mask) for each name."""
+
+    names: list
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class PairFolder(Pairs):
     """`images/NAME.jpg` (or another picture format) with `masks/NAME.png` (likewise), of any size.
 
     Raises UserError for a picture without mask, a mask without picture, or a mask as JPEG, which changes its
@@ -45,9 +54,6 @@ class PairFolder:
         if not skip_bad:
             for name in self.names:
                 self.check(name)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> tuple:
         image_path, mask_path = self.check(self.names[index])
@@ -77,7 +83,7 @@ class PairFolder:
         return image, mask
 
 
-class FaceSegData:
+class FaceSegData(Pairs):
     """The published arrays `img_SPLIT.npy` and `mask_SPLIT.npy`, memory-mapped.
 
     Images may be (N, 3, H, W) or (N, H, W, 3), uint8 or floats in 0..1, 0..255 or normalised as the input of
@@ -103,9 +109,6 @@ class FaceSegData:
         self.gain, self.shift = pixel_range(self.images, image_path)
         self.names = [f"{index:06d}" for index in range(n)]
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     def __getitem__(self, index: int) -> tuple:
         image, mask = np.asarray(self.images[index]), np.asarray(self.masks[index])
         if image.dtype != np.uint8:
@@ -117,7 +120,7 @@ class FaceSegData:
 
 def open_dataset(
     folder: str | os.PathLike, split: str, skip_bad: bool = False, mask_threshold: int | None = None
-):
+) -> Pairs:
     """Open `img_SPLIT.npy` and `mask_SPLIT.npy`; `SPLIT/images` and `SPLIT/masks`; or `images` and `masks`,
     which are every split but `test`: they may have been trained on. Raises UserError where none is there.
 
@@ -157,7 +160,7 @@ def group_of(name: str) -> str:
     return name.partition("_")[0] if "_" in name else ""
 
 
-def readable_indices(pairs, count: int | None = None) -> tuple:
+def readable_indices(pairs: Pairs, count: int | None = None) -> tuple:
     """Read every pair once: return (indices of the good ones, messages about the bad ones).
 
     Bad are also those of the first `count` (all, if None) whose masks mark nothing.

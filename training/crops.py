@@ -166,7 +166,7 @@ def warp(
         shrink = partial(cv2.resize, dsize=half, interpolation=cv2.INTER_AREA)
         image, mask = shrink(image), change_mask(mask, shrink)
     border, colour, kind = cv2.BORDER_REFLECT_101, (0, 0, 0), rng.random() if rng else 0.0
-    if kind >= 0.6 + 0.25:
+    if kind >= 0.85:
         border = cv2.BORDER_CONSTANT
         colour = rng.integers(0, 256, 3).tolist() if rng.random() < 0.4 else colour
     elif kind >= 0.6:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from dataset import Pairs
 from utils import FACE
 
 
-class DemoFaces:
+class DemoFaces(Pairs):
     """`count` pictures: (size, size, 3) uint8 RGB, with their (size, size) masks of 0 and 255.
 
     Each, a skin-coloured oval with eyes, mouth and hair over shapes, is drawn from (seed, index).
     """
 
     def __init__(self, count: int, size: int, seed: int = 0):
-        self.count, self.size, self.seed = count, size, seed
+        self.size, self.seed = size, seed
         self.names = [f"demo{index}" for index in range(count)]
-
-    def __len__(self) -> int:
-        return self.count
 
     def __getitem__(self, index: int) -> tuple:
         rng = np.random.default_rng((self.seed, index))

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from dataset import group_of, open_dataset, readable_indices
+from dataset import Pairs, group_of, open_dataset, readable_indices
 from files.pictures import picture_files, read_image
 from training.augment import as_given, augment
 from training.crops import face_boxes, face_crop, warp
@@ -66,20 +66,17 @@ def open_pairs(recipe: Recipe, tell: bool = True) -> tuple:
     return pairs, np.repeat(train_indices, times[train_indices]), without_face, val_indices
 
 
-class WithNoFace:
+class WithNoFace(Pairs):
     """The given pairs, and after them the pictures of a folder, with masks that are background alone.
 
     Raises UserError if the folder holds no pictures.
     """
 
-    def __init__(self, pairs, folder: str | os.PathLike):
+    def __init__(self, pairs: Pairs, folder: str | os.PathLike):
         self.pairs, self.paths = pairs, picture_files(folder)
         if not self.paths:
             raise UserError(f"{folder}: no picture is there; --no-face names a folder of such without a face")
         self.names = [*pairs.names, *(path.stem for path in self.paths)]
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> tuple:
         if index < len(self.pairs):
@@ -125,7 +122,7 @@ class TrainExamples:
     faces are cut from them. Set `epoch` before each epoch.
     """
 
-    def __init__(self, pairs, indices: np.ndarray, without_face: np.ndarray, seed: int):
+    def __init__(self, pairs: Pairs, indices: np.ndarray, without_face: np.ndarray, seed: int):
         self.pairs, self.indices, self.without_face, self.seed = pairs, indices, without_face, seed
         searched = np.random.default_rng(seed).permutation(without_face)[:SEARCHED]
         found = (find_hand(pairs[int(index)][0]) for index in searched)
@@ -157,7 +154,7 @@ class TrainExamples:
         return preprocess(image), mask[None]
 
 
-def validation_example(pairs, index: int, size: int) -> tuple:
+def validation_example(pairs: Pairs, index: int, size: int) -> tuple:
     """Return (image, mask) as TrainExamples do, of a picture's largest face, or of all of it without one."""
     image, mask = pairs[index]
     boxes = face_boxes(mask) or [(0, 0, *mask.shape[::-1])]

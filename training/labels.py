@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dataset import Pairs
 from files.paths import regular_file
 from utils import FACE, NOT_JUDGED, UserError
 
@@ -54,13 +55,13 @@ def read_labels(path: str | os.PathLike) -> list:
     return labels
 
 
-class Relabelled:
+class Relabelled(Pairs):
     """The given pairs, with what `labels` say not judged; those at the indices `left_out` are still there.
 
     Raises UserError for a name that no picture has.
     """
 
-    def __init__(self, pairs, labels: list):
+    def __init__(self, pairs: Pairs, labels: list):
         self.pairs, self.names = pairs, pairs.names
         self.changes: dict = {}
         for pattern, change in labels:
@@ -71,9 +72,6 @@ class Relabelled:
                 self.changes.setdefault(name, []).append(change)
         unwanted = {name for name, changes in self.changes.items() if LEAVE_OUT in changes}
         self.left_out = [index for index, name in enumerate(pairs.names) if name in unwanted]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple:
         image, mask = self.pairs[index]
