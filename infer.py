@@ -33,7 +33,9 @@ def main() -> int:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, interrupted)
     if options.page:
-        return serve_page(options)
+        from media.page import serve  # late: gradio is slow to load
+
+        return serve(options)
     with contextlib.ExitStack() as stack:
         if options.source is not None and is_picture_address(options.source):
             options.source = stack.enter_context(fetched(options.source))
@@ -63,14 +65,6 @@ def open_player(options: Options, plan: Plan, stack: contextlib.ExitStack) -> Pl
     if options.table:
         player.table = stack.enter_context(FaceTable(options.table))
     return player
-
-
-def serve_page(options: Options) -> None:
-    if options.source or options.output or options.table:
-        raise UserError("--page takes what is dropped into it: leave out --source, --output and --table")
-    from media.page import serve  # late: it is slow to load
-
-    serve(options, open_network(options))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The page in the browser: its camera, pictures and videos, with the views of the command line.
 
-    serve(options, network)  # infer.py --page; until Ctrl-C
+    serve(options)  # infer.py --page; until Ctrl-C
 
 What a visitor uploads and gets is in a temporary folder, and is deleted when that page is closed.
 """
@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from media.options import Options
+from media.run import open_network
 from media.session import Session, one_at_a_time
 from media.table import COLUMNS
 from media.views import VIEWS, parse_color
@@ -153,8 +154,10 @@ class Page:
         return blocks
 
 
-def serve(options: Options, network: Runtime) -> None:
+def serve(options: Options) -> None:
     """Serve the page until Ctrl-C. Raises UserError where it cannot be, or others could reach it freely."""
+    if options.source or options.output or options.table:
+        raise UserError("--page takes what is dropped into it: leave out --source, --output and --table")
     if gradio is None:
         raise UserError("the page needs gradio: `bash infer.sh --page` installs it")
     host, port = options.page
@@ -174,7 +177,7 @@ def serve(options: Options, network: Runtime) -> None:
         raise UserError(f"nothing can be served at {host}:{port}: {why}") from None
     with tempfile.TemporaryDirectory(prefix="faceseg-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        blocks = Page(options, network, Path(folder)).build()
+        blocks = Page(options, open_network(options), Path(folder)).build()
         fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         _, address, public = blocks.launch(
             server_name=host,

@@ -2,10 +2,9 @@
 
     status = play_all(Pipeline(source, segmenter), playback, max_frames=None)  # draws, shows, writes
 
-The frame rate is that of the slowest stage, not of the sum. Of a file every frame comes, in order. Of a live
-source that is only watched the newest counts, and what the next stage had no time for is dropped; while it is
-recorded, frames wait for some seconds, and are dropped only when too many do. What goes wrong in a thread is
-raised in the caller's loop, after the results that came before it.
+Of a file every frame comes, in order. Of a live source that is only watched the newest counts, and what the
+next stage had no time for is dropped; while it is recorded, frames wait for some seconds, and are dropped
+only when too many do. What goes wrong in a thread is raised in the caller, after the results before it.
 """
 
 from __future__ import annotations
@@ -32,19 +31,13 @@ LAST_WAIT = 2.0  # seconds that a camera has at the end
 IDLE_SECONDS = 0.1  # from one check of the keys to the next while no result comes
 QUEUE = 2  # frames that wait between two stages of a file
 BUFFER = 384 << 20  # bytes of frames that wait while a live source is recorded: 2 s of 1080p, 14 s of VGA
-FROZEN = "gives the same picture again and again: is it stuck or covered?"
 FROZEN_SECONDS = 5.0  # a real camera's noise never repeats a frame for so long
 
 
 class Stage:
     """What an iterator yields, computed ahead in a thread of its own."""
 
-    def __init__(
-        self,
-        items: Iterator,
-        room: Callable[[object], int] = lambda item: QUEUE,
-        waits: Callable[[], bool] = lambda: True,
-    ):
+    def __init__(self, items: Iterator, room: Callable[[object], int], waits: Callable[[], bool]):
         """room: how many such items may be ready. waits: whether the thread waits while there is no room;
         otherwise every second of those that are ready is dropped, the oldest first.
         """
@@ -96,7 +89,7 @@ class Stage:
 
 
 class Pipeline:
-    """The results of a source's frames, to be taken inside `with`."""
+    """The results of a source's frames. At the end of its `with` the threads end."""
 
     def __init__(
         self,
@@ -106,20 +99,18 @@ class Pipeline:
         recorded: Callable[[], bool] = lambda: False,
     ):
         """source: is closed at the end. recorded: whether now every frame of a live source counts."""
-        self.source, self.segmenter, self.timing = source, segmenter, timing or Timing()
-        self.recorded = recorded
+        self.source, self.timing, self.recorded = source, timing or Timing(), recorded
+        self.frames = Stage(self._read(), self._room, lambda: not source.live)
+        self.stages = [self.frames]
+        items = segmenter.follow(iter(self.frames.take, None))
+        if not source.live:  # a camera's frame must not wait in one more thread
+            self.stages.append(Stage(items, self._room, lambda: True))
+            items = iter(self.stages[-1].take, None)
+        results, room = starmap(Result, segmenter.segment(items)), 1 if source.live else QUEUE
+        self.results = Stage(results, lambda result: room, lambda: not source.live or recorded())
+        self.stages.append(self.results)
 
     def __enter__(self) -> Pipeline:
-        live = self.source.live
-        self.frames = Stage(self._read(), self._room, waits=lambda: not live)
-        self.stages = [self.frames]
-        items = self.segmenter.follow(iter(self.frames.take, None))
-        if not live:  # a camera's frame must not wait in one more thread
-            self.stages.append(Stage(items))
-            items = iter(self.stages[-1].take, None)
-        results = starmap(Result, self.segmenter.segment(items))
-        self.results = Stage(results, lambda _: 1 if live else QUEUE, lambda: not live or self.recorded())
-        self.stages.append(self.results)
         return self
 
     def _read(self) -> Iterator[Frame]:
@@ -130,7 +121,7 @@ class Pipeline:
                 return
             yield frame
 
-    def _room(self, frame: Frame) -> int:
+    def _room(self, frame: Frame | tuple) -> int:
         """Return how many such frames may wait."""
         if not self.source.live:
             return QUEUE
@@ -172,19 +163,17 @@ def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> 
     """Play what comes out of the pipeline. Return the exit status. Raises OSError if writing fails."""
     source, player, status = pipeline.source, playback.player, 0
     finished = False  # whether all that was asked for has come
-    frozen, warning = Frozen(), ""
+    still, frozen = Still(), False
     hidden = True if player.window is not None else None  # None: shown in a terminal
     bar = tqdm(total=max_frames or source.expected, unit=" frames", disable=hidden, leave=False)
     with bar, pipeline:
         try:
             for result in iter(functools.partial(pipeline.take, player.idle), None):
-                if not (source.live and frozen(result.frame.image)):
-                    warning = ""
-                elif not warning:
-                    warning = f"{source.name} {FROZEN}"
-                    player.say(warning)
+                before, frozen = frozen, source.live and still(result.frame.image)
+                if frozen and not before:
+                    player.say(f"{source.name} gives the same picture again and again: stuck or covered?")
                 bar.update()
-                if not playback.play(result, warning) or playback.count == max_frames:
+                if not playback.play(result) or playback.count == max_frames:
                     break
             else:
                 if source.sound is not None:
@@ -199,21 +188,21 @@ def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> 
         finally:
             with undisturbed():
                 playback.close(finished)
-    return status or int(bool(warning) or playback.failed)
+    return status or int(frozen or playback.failed)
 
 
-class Frozen:
-    """Tells whether a camera gives the same picture again and again."""
+class Still:
+    """Notices a camera that gives the same picture again and again."""
 
     def __init__(self):
-        self.pixels, self.since = None, 0.0  # a few of them, and since when they are so
+        self.pixels, self.since = None, 0.0  # a few of the picture, and since when they are so
 
     def __call__(self, image: np.ndarray) -> bool:
-        """image: HWC uint8 BGR, the next one."""
-        pixels, now = image[::16, ::16].copy(), time.perf_counter()
+        """Return whether it does now. image: HWC uint8 BGR, the next one."""
+        pixels = image[::16, ::16].copy()
         if not np.array_equal(pixels, self.pixels):
-            self.pixels, self.since = pixels, now
-        return now - self.since > FROZEN_SECONDS
+            self.pixels, self.since = pixels, time.perf_counter()
+        return time.perf_counter() - self.since > FROZEN_SECONDS
 
 
 @contextlib.contextmanager

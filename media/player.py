@@ -43,9 +43,8 @@ class Player:
 
     def __init__(self, options: Options, window: Window | None = None):
         """Raises UserError for an unknown view."""
-        self.views = [
-            parse_view(name) for name in dict.fromkeys([options.view, *VIEWS])
-        ]  # the first is shown
+        names = dict.fromkeys([options.view, *VIEWS])  # the first is shown, v goes on to the next
+        self.views = [*map(parse_view, names)]
         self.style, self.selection = options.style, options.selection
         self.folder = Path(options.folder)  # for what the keys s and r write
         self.window, self.mirror = window, options.mirror  # of the window alone
@@ -73,8 +72,8 @@ class Player:
         if scale < 1:  # so that the window fits the screen, and the text can be read
             canvas = resize(canvas, tuple(max(1, int(side * scale)) for side in canvas.shape[:2]))
         canvas = canvas[:, ::-1].copy() if self.mirror else canvas.copy()  # no text gets into a snapshot
-        notice = self.notice[0] if time.perf_counter() < self.notice[1] else ""
-        draw_lines(canvas, [*filter(None, (*lines, notice)), *(HELP if self.help else ())])
+        notice = [self.notice[0]] if time.perf_counter() < self.notice[1] else []
+        draw_lines(canvas, [*lines, *notice, *(HELP if self.help else ())])
         return self.window.show(canvas, wait)
 
     def idle(self) -> bool:
@@ -111,7 +110,7 @@ class Playback:
         self.paced = bool(player.window or self.sinks) and not (self.written or source.live)
         self.due = None  # when the next frame is to be shown, if it is paced
 
-    def play(self, result: Result, warning: str = "") -> bool:
+    def play(self, result: Result) -> bool:
         """Play one result. Return False when the user has enough. Raises OSError if it cannot be written."""
         player, timing, frame = self.player, self.player.timing, result.frame
         self.note(result)
@@ -122,7 +121,7 @@ class Playback:
             time.sleep(wait)
         else:
             with timing("show"):
-                key = player.show(picture, [self.status(result), warning], wait)
+                key = player.show(picture, [self.status(result)], wait)
         now = time.perf_counter()
         self.shown.append((now, now - frame.time))
         if self.source.live:
