@@ -228,8 +228,8 @@ class Playback:
         video, self.recording = self.recording, None
         with self._forgiven():
             video.close()
-            if video.count:
-                self.player.say(f"{video.outcome()} ({video.count} frames)")
+            if video.encoder.count:
+                self.player.say(f"{video.outcome()} ({video.encoder.count} frames)")
 
     @contextlib.contextmanager
     def _forgiven(self) -> Iterator[None]:

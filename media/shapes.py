@@ -7,7 +7,7 @@ weight = coverage(mask, style)                   # of the mask's region, hxw uin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -39,9 +39,6 @@ def parse_length(text: str) -> Length:
     return Length(real(-1000, 1000)(text))
 
 
-NO_LENGTH = Length(0)
-
-
 @dataclass(frozen=True)
 class Style:
     """How a view draws. color: RGB. grow: None is the view's own."""
@@ -51,7 +48,7 @@ class Style:
     alpha: float = 0.5  # opacity of the overlay
     strength: int = 5  # 1..10, of blur-face and mosaic-face
     grow: Length | None = None
-    feather: Length = NO_LENGTH
+    feather: Length = field(default=Length(0))
 
 
 class Selection(NamedTuple):
@@ -62,15 +59,14 @@ class Selection(NamedTuple):
     not_in: Region | None = None
 
     def __call__(self, mask: Mask) -> Mask:
-        faces = [face for face in mask.faces if self.has(face)]
-        return mask if len(faces) == len(mask.faces) else joined(faces, mask.probability.shape)
-
-    def has(self, face: Face) -> bool:
-        return (
-            face.track not in self.except_track
+        faces = [
+            face
+            for face in mask.faces
+            if face.track not in self.except_track
             and (self.only_in is None or contains(self.only_in, face.box.centre))
             and (self.not_in is None or not contains(self.not_in, face.box.centre))
-        )
+        ]
+        return mask if len(faces) == len(mask.faces) else joined(faces, mask.probability.shape)
 
 
 def parse_tracks(text: str) -> tuple[int, ...]:

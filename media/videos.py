@@ -87,9 +87,18 @@ class VideoFile(Source):
     def read(self) -> Frame | None:
         """Return the next frame; None at the end. Raises UserError where the file ends too early."""
         frame = super().read()
-        if frame is None:
-            self._check_end()
-        return frame
+        if frame is not None:
+            return frame
+        if self.index == 0:
+            raise UserError(f"{self.name}: there is no frame in it that can be read")
+        missing = (self.container.start_time or 0) / 1e6 + self.seconds - float(self.end)
+        if missing > max(3 * (self.seconds - missing) / self.index, 0.02 * self.seconds):
+            raise UserError(
+                f"{self.name} is cut off, or was cut without encoding it again: "
+                f"it ends after {self.index} of {max(self.length, self.index)} frames"
+            )
+        self.missing = max(0, self.stream.frames - self.discarded - self.index)
+        return None
 
     def _pictures(self) -> Iterator[tuple[av.VideoFrame, float, float]]:
         """Yield the frame of each packet, the nearest good one for one that is damaged or does not come."""
@@ -157,17 +166,6 @@ class VideoFile(Source):
         if self.matrix is None:
             self.matrix = display_matrix(picture)
         return turned(resize(image, (height, max(1, width))), self.matrix)
-
-    def _check_end(self) -> None:
-        if self.index == 0:
-            raise UserError(f"{self.name}: there is no frame in it that can be read")
-        missing = (self.container.start_time or 0) / 1e6 + self.seconds - float(self.end)
-        if missing > max(3 * (self.seconds - missing) / self.index, 0.02 * self.seconds):
-            raise UserError(
-                f"{self.name} is cut off, or was cut without encoding it again: "
-                f"it ends after {self.index} of {max(self.length, self.index)} frames"
-            )
-        self.missing = max(0, self.stream.frames - self.discarded - self.index)
 
     def losses(self) -> list[str]:
         lines = super().losses()

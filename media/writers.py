@@ -1,7 +1,7 @@
 """Files of pictures: videos, animations, numbered pictures; live.py has the other outputs.
 
     video = VideoWriter("out.mp4", rate=30)
-    video.write(picture)
+    video.write(picture, at=0.0, until=1 / 30)
     video.close()                       # finishes the file, and gives it its name
 
 Until `close` a video is in a file of another name, `out.unfinished.mp4`, which plays whatever happens to the
@@ -113,20 +113,12 @@ class VideoWriter(Writer):
         self.lock: int | None = None  # of the unfinished file
         self.failed = False  # whether a picture could not be written
 
-    @property
-    def count(self) -> int:
-        """Return the number of pictures."""
-        return self.encoder.count
-
-    def write(self, picture: np.ndarray, at: float | None = None, until: float | None = None) -> None:
-        """Write a picture; without a time, it is shown as the rate has it."""
-        if at is None:
-            at, until = self.count / self.encoder.rate, (self.count + 1) / self.encoder.rate
+    def write(self, picture: np.ndarray, at: float, until: float) -> None:
         try:
             with named_errors(self.path):
                 if self.encoder.file is None:
                     self._open(picture.shape, at)
-                elif self.count % LOOK_EVERY == 0:
+                elif self.encoder.count % LOOK_EVERY == 0:
                     self._check_room()
                 self.encoder.write(picture, at, until)
         except OSError:

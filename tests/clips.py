@@ -59,6 +59,12 @@ def make_clip(
     return Path(path)
 
 
+def add_picture(video: VideoWriter, picture: np.ndarray) -> None:
+    """Write a picture at the time that the rate has for it."""
+    count, rate = video.encoder.count, video.encoder.rate
+    video.write(picture, count / rate, (count + 1) / rate)
+
+
 def copy_clip(source: Path, target: Path, stride: int = 1, sound: bool = True, **options) -> Path:
     """Read a file and write its frames, as infer.py does."""
     video = open_file(source, stride)

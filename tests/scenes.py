@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from clips import add_picture
 
 from faces.detector import Detection
 from faces.mask import Region
@@ -130,7 +131,7 @@ def clip(path: str, count: int = 40, size: tuple = (240, 320), rate: float = 12.
     for step in range(count):
         frame = background(*size)
         truths.append(draw_face(frame, (80 + 3 * step, 120), 40))
-        video.write(frame)
+        add_picture(video, frame)
     video.close()
     return truths
 

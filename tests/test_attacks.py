@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from attacks import LIMIT, Count
 from bad_files import bad_pictures, bad_videos, bad_weights, fuzzed, random_word
-from clips import make_clip
+from clips import add_picture, make_clip
 from odd_media import LAYOUTS, ODD_PATHS, SOUNDS, OddServer, moving, odd_pictures, odd_videos, with_sound
 from programs import PROGRAMS, WRITTEN, given, is_number, options_of
 from safetensors.numpy import save_file
@@ -51,7 +51,7 @@ def here(tmp_path: Path, monkeypatch, random_weights: Path) -> Path:
     shutil.copy("data/test/images/a.png", "good.png")
     video = VideoWriter("good.mp4", 25)
     for _ in range(10):
-        video.write(background(64, 64))
+        add_picture(video, background(64, 64))
     video.close()
     Path("bin").mkdir()
     Path("bin/gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")

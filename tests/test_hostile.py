@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import add_picture
 from programs import PROGRAMS, READ, WORDS, WRITTEN, ended, given, is_number, options_of, parser_of
 from safetensors.numpy import save_file
 from scenes import background, draw_face, red_runtime
@@ -83,7 +84,7 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     shutil.copy(tmp_path / "data/test/images/a.png", tmp_path / "background.png")
     video = VideoWriter(tmp_path / "source.mp4", 25)
     for _ in range(4):
-        video.write(background(64, 64))
+        add_picture(video, background(64, 64))
     video.close()
     for name in ("weights", "backbone", "resume"):
         save_file({"a": np.zeros(3, np.float32)}, tmp_path / f"{name}.safetensors", {"size": "64"})

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
+from clips import add_picture
 from programs import ROOT, ended
 from scenes import portrait
 
@@ -128,7 +129,7 @@ def make_media(folder: Path) -> list[Path]:
     for step in range(10):
         scene = np.full((480, 640, 3), 90, np.uint8)
         scene[:, 40 + 8 * step : 520 + 8 * step] = image
-        video.write(scene)
+        add_picture(video, scene)
         pictures.append(cv2.imencode(".jpg", scene)[1].tobytes())
     video.close()
     cv2.imwrite(str(folder / "portrait.png"), image)

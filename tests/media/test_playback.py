@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 import pytest
-from clips import copy_clip, make_clip
+from clips import add_picture, copy_clip, make_clip
 from scenes import background
 
 from media.writers import VideoWriter
@@ -83,7 +83,7 @@ def test_a_cutout_shows_what_is_behind_it(tmp_path):
     picture[36:72, 48:96] = (30, 40, 220, 255)
     video = VideoWriter(tmp_path / "out.webm", 25, transparent=True)
     for _ in range(25):
-        video.write(picture)
+        add_picture(video, picture)
     video.close()
     said = play(tmp_path, "out.webm")
     face, behind = (list(map(int, colour.split(","))) for colour in re.findall(r"\d+(?:,\d+){3}", said))

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import copy_clip, frames_of, length_of, make_clip, read_clip
+from clips import add_picture, copy_clip, frames_of, length_of, make_clip, read_clip
 from scenes import background
 
 from media import writers
@@ -31,11 +31,11 @@ def test_frames_rate_size_and_colours_come_back(tmp_path, suffix):
     path = tmp_path / "new folder" / f"out{suffix}"
     video = VideoWriter(path, 29.97)
     for level in range(30):
-        video.write(np.full((96, 128, 3), (level * 8, 100, 200), np.uint8))
+        add_picture(video, np.full((96, 128, 3), (level * 8, 100, 200), np.uint8))
         assert not path.exists()
     video.close()
     frames, times = read_clip(path)
-    assert len(frames) == video.count == 30 and frames[0].shape == (96, 128, 3)
+    assert len(frames) == video.encoder.count == 30 and frames[0].shape == (96, 128, 3)
     np.testing.assert_allclose(times, np.arange(30) / 29.97, atol=2e-3)
     assert length_of(path) == pytest.approx(30 / 29.97, abs=0.002)
     for level, frame in enumerate(frames):
@@ -47,7 +47,7 @@ def test_frames_rate_size_and_colours_come_back(tmp_path, suffix):
 def test_it_is_what_players_know(tmp_path, suffix):
     video = VideoWriter(tmp_path / f"out{suffix}", 25)
     for seed in range(5):
-        video.write(background(96, 128, seed))
+        add_picture(video, background(96, 128, seed))
     video.close()
     with av.open(str(video.result)) as file:
         stream = file.streams.video[0]
@@ -69,7 +69,7 @@ def boxes_of(data: bytes) -> list[bytes]:
 def test_odd_sides_get_a_repeated_row_and_column(tmp_path, size):
     video = VideoWriter(tmp_path / "odd.mp4", 25)
     picture = background(*size)
-    video.write(picture)
+    add_picture(video, picture)
     video.close()
     (frame,) = frames_of(tmp_path / "odd.mp4")
     height, width = size
@@ -86,8 +86,8 @@ def test_nothing_written_leaves_nothing(tmp_path):
 
 def test_another_size_is_fitted_in(tmp_path):
     video = VideoWriter(tmp_path / "mixed.mp4", 25)
-    video.write(np.full((96, 128, 3), 200, np.uint8))
-    video.write(np.full((96, 256, 3), 200, np.uint8))
+    add_picture(video, np.full((96, 128, 3), 200, np.uint8))
+    add_picture(video, np.full((96, 256, 3), 200, np.uint8))
     video.close()
     frames = frames_of(tmp_path / "mixed.mp4")
     assert frames[1][:20].max() < 40 and frames[1][40:56].min() > 180
@@ -145,7 +145,7 @@ def test_a_recorded_screen_in_rgb_becomes_a_usual_video(tmp_path, suffix):
 def test_a_cameras_colours_are_marked_as_players_take_them(tmp_path):
     for height, matrix in ((480, 6), (720, 1)):
         video = VideoWriter(tmp_path / f"{height}.mp4", 25)
-        video.write(np.full((height, 64, 3), (30, 40, 220), np.uint8))
+        add_picture(video, np.full((height, 64, 3), (30, 40, 220), np.uint8))
         video.close()
         assert open_file(video.result).colors.matrix == matrix
         assert np.abs(frames_of(video.result)[0][300, 30] - np.array([30, 40, 220])).max() <= 4
@@ -158,7 +158,7 @@ def test_transparency_comes_back(tmp_path, suffix, codec):
     picture[24:72, 32:40, 3] = 128
     video = VideoWriter(tmp_path / f"out{suffix}", 25, transparent=True)
     for _ in range(5):
-        video.write(picture)
+        add_picture(video, picture)
     video.close()
     data = video.result.read_bytes()  # what players go by: AlphaMode of WebM, the kind of ProRes of QuickTime
     assert b"\x53\xc0\x81\x01" in data if suffix == ".webm" else b"ap4h" in data and b"apch" not in data
@@ -186,7 +186,7 @@ def test_quality_and_preset_change_the_size(tmp_path):
     for options in ({}, {"crf": 35}, {"preset": "ultrafast"}):
         video = VideoWriter(tmp_path / "a.mp4", 25, **options)
         for number in range(20):
-            video.write(np.roll(background(240, 320), 4 * number, axis=1))
+            add_picture(video, np.roll(background(240, 320), 4 * number, axis=1))
         video.close()
         sizes.append(video.result.stat().st_size)
     assert sizes[1] < 0.5 * sizes[0] and sizes[2] != sizes[0]
@@ -195,7 +195,7 @@ def test_quality_and_preset_change_the_size(tmp_path):
 def test_a_relative_name_with_a_colon_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     video = VideoWriter("2024-05-01T12:30.mp4", 25)
-    video.write(background(48, 64))
+    add_picture(video, background(48, 64))
     video.close()
     assert len(frames_of(tmp_path / "2024-05-01T12:30.mp4")) == 1
 
@@ -204,7 +204,7 @@ def test_a_link_is_written_through_and_a_long_name_works(tmp_path):
     name = "n" * 246 + ".mp4"
     os.symlink(name, tmp_path / "link.mp4")
     video = VideoWriter(tmp_path / "link.mp4", 25)
-    video.write(background(48, 64))
+    add_picture(video, background(48, 64))
     video.close()
     assert (tmp_path / "link.mp4").is_symlink() and len(frames_of(tmp_path / name)) == 1
     assert sorted(os.listdir(tmp_path)) == ["link.mp4", name]
@@ -213,7 +213,7 @@ def test_a_link_is_written_through_and_a_long_name_works(tmp_path):
 def write_clip(path: Path, count: int = 3, finished: bool = True) -> VideoWriter:
     video = VideoWriter(path, 25)
     for _ in range(count):
-        video.write(background(48, 64))
+        add_picture(video, background(48, 64))
     video.close(finished)
     return video
 
@@ -250,7 +250,7 @@ def test_another_name_of_the_unfinished_file_keeps_what_it_has(tmp_path):
 
 def test_two_programs_do_not_write_the_same_video(tmp_path):
     first = VideoWriter(tmp_path / "out.mp4", 25)
-    first.write(background(48, 64))
+    add_picture(first, background(48, 64))
     with pytest.raises(OSError, match="another program is writing it"):
         write_clip(tmp_path / "out.mp4")
     first.close()
@@ -262,13 +262,14 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     for name in (tmp_path / "file" / "out.mp4", Path("/proc/clip.mp4")):
         video = VideoWriter(name, 25)
         with pytest.raises(OSError, match=f"^cannot write {name}"):
-            video.write(background(48, 64))
+            add_picture(video, background(48, 64))
         video.close()
 
 
 WRITING = """
 import resource, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+from clips import add_picture
 from scenes import background
 from media.writers import VideoWriter
 limit = {limit}
@@ -278,8 +279,8 @@ video = VideoWriter({path!r}, 25)
 try:
     try:
         for seed in range(100000):
-            video.write(background(240, 320, seed))
-            print(video.count, flush=True)
+            add_picture(video, background(240, 320, seed))
+            print(video.encoder.count, flush=True)
     finally:
         video.close()
 except OSError as error:
@@ -330,11 +331,11 @@ def test_a_killed_program_leaves_all_but_the_last_second(tmp_path, suffix):
 
 def test_little_room_on_the_disk_ends_the_writing(tmp_path, monkeypatch):
     video = VideoWriter(tmp_path / "out.mp4", 25)
-    video.write(background(48, 64))
+    add_picture(video, background(48, 64))
     monkeypatch.setattr(writers.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1000))
     with pytest.raises(OSError, match="the disk is full"):
         for _ in range(100):
-            video.write(background(48, 64))
+            add_picture(video, background(48, 64))
     video.close()
     assert video.outcome().endswith("out.unfinished.mp4, which was cut off")
     assert len(frames_of(tmp_path / "out.unfinished.mp4")) == 30  # what there was room for is kept
