@@ -128,7 +128,7 @@ class FaceSegmenter:
         """
         source = open_video(str(path))
         try:
-            segmenter, _ = self.worker.segmenter(source)
+            segmenter = self.worker.segmenter(source)
             for frame, mask in segmenter.segment(segmenter.follow(iter(source.read, None))):
                 image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB)
                 yield VideoFrame(image, frame.at, mask.faces, mask.probability / np.float32(255))

@@ -11,7 +11,7 @@ import copy
 
 from faces.follow import DETECT_EVERY
 from media.encoder import PRESETS
-from media.shapes import Selection, Style, parse_length, parse_rectangle, parse_tracks
+from media.shapes import Style, parse_length, parse_rectangle, parse_tracks
 from media.views import VIEWS, parse_color
 from runtimes.choose import add_network_options
 from runtimes.weights import trained_size
@@ -38,10 +38,6 @@ class Options(argparse.Namespace):
     @property
     def style(self) -> Style:
         return Style(self.threshold, self.color, self.alpha, self.strength, self.grow, self.feather)
-
-    @property
-    def selection(self) -> Selection:
-        return Selection(self.except_track, self.only_in, self.not_in)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -26,10 +26,11 @@ from tqdm import tqdm
 from files.pictures import write_image
 from media.frames import Result, Source
 from media.options import Options
+from media.shapes import Selection
 from media.table import FaceTable
 from media.views import VIEWS, View, parse_view, to_bgr, to_rgb
 from media.window import HELP, Window, draw_lines
-from media.writers import VideoWriter
+from media.writers import VideoWriter, Writer
 from runtimes.runtime import Timing
 from utils import UserError, resize
 
@@ -45,9 +46,11 @@ class Player:
         """Raises UserError for an unknown view."""
         names = dict.fromkeys([options.view, *VIEWS])  # the first is shown, v goes on to the next
         self.views = [*map(parse_view, names)]
-        self.style, self.selection = options.style, options.selection
+        self.style = options.style
+        self.selection = Selection(options.except_track, options.only_in, options.not_in)
         self.folder = Path(options.folder)  # for what the keys s and r write
         self.window, self.mirror = window, options.mirror  # of the window alone
+        self.on_view: Callable[[View], None] = lambda view: None  # is called with each new view
         self.table: FaceTable | None = None
         self.timing = Timing()
         self.help = False
@@ -92,15 +95,8 @@ class Player:
 class Playback:
     """Plays one source's results: into files as fast as it can, what is only watched at its own speed."""
 
-    def __init__(
-        self,
-        player: Player,
-        source: Source,
-        sinks: Iterable = (),
-        on_view: Callable[[View], None] = lambda view: None,
-    ):
-        """sinks: see writers.py. on_view: is called with the new view at each change."""
-        self.player, self.source, self.sinks, self.on_view = player, source, list(sinks), on_view
+    def __init__(self, player: Player, source: Source, sinks: Iterable[Writer] = ()):
+        self.player, self.source, self.sinks = player, source, list(sinks)
         self.count = 0
         self.faces = False  # whether there was a face in any picture
         self.failed = False  # whether a snapshot or a recording could not be written
@@ -198,7 +194,7 @@ class Playback:
             player.ended = True
         elif key == "v":
             player.views.append(player.views.pop(0))
-            self.on_view(player.view)
+            player.on_view(player.view)
         elif key == "s":
             with self._forgiven():
                 path = self._new_path("snapshot", ".png")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -54,19 +53,20 @@ class Worker:
         network = with_flip(self.network) if self.options.flip else self.network
         return segment_picture(network, self.detector, image, self.options.full_size, self.player.timing)
 
-    def segmenter(self, source: Source) -> tuple[Segmenter, Callable[[View], None]]:
-        """Return what segments the frames of a source, and what has to be called when the view changes."""
+    def segmenter(self, source: Source) -> Segmenter:
+        """Return what segments the frames of a source. It heeds the player's view."""
         options, view = self.options, self.player.view
         full = options.full_size
         size = full if options.size or view.hides else video_size(self.network, full, source.live)
         how = (size, options.smooth, source.live, options.detect_every, self.player.timing)
         segmenter = Segmenter(self.network, self.detector, *how)
 
-        def set_view(view: View) -> None:
+        def heed(view: View) -> None:
             segmenter.set_hiding(view.careful, full if view.careful else size)
 
-        set_view(view)
-        return segmenter, set_view
+        heed(view)
+        self.player.on_view = heed
+        return segmenter
 
 
 class Outcome(NamedTuple):
@@ -168,11 +168,11 @@ def run_video(job: Job, worker: Worker) -> Outcome:
     source = open_source(job, options, endless=bool(player.window or options.virtual_camera))
     sinks = [open_writer(job, source, options, player.view)] if job.output else []
     sinks += [VirtualCamera(source.rate)] if options.virtual_camera else []
-    segmenter, set_view = worker.segmenter(source)
+    segmenter = worker.segmenter(source)
     log.info("%s, %.4g frames/s; %s", source.name, source.rate, worker.network.name)
     for remark in source.remarks if job.output else ():
         log.info("%s: %s", source.name, remark)
-    playback = Playback(player, source, sinks, set_view)
+    playback = Playback(player, source, sinks)
     pipeline = Pipeline(source, segmenter, player.timing, playback.recorded)
     status = play_all(pipeline, playback, options.max_frames)
     losses = source.losses()

@@ -46,7 +46,7 @@ class Camera:
     def __init__(self, options: Options, network: Runtime):
         worker = Worker(options, network)
         self.player, self.smooth = worker.player, options.smooth
-        segmenter, self.set_view = worker.segmenter(LiveSource("the browser's camera"))
+        segmenter = worker.segmenter(LiveSource("the browser's camera"))
         self.frames: SimpleQueue[Frame] = SimpleQueue()
         self.results = segmenter.segment(segmenter.follow(iter(self.frames.get, None)))
 
@@ -55,7 +55,7 @@ class Camera:
         self.player.style = options.style
         if options.view != self.player.view.name:
             self.player.views = [parse_view(options.view)]
-            self.set_view(self.player.view)
+            self.player.on_view(self.player.view)
         now = time.perf_counter()
         self.frames.put(Frame(image, time=now, at=now, until=now))
         return to_bgr(self.player.draw(Result(*next(self.results))))

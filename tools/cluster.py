@@ -47,20 +47,20 @@ class Done(NamedTuple):
 
 
 @functools.cache
-def worker_for(options: bytes, folder: str, cores: int, level: int) -> tuple[Worker, queue.SimpleQueue]:
+def worker_for(options: bytes, folder: str, level: int) -> tuple[Worker, queue.SimpleQueue]:
     """Return what does this process's files, and what it will have to say.
 
-    options: pickled. folder: what relative paths begin at. cores: to use. level: of the log.
+    options: pickled. folder: what relative paths begin at. level: of the log.
     """
     from runtimes.openvino_runtime import core
 
+    chosen = pickle.loads(options)
     os.chdir(folder)
-    cv2.setNumThreads(cores)
-    core().set_property("CPU", {"INFERENCE_NUM_THREADS": cores})
+    cv2.setNumThreads(chosen.cores)
+    core().set_property("CPU", {"INFERENCE_NUM_THREADS": chosen.cores})
     said = queue.SimpleQueue()
     log.handlers, log.propagate = [logging.handlers.QueueHandler(said)], False
     log.setLevel(level)
-    chosen = pickle.loads(options)
     return Worker(chosen, open_network(chosen)), said
 
 
@@ -89,9 +89,7 @@ def make_parser() -> Parser:
 
 
 def main() -> int:
-    given = vars(make_parser().parse_args())
-    address, cores, retries = (given.pop(name) for name in ("address", "cores", "retries"))
-    options = Options(**given)
+    options = Options(**vars(make_parser().parse_args()))  # with those of the cluster
     plan = make_plan(options)
     check(options)
     start, outcomes = time.perf_counter(), {}
@@ -99,8 +97,8 @@ def main() -> int:
         table = stack.enter_context(FaceTable(options.table)) if options.table else None
         rows = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if plan.jobs:
-            stack.enter_context(connected(address))
-            done = run_all(plan.jobs, options, cores, retries)
+            stack.enter_context(connected(options.address))
+            done = run_all(plan.jobs, options)
             for number, result in tqdm(done, total=len(plan.jobs), unit=" files", disable=None):
                 outcomes[number] = result.outcome
                 (rows / str(number)).write_bytes(result.table)
@@ -156,23 +154,20 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()  # ends the workers, and what they are writing keeps the name of an unfinished file
 
 
-def run_all(jobs: list[Job], options: Options, cores: int, retries: int) -> Iterator[tuple[int, Done]]:
+def run_all(jobs: list[Job], options: Options) -> Iterator[tuple[int, Done]]:
     """Yield each job's number and what came of it, as they are done. Raises UserError without workers."""
     import ray
 
     from tools.cluster import do_file  # by its name, where this module is __main__: its cache stays
 
-    if not any(node["Alive"] and node["Resources"].get("CPU", 0) >= cores for node in ray.nodes()):
-        raise UserError(f"no machine of the cluster has {cores} cores: use a smaller --cores")
-    needs = {"num_cpus": cores, "num_gpus": int(options.device == "cuda")}
-    task = ray.remote(**needs, max_retries=retries, max_calls=0)(do_file)  # 0: no process ends after a file
-    how = pickle.dumps(options), os.getcwd(), cores, log.level
-
-    def weight(number: int) -> tuple[bool, int]:
-        job = jobs[number]
-        return job.kind == VIDEO, job.source.stat().st_size
-
-    order = sorted(range(len(jobs)), key=weight, reverse=True)
+    if not any(node["Alive"] and node["Resources"].get("CPU", 0) >= options.cores for node in ray.nodes()):
+        raise UserError(f"no machine of the cluster has {options.cores} cores: use a smaller --cores")
+    needs = {"num_cpus": options.cores, "num_gpus": int(options.device == "cuda")}
+    # max_calls: no process ends after a file, as those with a GPU would.
+    task = ray.remote(**needs, max_retries=options.retries, max_calls=0)(do_file)
+    how = pickle.dumps(options), os.getcwd(), log.level
+    sizes = [(job.kind == VIDEO, job.source.stat().st_size) for job in jobs]
+    order = sorted(range(len(jobs)), key=sizes.__getitem__, reverse=True)
     numbers = {task.remote(jobs[number], *how).future(): number for number in order}
     for future in concurrent.futures.as_completed(numbers):
         job = jobs[numbers[future]]
@@ -181,8 +176,8 @@ def run_all(jobs: list[Job], options: Options, cores: int, retries: int) -> Iter
         except ray.exceptions.RayTaskError as error:  # not of the file: `run_job` keeps what goes wrong there
             raise UserError(f"a worker does not start: {first_line(error.cause)}") from error
         except ray.exceptions.RayError as error:
-            text = f"{job.source}: given up, as {retries + 1} workers died with it: {first_line(error)}"
-            done = Done(Outcome(job, 1, error=text))
+            text = f"given up, as {options.retries + 1} workers died with it: {first_line(error)}"
+            done = Done(Outcome(job, 1, error=f"{job.source}: {text}"))
         yield numbers[future], done
 
 

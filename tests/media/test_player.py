@@ -35,9 +35,9 @@ def result() -> Result:
 
 
 def make(
-    window: FakeWindow | None, folder, sinks=(), stream: Source = CAMERA, view: str = "overlay", **more
+    window: FakeWindow | None, folder, sinks=(), stream: Source = CAMERA, view: str = "overlay"
 ) -> Playback:
-    return Playback(Player(Options(view=view, folder=folder), window), stream, sinks, **more)
+    return Playback(Player(Options(view=view, folder=folder), window), stream, sinks)
 
 
 def test_without_a_window_pictures_are_written_as_the_view_gives_them(tmp_path, result):
@@ -83,7 +83,8 @@ def test_v_steps_through_all_views_and_back(tmp_path, result):
 
 def test_the_view_is_told_at_each_change(tmp_path, result):
     told = []
-    playback = make(FakeWindow(".v.v"), tmp_path, view="mask", on_view=lambda view: told.append(view.name))
+    playback = make(FakeWindow(".v.v"), tmp_path, view="mask")
+    playback.player.on_view = lambda view: told.append(view.name)
     for _ in range(4):
         playback.play(result)
     assert told == ["overlay", "cutout"]

@@ -74,7 +74,7 @@ def jobs(tmp_path) -> list[Job]:
 
 def outcomes(monkeypatch, jobs: list, ray) -> dict:
     monkeypatch.setitem(sys.modules, "ray", ray)
-    done = list(cluster.run_all(jobs, Options(), 2, 1))
+    done = list(cluster.run_all(jobs, Options(cores=2, retries=1)))
     assert sorted(number for number, _ in done) == list(range(len(jobs)))  # each once
     return {jobs[number].source.name: result.outcome for number, result in done}
 
