@@ -99,7 +99,7 @@ class PipeOutput(Writer):
         if self.encoder.file is not None:
             with named_errors(self.path):
                 self.encoder.close()
-                self._pass_on(patience=1.0)
+                self._pass_on(patience=10.0 if finished else 1.0)
 
     def outcome(self) -> str:
         return f"sent {self.encoder.count} frames to {self.path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -213,6 +214,24 @@ def test_a_reader_that_goes_away_ends_it():
     os.close(reader)
     with pytest.raises(OSError, match="cannot write standard output: Broken pipe"):
         output.write(RED, 0.04, 0.08)
+    os.close(pipe)
+
+
+def test_a_slow_reader_gets_the_end_too(tmp_path):
+    source = open_video(str(make_clip(tmp_path / "in.mov", [RED] * 25, sound="pcm_s16le")))
+    reader, pipe = os.pipe()
+    output = open_live(f"pipe:{pipe}", 25, None, source.sound)
+    for frame in iter(source.read, None):
+        output.write(frame.image, frame.at, frame.until)
+    source.sound.ended = True
+    while select.select([], [pipe], [], 0)[1]:
+        os.write(pipe, bytes(select.PIPE_BUF))  # it is full when the end comes
+    timer = threading.Timer(2.0, os.read, (reader, 1 << 20))
+    timer.start()
+    output.close()
+    timer.join()
+    assert os.read(reader, 1 << 20)
+    os.close(reader)
     os.close(pipe)
 
 
