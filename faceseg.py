@@ -3,22 +3,16 @@
     import sys; sys.path.append("/path/to/this/folder")
     from faceseg import FaceSegmenter
 
-    segmenter = FaceSegmenter()
-    probability = segmenter.segment(image)          # HxWx3 uint8 RGB -> HxW float32, 0..1
-    for face in segmenter.faces(image):
-        print(face.box, face.confidence, face.mask.shape)
-    for frame in segmenter.video("clip.mp4"):
-        print(frame.time, [(face.track, face.box) for face in frame.faces])
+    probability = FaceSegmenter().segment(image)    # HxWx3 uint8 RGB -> HxW float32, 0..1
 
-Our modules have common names, such as `utils`, and the program that imports this may have its own of these
-names. So ours are loaded here as parts of a package `_faceseg` that is in no folder.
+The program that imports this may have modules of our names, such as `utils`. So ours are loaded here as parts
+of a package `_faceseg` that is in no folder.
 """
 
 # ruff: noqa: E402, F401 (ours can be imported once there is a Finder; UserError is for the callers)
 from __future__ import annotations
 
 import builtins
-import importlib.abc
 import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -40,7 +34,7 @@ class Loader(SourceFileLoader):
         super().exec_module(module)
 
 
-class Finder(importlib.abc.MetaPathFinder):
+class Finder:
     @staticmethod
     def find_spec(name: str, path: list | None, target: object = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path) if name.startswith("_faceseg.") else None
@@ -55,8 +49,8 @@ def import_for_ours(name: str, globals=None, locals=None, fromlist=(), level: in
     return builtins.__import__(f"_faceseg.{name}" if ours else name, globals, locals, fromlist, level)
 
 
-package = sys.modules["_faceseg"] = ModuleType("_faceseg")
-package.__path__ = [str(Path(__file__).resolve().parent)]
+sys.modules["_faceseg"] = ModuleType("_faceseg")
+sys.modules["_faceseg"].__path__ = [str(Path(__file__).resolve().parent)]
 sys.meta_path.insert(0, Finder)
 
 from _faceseg.faces.mask import Face

@@ -75,13 +75,11 @@ if command -v flock >/dev/null; then # a second set-up of this clone waits for t
     flock 9
 fi
 stamp=$(cd "$root" && cat requirements.txt requirements/*.txt)
-if [ -n "$(version_of "$venv/bin/python")" ]; then
-    [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$stamp" ] || exit 0
-fi
-if [[ $holds == *train* ]] && [ "$(uname -s) $(uname -m)" != 'Linux x86_64' ]; then
+present=$(version_of "$venv/bin/python")
+[ -z "$present" ] || [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$stamp" ] || exit 0
+[[ $holds != *train* ]] || [ "$(uname -s) $(uname -m)" = 'Linux x86_64' ] ||
     fail "OneFlow 0.9.0 exists for Linux on x86-64 alone, and this is $(uname -s) on $(uname -m); bash infer.sh works here."
-fi
-if [ -z "$(version_of "$venv/bin/python")" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+if [ -z "$present" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(choose_python)
     [ ! -e "$venv" ] || printf 'Making .venv anew with %s: the one that is there does not serve.\n' "$python" >&2
     rm -rf "$venv"
