@@ -10,8 +10,12 @@ after SIGTERM (what was recorded is kept).
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
+import warnings
+
+import numpy as np
 
 from utils import UserError, interrupted, run  # first: it says what to install where OpenCV does not load
 
@@ -65,6 +69,24 @@ def open_player(options: Options, plan: Plan, stack: contextlib.ExitStack) -> Pl
     if options.table:
         player.table = stack.enter_context(FaceTable(options.table))
     return player
+
+
+def segment(image: np.ndarray, **options) -> np.ndarray:
+    """Deprecated: see FaceSegmenter.segment in faceseg.py. find: its `detect`."""
+    return kept_segmenter(**options).segment(image)
+
+
+def faces(image: np.ndarray, **options) -> list:
+    """Deprecated: see FaceSegmenter.faces in faceseg.py. find: its `detect`."""
+    return kept_segmenter(**options).faces(image)
+
+
+@functools.lru_cache(maxsize=2)
+def kept_segmenter(find: bool = True, **options):
+    warnings.warn("use FaceSegmenter of faceseg.py: this will go", DeprecationWarning, stacklevel=3)
+    from faceseg import FaceSegmenter
+
+    return FaceSegmenter(detect=find, **options)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from clips import make_clip
 from scenes import RedDetector, background, draw_face, iou, left_quarter, red_runtime
 
 import faceseg
+import infer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +49,16 @@ def test_one_image(make):
     assert iou(face.mask > 127, truth[top:bottom, left:right]) > 0.95 and face.confidence > 0.9
     assert face.area(0.5) == np.count_nonzero(probability > 0.5) and face.box == (378, 170, 423, 231)
     assert segmenter.faces(frame) == []
+
+
+def test_the_old_functions_serve_with_a_remark(make):
+    make()  # the fakes stay until the end of the test
+    frame = background(360, 640)
+    draw_face(frame, (400, 200), 30)
+    with pytest.warns(DeprecationWarning, match="FaceSegmenter"):
+        (face,) = infer.faces(frame[..., ::-1])
+    assert face.box == (378, 170, 423, 231) and infer.segment(frame[..., ::-1]).max() > 0.9
+    infer.kept_segmenter.cache_clear()
 
 
 @pytest.mark.parametrize(
