@@ -10,6 +10,7 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import get_type_hints
 
 import numpy as np
@@ -64,8 +65,7 @@ class TrainState:
         ends = [0, *(row.step for row in self.log), self.step]
         values = [value for part in (self, *self.log) for value in vars(part).values()]
         if (
-            ends != sorted(ends)
-            or self.epoch_steps > self.layout.steps_in_an_epoch
+            any(not 0 <= end - start <= self.layout.steps_in_an_epoch for start, end in pairwise(ends))
             or self.seconds < 0
             or not all(math.isfinite(value) for value in values if isinstance(value, float))
             or (self.step > 0 and self.first_loss is None)

@@ -134,6 +134,7 @@ NAN = float("nan")
         ("state", {"step": None}, "step is None"),
         ("state", {"step": 10**30}, "impossible"),
         ("state", {"step": 2}, "impossible"),  # before the log's last
+        ("state", {"step": 10**400, "log": [{**vars(ROW), "step": 10**400}]}, "impossible"),
         ("state", {"seconds": NAN}, "impossible"),
         ("state", {"loss_sum": "abc"}, "loss_sum is abc"),
         ("state", {"first_loss": None}, "impossible"),
