@@ -77,5 +77,6 @@ class StopRequest:
     def made(self, device: flow.device) -> bool:
         """Return whether any process was asked to stop; all must call it, and all get the same answer."""
         asked = sum_over_processes([float(self.signal > 0)], device)[0] > 0
-        self.signal = self.signal or (signal.SIGTERM if asked else 0)
+        if asked:  # else nothing is written: a signal may come at this moment
+            self.signal = self.signal or signal.SIGTERM
         return asked

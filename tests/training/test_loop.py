@@ -12,6 +12,7 @@ import pytest
 from runs import options, resume, train_here
 
 from training import loop as module
+from training import processes
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.examples import open_pairs
 from training.networks import to_arrays, update_average
@@ -51,6 +52,24 @@ def test_resumed_training_is_the_same_to_the_last_bit(data, tmp_path, uninterrup
     assert resumed.state.log == whole.state.log
     assert len(whole.state.log) == 2
     assert not [thread for thread in threading.enumerate() if "loader" in thread.name]
+
+
+def test_a_signal_that_comes_while_nobody_is_found_to_stop_is_remembered(monkeypatch):
+    stop = processes.StopRequest()
+
+    class Nobody:
+        """The sum of the requests: when it is looked at, a signal comes."""
+
+        def __gt__(self, other):
+            return self
+
+        def __bool__(self):
+            stop.remember(signal.SIGINT, None)
+            return False
+
+    monkeypatch.setattr(processes, "sum_over_processes", lambda values, device: [Nobody()])
+    stop.made(flow.device("cpu"))
+    assert stop.signal == signal.SIGINT
 
 
 @pytest.fixture
