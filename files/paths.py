@@ -90,7 +90,8 @@ def target_of(path: str | os.PathLike) -> Path:
 def make_folder(folder: Path) -> None:
     """Make a folder and those around it, also where they are nested deeper than Python's own way goes."""
     for each in reversed([folder, *folder.parents]):
-        each.mkdir(exist_ok=True)
+        if not each.exists():  # of a file in the way, what comes next says that it is no folder
+            each.mkdir(exist_ok=True)
 
 
 def create_made_up(path: Path) -> None:

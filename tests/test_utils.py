@@ -185,8 +185,12 @@ def test_atomic_path_names_what_cannot_be_written(tmp_path):
     ):
         pass
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError, match="cannot write"), paths.atomic_path(tmp_path / "file" / "a.bin"):
-        pass
+    for name in ("file/a.bin", "file/in/a.bin"):
+        with (
+            pytest.raises(OSError, match=f"cannot write .*{name}: Not a dir"),
+            paths.atomic_path(tmp_path / name),
+        ):
+            pass
     with (
         pytest.raises(OSError, match=r"cannot write .*nothing.bin"),
         paths.atomic_path(tmp_path / "nothing.bin"),
