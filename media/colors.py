@@ -69,4 +69,6 @@ def turned(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     x, y = a, d
     if abs(b) > abs(a):
         image, x, y = cv2.transpose(image), c, b
-    return np.ascontiguousarray(image[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])
+    if x >= 0 and y >= 0:
+        return image
+    return cv2.flip(image, -1 if x < 0 and y < 0 else 1 if x < 0 else 0)  # many times as fast as NumPy's
