@@ -19,7 +19,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from files.paths import create_made_up, lock, make_folder, target_of
+from files.paths import create_made_up, lock, make_folder, remove_litter, target_of
 from files.pictures import write_image
 from media.encoder import AT_ONCE, Encoder, Format
 from media.views import to_rgb
@@ -174,6 +174,7 @@ def unfinished_path(path: str | os.PathLike) -> Path:
 def create_unfinished(path: Path) -> int | None:
     """Create an empty file. Return its lock, see files.paths. Raises OSError where its name is taken."""
     make_folder(path.parent)
+    remove_litter(path.parent)
     try:
         create_made_up(path)
         return lock(path)

@@ -248,6 +248,12 @@ def test_another_name_of_the_unfinished_file_keeps_what_it_has(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
+def test_what_a_killed_program_left_is_removed(tmp_path):
+    (tmp_path / ".tmp-12-0123abcd.png").write_text("litter")
+    write_clip(tmp_path / "out.mp4")
+    assert os.listdir(tmp_path) == ["out.mp4"]
+
+
 def test_two_programs_do_not_write_the_same_video(tmp_path):
     first = VideoWriter(tmp_path / "out.mp4", 25)
     add_picture(first, background(48, 64))
