@@ -12,10 +12,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
+import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # before the modules of a program that imports this
 
 from utils import UserError, interrupted, run  # first: it says what to install where OpenCV does not load
 

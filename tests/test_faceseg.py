@@ -119,3 +119,12 @@ def test_a_host_program_keeps_its_own_modules_of_our_names(tmp_path, random_weig
         [sys.executable, "host.py"], cwd=tmp_path, env={"PATH": "/usr/bin"}, capture_output=True, text=True
     )
     assert done.stdout == "(64, 64)\nmine True\n[]\n", done.stderr
+
+
+def test_infer_has_its_own_modules_in_a_host_program(tmp_path):
+    (tmp_path / "utils.py").write_text("mine = 'mine'")
+    (tmp_path / "host.py").write_text(
+        f"import sys; sys.path.append({str(ROOT)!r}); import infer; print(infer.faces)"
+    )
+    done = subprocess.run([sys.executable, "host.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("<function faces"), done.stderr
