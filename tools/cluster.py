@@ -160,17 +160,21 @@ def run_all(jobs: list[Job], options: Options) -> Iterator[tuple[int, Done]]:
 
     from tools.cluster import do_file  # by its name, where this module is __main__: its cache stays
 
-    if not any(node["Alive"] and node["Resources"].get("CPU", 0) >= options.cores for node in ray.nodes()):
-        raise UserError(f"no machine of the cluster has {options.cores} cores: use a smaller --cores")
-    needs = {"num_cpus": options.cores, "num_gpus": int(options.device == "cuda")}
+    gpus = int(options.device == "cuda")
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(has.get("CPU", 0) >= options.cores and has.get("GPU", 0) >= gpus for has in machines):
+        what = f"{options.cores} cores{' and a GPU' if gpus else ''}"
+        raise UserError(f"no machine of the cluster has {what}: use a smaller --cores")
+    needs = {"num_cpus": options.cores, "num_gpus": gpus}
     # max_calls: no process ends after a file, as those with a GPU would.
     task = ray.remote(**needs, max_retries=options.retries, max_calls=0)(do_file)
     how = pickle.dumps(options), os.getcwd(), log.level
-    sizes = [(job.kind == VIDEO, job.source.stat().st_size) for job in jobs]
+    sizes = [(job.kind == VIDEO, size_of(job.source)) for job in jobs]
     order = sorted(range(len(jobs)), key=sizes.__getitem__, reverse=True)
     numbers = {task.remote(jobs[number], *how).future(): number for number in order}
     for future in concurrent.futures.as_completed(numbers):
-        job = jobs[numbers[future]]
+        number = numbers.pop(future)  # its table is not kept in memory
+        job = jobs[number]
         try:
             done = future.result()
         except ray.exceptions.RayTaskError as error:  # not of the file: `run_job` keeps what goes wrong there
@@ -178,7 +182,14 @@ def run_all(jobs: list[Job], options: Options) -> Iterator[tuple[int, Done]]:
         except ray.exceptions.RayError as error:
             text = f"given up, as {options.retries + 1} workers died with it: {first_line(error)}"
             done = Done(Outcome(job, 1, error=f"{job.source}: {text}"))
-        yield numbers[future], done
+        yield number, done
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size, 0 of one that is gone: the worker will say so."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gc
 import importlib.util
 import os
 import secrets
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,9 +99,34 @@ def test_a_worker_that_does_not_start_ends_it(jobs, monkeypatch):
         outcomes(monkeypatch, jobs, fake_ray([], error=lambda name: Fails()))
 
 
-def test_more_cores_than_a_machine_has(jobs, monkeypatch):
-    with pytest.raises(UserError, match="no machine of the cluster has 2 cores"):
+def test_more_cores_than_a_machine_has_and_no_gpu(jobs, monkeypatch):
+    with pytest.raises(UserError, match="no machine of the cluster has 2 cores: "):
         outcomes(monkeypatch, jobs, fake_ray([], cpus=1))
+    with pytest.raises(UserError, match="no machine of the cluster has 2 cores and a GPU"):
+        list(cluster.run_all(jobs, Options(cores=2, retries=1, device="cuda")))
+
+
+def test_a_file_that_is_gone_does_not_end_the_others(jobs, monkeypatch):
+    jobs[0].source.unlink()
+    given = []
+    outcomes(monkeypatch, jobs, fake_ray(given))
+    assert given == ["d.mp4", "c.mp4", "b.jpg", "a.jpg"]
+
+
+def test_what_was_given_out_is_not_kept_in_memory(jobs, monkeypatch):
+    futures, ray = [], fake_ray([])
+    task = ray.remote()(None)
+
+    def remote(*how) -> SimpleNamespace:
+        promise = task.remote(*how)
+        futures.append(weakref.ref(promise.future()))
+        return promise
+
+    ray.remote = lambda **how: lambda function: SimpleNamespace(remote=remote)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    for number, _ in enumerate(cluster.run_all(jobs, Options(cores=2, retries=1))):
+        gc.collect()
+        assert sum(future() is not None for future in futures) == len(jobs) - number
 
 
 @pytest.mark.parametrize(
