@@ -25,7 +25,7 @@ from media.frames import Frame, LiveSource, Result
 from media.options import Options
 from media.plan import VIDEO, Job, Plan, kind_of, name_outputs
 from media.player import Player
-from media.run import Worker, run_all
+from media.run import Outcome, Worker, run_all
 from media.table import FaceTable
 from media.views import parse_view, to_bgr
 from runtimes.runtime import Runtime
@@ -100,17 +100,20 @@ class Session:
             base = Path(os.path.commonpath([path.parent for path in paths]))
             jobs = [Job(path, kind_of(path) or VIDEO) for path in dict.fromkeys(paths)]
             jobs = name_outputs(jobs, False, base, folder / "results", self.player.view)
+            if self.player.view.transparent:  # no browser shows what .mov has of it, ProRes
+                jobs = [
+                    job._replace(output=job.output.with_suffix(".webm"))
+                    if job.output.suffix.lower() == ".mov"
+                    else job
+                    for job in jobs
+                ]
             table = folder / "faces.csv"
             with FaceTable(table) as self.player.table:
                 outcomes = run_all(Plan(jobs, False, 0, Counter()), worker)
             (written,) = folder.glob("faces*.csv")  # of another name if a file was cut off
             table.write_text(as_known(written.read_text("utf-8")), "utf-8")
         results = [job.output for job in jobs if job.output.is_file()]
-        messages = [
-            as_known(outcome.error or f"no face was found in {outcome.job.source}")
-            for outcome in outcomes
-            if outcome.error or not outcome.faces
-        ]
+        messages = [as_known(text) for text in map(message_on, outcomes) if text]
         return Done(results, table, list(csv.reader(table.read_text("utf-8").splitlines()))[1:], messages)
 
     def close(self) -> None:
@@ -120,6 +123,13 @@ class Session:
             self.player.ended = True
         with self.busy:
             shutil.rmtree(self.folder)
+
+
+def message_on(outcome: Outcome) -> str:
+    """Return what there is to say of a file."""
+    if outcome.status and not outcome.error:  # what there was to say is logged
+        return f"{outcome.job.source} cannot be read to its end"
+    return outcome.error or ("" if outcome.faces else f"no face was found in {outcome.job.source}")
 
 
 def one_at_a_time(network: Runtime) -> Runtime:

@@ -77,9 +77,20 @@ def test_files_of_one_name_and_a_cutout_video(session: Session):
     clip("clip.avi.mp4", 3)
     (video,) = session.do_files([Path("clip.avi.mp4")], Options(window=False, view="cutout")).results
     assert video.suffix == ".webm" and len(frames(video)) == 3
+    clip("telephone.mov", 3)
+    (video,) = session.do_files([Path("telephone.mov")], Options(window=False, view="cutout")).results
+    assert video.suffix == ".webm" and len(frames(video)) == 3
     write_image("moving.gif", *[background(96, 128, seed) for seed in range(3)])
     (moving,) = session.do_files([Path("moving.gif")], Options(window=False, view="cutout")).results
     assert read_pixels(moving).shape == (96, 128, 4)
+
+
+def test_a_video_that_is_cut_off_gets_a_message(session: Session):
+    clip("whole.mkv", 60)
+    data = Path("whole.mkv").read_bytes()
+    Path("cut.mkv").write_bytes(data[: len(data) // 2])
+    done = session.do_files([Path("cut.mkv")], OPTIONS)
+    assert done.messages == ["cut.mkv cannot be read to its end"] and not done.results
 
 
 def blue(picture: np.ndarray) -> float:
