@@ -1,7 +1,8 @@
 """The choice of what runs the network: OneFlow on a GPU, OpenVINO on a CPU.
 
 A runtime is a NAME_runtime.py here and its NAME in RUNTIMES: check_available(device, precision), which raises
-UserError or ImportError where it cannot run so, and open_network(weights, device, precision), a Runtime.
+UserError or ImportError where it cannot run so, and open_network(weights, device, precision), which returns a
+Runtime with a `name`.
 """
 
 from __future__ import annotations
