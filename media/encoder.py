@@ -14,7 +14,7 @@ from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
-from media.colors import EXACT, HD, Colors, completed
+from media.colors import EXACT, HD, Colors, completed, is_usual
 from media.frames import Sound
 from media.soundtrack import add_sound
 from media.views import to_bgr
@@ -120,6 +120,8 @@ class Encoder:
         picture = letterbox(picture, self.height, self.width)
         more = (0, self.height % 2, 0, self.width % 2)  # rows and columns, for even sides
         picture = cv2.copyMakeBorder(picture, *more, cv2.BORDER_REPLICATE)
+        if is_usual(self.stream.pix_fmt, self.colors, *picture.shape[:2]):
+            return av.VideoFrame.from_ndarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
         frame = av.VideoFrame.from_ndarray(picture, format="bgra" if self.transparent else "bgr24")
         frame.colorspace = self.colors.matrix
         how = {"interpolation": EXACT, "dst_color_range": self.colors.range}

@@ -14,13 +14,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.container.streams import StreamContainer
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from files.paths import regular_file
-from media.colors import EXACT, HDR, colors_of, display_matrix, turned
+from media.colors import EXACT, HDR, Colors, colors_of, display_matrix, is_usual, turned
 from media.frames import USUAL_RATE, Frame, Sound, Source
 from media.timeline import Timeline
 from utils import UserError, resize
@@ -158,8 +159,12 @@ class VideoFile(Source):
         if picture.colorspace == 2:
             picture.colorspace = self.colors.matrix
         picture.color_primaries = picture.color_trc = 2  # FFmpeg does not use them here, and refuses some
+        colors = Colors(picture.colorspace, picture.color_range)
         try:
-            image = self.reformatter.reformat(picture, format="bgr24", interpolation=EXACT).to_ndarray()
+            if is_usual(picture.format.name, colors, picture.height, picture.width):
+                image = cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2BGR_I420)
+            else:
+                image = self.reformatter.reformat(picture, format="bgr24", interpolation=EXACT).to_ndarray()
         except av.error.FFmpegError:
             what = f"{picture.format.name}, matrix {int(picture.colorspace)}"
             raise UserError(f"{self.name}: its colours ({what}) cannot be read; convert it first") from None
