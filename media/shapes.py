@@ -114,7 +114,7 @@ def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
     alone = Face(0, mask.region, 0.0, mask.region, part(mask.probability, mask.region))
     faces = []
     for face in mask.faces or [alone]:
-        if hides and face.area(style.threshold) < SEEN * face.box.width * face.box.height:
+        if hides and seen(face, style.threshold) < SEEN:
             face = as_ellipse(face)
         feather = abs(style.feather.pixels(face.box))
         reach = grow.pixels(face.box) + (feather if hides else 0)
@@ -127,6 +127,12 @@ def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
             face = face._replace(mask=levels)
         faces.append(face)
     return joined(faces, mask.probability.shape)
+
+
+def seen(face: Face, threshold: float) -> float:
+    """Return the part of a face's box that is marked, 0..1; what is marked around it hides nothing."""
+    box = face.box.moved(-face.region.left, -face.region.top).inside(*face.mask.shape)
+    return np.count_nonzero(part(face.mask, box) > threshold * 255) / max(1, face.box.width * face.box.height)
 
 
 def within(face: Face, region: Region) -> Face:

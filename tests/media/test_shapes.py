@@ -80,6 +80,15 @@ def test_views_that_hide_grow_faces_by_a_tenth_unless_told():
         assert (np.count_nonzero(red) / np.pi) ** 0.5 == pytest.approx(radius, abs=2.5)
 
 
+def test_views_that_hide_cover_the_box_of_a_face_whose_mask_lies_beside_it():
+    face = disc(1, (100, 150), 40)
+    beside = face._replace(box=face.box.moved(70, 0))
+    (hidden,) = reshape(joined([beside], (300, 400)), Style(), hides=True).faces
+    levels = np.zeros((300, 400), np.uint8)
+    levels[hidden.region.rows, hidden.region.columns] = hidden.mask
+    assert (cv2.circle(np.zeros_like(levels), (170, 150), 38, 255, -1) <= levels).all()
+
+
 def test_feathered_edges_fade_over_so_many_pixels():
     for width in (6, 20):
         mask = reshape(joined(FACES[:1], (300, 400)), Style(feather=Length(width)))
