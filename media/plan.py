@@ -152,8 +152,10 @@ def list_counts(counts: Counter) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def name_outputs(jobs: list[Job], alone: bool, base: Path, target: Path, view: View) -> list[Job]:
-    """Return the jobs with the place for the result of each.
+def name_outputs(
+    jobs: list[Job], alone: bool, base: Path, target: Path, view: View, transparent=tuple(TRANSPARENT)
+) -> list[Job]:
+    """Return the jobs with the place for the result of each. transparent: suffixes for videos with alpha.
 
     A single file may have a file as its target; otherwise it is a folder, in which names (below `base`) are
     kept. Raises UserError if a result would take the place of a file beside its source that the target does
@@ -165,7 +167,7 @@ def name_outputs(jobs: list[Job], alone: bool, base: Path, target: Path, view: V
         if jobs[0].kind == PICTURE and suffix not in held:
             raise UserError(f"{target}: '{suffix}' cannot hold a picture in this view: use {', '.join(held)}")
     elif not (alone and jobs[0]._replace(output=target).is_numbered(view)):
-        results = named_alike(jobs, base, target, view)
+        results = named_alike(jobs, base, target, view, transparent)
     sources = {identity(job.source) for job in jobs}
     folders = {identity(job.source.parent) for job in jobs}
     for result in results:
@@ -175,7 +177,7 @@ def name_outputs(jobs: list[Job], alone: bool, base: Path, target: Path, view: V
     return [job._replace(output=result) for job, result in zip(jobs, results, strict=True)]
 
 
-def named_alike(jobs: list[Job], base: Path, folder: Path, view: View) -> list[Path]:
+def named_alike(jobs: list[Job], base: Path, folder: Path, view: View, transparent: tuple) -> list[Path]:
     """Return for each job its name below `base` in the folder: another suffix takes the place of its own, or,
     where that would make two results one, comes after it, as after the name of a file that is unfinished:
     another result has that name while it is written.
@@ -184,7 +186,7 @@ def named_alike(jobs: list[Job], base: Path, folder: Path, view: View) -> list[P
         raise UserError(f"{folder}: for several files the output is a folder, and this is a file")
     ways = []
     for job in jobs:
-        plain, suffix = folder / os.path.relpath(job.source, base), suffix_of(job, view)
+        plain, suffix = folder / os.path.relpath(job.source, base), suffix_of(job, view, transparent)
         long = plain.with_name(plain.name + suffix)
         ways.append((plain, long if ".unfinished" in plain.stem else plain.with_suffix(suffix), long))
     counts = Counter(str(short).lower() for _, short, _ in ways)  # to some file systems a.png is a.PNG
@@ -194,14 +196,14 @@ def named_alike(jobs: list[Job], base: Path, folder: Path, view: View) -> list[P
     return named if len(set(named)) == len(named) else [long for *_, long in ways]
 
 
-def suffix_of(job: Job, view: View) -> str:
+def suffix_of(job: Job, view: View, transparent: tuple) -> str:
     """Return the suffix of a result in a folder: the source's own where that can hold it."""
     if job.kind == PICTURE:
         holds, other = ALPHA_SUFFIXES[:1] if view.exact else WRITTEN, ".png"
     elif job.kind == ANIMATION and job.source.suffix.lower() in ANIMATED_SUFFIXES:
         return job.source.suffix
     else:
-        holds, other = (TRANSPARENT, ".webm") if view.transparent else (FORMATS, ".mp4")
+        holds, other = (transparent, ".webm") if view.transparent else (FORMATS, ".mp4")
     return job.source.suffix if job.source.suffix.lower() in holds else other
 
 

@@ -99,14 +99,8 @@ class Session:
             self.player.ended = self.closed
             base = Path(os.path.commonpath([path.parent for path in paths]))
             jobs = [Job(path, kind_of(path) or VIDEO) for path in dict.fromkeys(paths)]
-            jobs = name_outputs(jobs, False, base, folder / "results", self.player.view)
-            if self.player.view.transparent:  # no browser shows what .mov has of it, ProRes
-                jobs = [
-                    job._replace(output=job.output.with_suffix(".webm"))
-                    if job.output.suffix.lower() == ".mov"
-                    else job
-                    for job in jobs
-                ]
+            shown = (".webm",)  # no browser shows what .mov has of transparency, ProRes
+            jobs = name_outputs(jobs, False, base, folder / "results", self.player.view, shown)
             table = folder / "faces.csv"
             with FaceTable(table) as self.player.table:
                 outcomes = run_all(Plan(jobs, False, 0, Counter()), worker)

@@ -80,6 +80,11 @@ def test_files_of_one_name_and_a_cutout_video(session: Session):
     clip("telephone.mov", 3)
     (video,) = session.do_files([Path("telephone.mov")], Options(window=False, view="cutout")).results
     assert video.suffix == ".webm" and len(frames(video)) == 3
+    clip("telephone.mp4", 4)
+    both = [Path("telephone.mov"), Path("telephone.mp4")]
+    done = session.do_files(both, Options(window=False, view="cutout"))
+    assert {path.suffix for path in done.results} == {".webm"}
+    assert [len(frames(path)) for path in done.results] == [3, 4]
     write_image("moving.gif", *[background(96, 128, seed) for seed in range(3)])
     (moving,) = session.do_files([Path("moving.gif")], Options(window=False, view="cutout")).results
     assert read_pixels(moving).shape == (96, 128, 4)
