@@ -77,6 +77,7 @@ def like_skin(cover: np.ndarray, light: np.ndarray, red: np.ndarray, blue: np.nd
     texture = cv2.Laplacian(cv2.GaussianBlur(light, (0, 0), 1), cv2.CV_32F)[inside].std()
     outline = max(cv2.findContours(cover, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea)
     around = cv2.arcLength(cv2.approxPolyDP(outline, 1.5, True), True)
+    redness, yellowness = np.median(red[inside]) - 128.0, 128.0 - np.median(blue[inside])
     compact = 4 * np.pi * cv2.contourArea(outline) / around**2  # 1 is a circle
     return (
         np.count_nonzero(smoothed != inside) < 0.03 * count
@@ -85,7 +86,8 @@ def like_skin(cover: np.ndarray, light: np.ndarray, red: np.ndarray, blue: np.nd
         and 0.01 < len(at_edge(cover)) / around < 0.3
         and 0.15 < compact < 0.7
         and np.median(light[inside]) > 60
-        and np.median(red[inside]) - float(np.median(blue[inside])) > 12
+        and redness + yellowness > 12
+        and 0.65 * yellowness < redness < 4 * yellowness  # neither grass nor velvet
     )
 
 

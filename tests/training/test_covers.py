@@ -117,6 +117,13 @@ def test_no_hand_is_found_where_nothing_looks_like_one(arm_photo):
         assert hands.find_hand(photo) is None
 
 
+@pytest.mark.parametrize("colour", [(140, 60, 120), (140, 140, 60)], ids=["velvet", "grass"])
+def test_cloth_and_grass_in_the_shape_of_an_arm_are_no_hand(arm_photo, colour):
+    arm = (arm_photo == SKIN).all(axis=2)
+    arm_photo[arm] = colour
+    assert hands.find_hand(arm_photo) is None
+
+
 def test_a_hand_has_the_tone_of_the_face_and_is_none(face, place, arm_photo):
     image, mask = face
     image[mask > 0] = (120, 80, 60)  # darker than the arm
