@@ -14,23 +14,27 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from files.masks import by_name, without_affix
+from files.outlines import decode, fill
 from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_of, read_image
 from utils import NOT_JUDGED, UserError
 
 IMAGE_FOLDERS = ("images", "JPEGImages", "CelebA-HQ-img")
 MASK_FOLDERS = ("masks", "SegmentationClass", "SegmentationClassPNG", "CelebAMask-HQ-mask-anno")
+NO_PICTURES = "masks|Segmentation.*|CelebAMask-HQ-mask-anno"  # folders of masks, for eyes too
+OUTLINES = "**/labels/**/*.txt"  # YOLO's
 VOID = "not judged"  # the label of what VOC leaves open: number 255, or the colour E0E0C0
+CROWD = "a crowd"  # COCO's: not judged either, but what is labelled in it is
 MOST_VALUES = 64  # of a mask: blended edges make more
-MOST_PIXELS = 2 * 10**8
 STROKE = re.compile(r"task-(\d+)-annotation-\d+-by-.*?-tag-(.*)-\d+")  # Label Studio's masks
 PART = re.compile(r"(\d{5})_([a-z_]+)")  # CelebAMask-HQ's
 
@@ -56,9 +60,12 @@ class Source:
             raise UserError(f"{folder}: no such folder; unpack the export first")
         self.folder = folder
         self.images = images or next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), folder)
-        masks = next((folder / n for n in MASK_FOLDERS if (folder / n).is_dir()), None)
-        self.masks = list_below(masks) if masks else {}
-        self.pictures = list_below(self.images, masks)
+        # labelme's SegmentationClass may hold arrays, and its pictures be beside it.
+        self.masks = next(filter(None, (list_below(folder / n) for n in MASK_FOLDERS)), {})
+        self.pictures = list_below(self.images, but=NO_PICTURES)
+        if not self.pictures:
+            remedy = "export with the pictures, or name their folder with --pictures"
+            raise UserError(f"{self.images} holds no pictures: {remedy}")
 
     def jsons(self) -> Iterator[tuple[Path, object]]:
         """Yield (path, content) of all JSON files, one at a time: labelme's hold their pictures."""
@@ -70,16 +77,24 @@ class Source:
 
     def picture(self, name: str, named_in: Path) -> Path:
         """Return the picture that an export names by a path or an address, of whatever system."""
-        last = re.split(r"[/\\]", name.partition("?")[0])[-1]
-        if Path(last).stem not in self.pictures:
+        last = last_name(name)
+        stem = next((s for s in (last.stem, unquote(last.stem)) if s in self.pictures), None)
+        if stem is None:
             raise UserError(f"{named_in}: its picture {last} is not in {self.images}: see --pictures")
-        return self.pictures[Path(last).stem]
+        return self.pictures[stem]
 
 
-def list_below(folder: Path, but: Path | None = None) -> dict[str, Path]:
-    """Return {name without ending: path} of all pictures below a folder, but not those in `but`."""
-    pictures = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
-    return by_name(p for p in pictures if p.name[0] != "." and but not in p.parents)
+def last_name(address: str) -> Path:
+    """Return b.jpg of the path or address a/b.jpg, a\\b.jpg, b.jpg?x=1 or local-files/?d=a/b.jpg."""
+    way, _, query = address.partition("?")
+    return Path(re.split(r"[/\\]", query if query.startswith("d=") else way)[-1].removeprefix("d="))
+
+
+def list_below(folder: Path, but: str = "") -> dict[str, Path]:
+    """Return {name without ending: path} of all pictures below a folder, not in those that match `but`."""
+    paths = (p for p in sorted(folder.rglob("[!.]*")) if p.suffix.lower() in IMAGE_SUFFIXES)
+    folders = {p: p.relative_to(folder).parts[:-1] for p in paths}
+    return by_name(p for p, names in folders.items() if not any(re.fullmatch(but, name) for name in names))
 
 
 def read_labels(source: Source) -> Iterator[Labelled]:
@@ -88,17 +103,23 @@ def read_labels(source: Source) -> Iterator[Labelled]:
         read = read_label_studio
     elif any(map(PART.fullmatch, source.masks)):
         read = read_celebamask
+    elif any(source.folder.glob(OUTLINES)):
+        read = read_yolo  # Label Studio's has JSON too
     elif any(source.folder.rglob("*.json")):
         read = read_json
-    elif any((source.folder / "labels").rglob("*.txt")):
-        read = read_yolo
     else:
         read = read_coloured
-    try:
+    with in_words(source.folder, read.__name__.removeprefix("read_")):
         yield from read(source)
+
+
+@contextmanager
+def in_words(path: Path, form: str) -> Iterator[None]:
+    """Raise UserError for what is not as its format says."""
+    try:
+        yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        form = read.__name__.removeprefix("read_")
-        raise UserError(f"{source.folder}: not as {form} should be: {error!r}") from None
+        raise UserError(f"{path}: not as {form} should be: {error!r}") from None
 
 
 def read_coloured(source: Source) -> Iterator[Labelled]:
@@ -139,7 +160,7 @@ def read_label_studio(source: Source) -> Iterator[Labelled]:
     for path, content in source.jsons():
         for task in content if isinstance(content, list) else [content]:
             texts = [text for text in {**task, **task.get("data", {})}.values() if isinstance(text, str)]
-            names = [text for text in texts if Path(text.partition("?")[0]).suffix.lower() in IMAGE_SUFFIXES]
+            names = [text for text in texts if last_name(text).suffix.lower() in IMAGE_SUFFIXES]
             if names:
                 yield united(source.picture(names[0], path), strokes.pop(str(task.get("id")), []))
     if strokes:
@@ -174,7 +195,8 @@ def united(picture: Path, files: list) -> Labelled:
 def read_json(source: Source) -> Iterator[Labelled]:
     """labelme's files, one a picture, or COCO's."""
     for path, content in source.jsons():
-        yield from (read_labelme if "shapes" in content else read_coco)(source, path, content)
+        with in_words(path, "labelme or COCO"):
+            yield from (read_labelme if "shapes" in content else read_coco)(source, path, content)
 
 
 def read_labelme(source: Source, path: Path, content: dict) -> Iterator[Labelled]:
@@ -194,7 +216,7 @@ def read_labelme(source: Source, path: Path, content: dict) -> Iterator[Labelled
 
 
 def read_coco(source: Source, path: Path, content: dict) -> Iterator[Labelled]:
-    """Polygons and run lengths; a crowd is not judged."""
+    """Polygons and run lengths. A crowd is none where it has attributes: so CVAT writes what was brushed."""
     labels = {category["id"]: category["name"] for category in content["categories"]}
     shapes: dict[object, list] = {}
     for shape in content["annotations"]:
@@ -204,23 +226,14 @@ def read_coco(source: Source, path: Path, content: dict) -> Iterator[Labelled]:
         for shape in shapes.get(image["id"], []):
             outline = shape["segmentation"]
             region = fill(size, outline) if isinstance(outline, list) else decode(outline, size)
-            labelled.add(VOID if shape.get("iscrowd") else labels[shape["category_id"]], region)
+            crowd = shape.get("iscrowd") and "attributes" not in shape
+            labelled.add(CROWD if crowd else labels[shape["category_id"]], region)
         yield labelled
 
 
-def decode(lengths: dict, size: tuple[int, int]) -> np.ndarray:
-    """Return HxW bool of COCO's run lengths."""
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise UserError("COCO's run lengths need .venv/bin/python -m pip install pycocotools") from None
-    packed = mask.frPyObjects(lengths, *size) if isinstance(lengths["counts"], list) else lengths
-    return mask.decode(packed).astype(bool)
-
-
 def read_yolo(source: Source) -> Iterator[Labelled]:
-    """labels/NAME.txt: for each outline the number of its label, then x and y as shares of the sides."""
-    texts = {path.stem: path for path in (source.folder / "labels").rglob("*.txt")}
+    """labels/**/NAME.txt: for each outline the number of its label, then x and y as shares of the sides."""
+    texts = {p.stem: p for p in source.folder.glob(OUTLINES) if p.stat().st_size}  # empty: nothing is there
     for stem, picture in source.pictures.items():
         labelled, (height, width, _) = Labelled(picture), read_image(picture).shape
         for line in regular_file(texts[stem]).read_text().splitlines() if stem in texts else ():
@@ -230,16 +243,3 @@ def read_yolo(source: Source) -> Iterator[Labelled]:
             corners = np.array(shares, float).reshape(-1, 2) * (width, height)
             labelled.add(label, fill((height, width), [corners]))
         yield labelled
-
-
-def fill(size: tuple[int, int], polygons: list) -> np.ndarray:
-    """Return HxW bool of what polygons, x and y in pixels, enclose. size: (height, width)."""
-    if not 0 < size[0] * size[1] < MOST_PIXELS:
-        raise ValueError(f"a picture of {size[1]}x{size[0]}")
-    region = np.zeros(size, np.uint8)
-    for polygon in polygons:
-        corners = np.clip(np.rint(np.array(polygon, float).reshape(-1, 2)), -MOST_PIXELS, MOST_PIXELS)
-        if len(corners) < 3 or np.isnan(corners).any():
-            raise ValueError(f"an outline of {len(corners)} corners, or not of numbers")
-        cv2.fillPoly(region, [corners.astype(np.int32)], 1)
-    return region.astype(bool)

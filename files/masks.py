@@ -58,7 +58,7 @@ def fit_mask(mask: np.ndarray, path: str | os.PathLike, size: tuple[int, int]) -
     Raises UserError for a mask of other proportions.
     """
     turn = SIDEWAYS.get(orientation(path))
-    if turn is not None and mask.shape == size[::-1]:
+    if turn is not None and mask.shape == size[::-1] != size:  # of a square nothing tells
         mask = np.array(Image.fromarray(mask).transpose(turn))
     if abs(mask.shape[0] * size[1] - mask.shape[1] * size[0]) > 0.02 * mask.shape[1] * size[0]:
         raise UserError(f"{path} is {size[1]}x{size[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}")

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from dataset import PairFolder
-from files.labels import VOID, Labelled, Source, read_labels
+from files.labels import CROWD, VOID, Labelled, Source, read_labels
 from files.masks import fit_mask
 from files.paths import atomic_path
 from files.pictures import read_image, write_image
@@ -58,8 +58,8 @@ def main() -> int:
             (folder / name).mkdir()
         for labelled in read_labels(Source(Path(args.export), args.pictures)):
             areas.update({label: int(region.sum()) for label, region in labelled.regions.items()})
-            more = COVERS if "skin" in faces & labelled.regions.keys() else ()
-            mask = face_mask(labelled, faces, {*covers, *more})
+            has_skin = any("skin" in names_of(label) & faces for label in labelled.regions)
+            mask = face_mask(labelled, faces, {*covers, *(COVERS if has_skin else ())})
             if mask is None:
                 left_out.append(labelled.picture.name)
                 continue
@@ -72,6 +72,9 @@ def main() -> int:
         if not taken:
             missing = " or ".join(args.face or ["face"])
             raise UserError(f"no label is named {missing}; name it with --face: {listed(areas)}")
+        if not any((folder / "masks").iterdir()):
+            reasons = "its labels are boxes, or covers lie over all of it"
+            raise UserError(f"{args.export}: nowhere is anything of {', '.join(taken)} left: {reasons}")
         pairs = PairFolder(folder)
         write_image(folder / "overlays.jpg", draw_sheet(pairs))
     print(f"taken for face: {', '.join(taken)}\nall labels: {listed(areas)}")
@@ -85,7 +88,7 @@ def main() -> int:
 def face_mask(labelled: Labelled, faces: set, covers: set) -> np.ndarray | None:
     """Return HxW uint8 of 0, 128, 255 in the picture's size; None where no label is face."""
     mask = np.uint8(0)
-    for labels, value in (({VOID}, NOT_JUDGED), (faces, FACE), (covers, 0)):
+    for labels, value in (({CROWD}, NOT_JUDGED), (faces, FACE), ({VOID}, NOT_JUDGED), (covers, 0)):
         for label, region in labelled.regions.items():
             if names_of(label) & labels:
                 mask = np.where(region, np.uint8(value), mask)

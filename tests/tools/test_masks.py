@@ -109,6 +109,27 @@ def coco_lengths(folder: Path) -> list:
     return coco(folder, {"size": [HEIGHT, WIDTH], "counts": np.diff([0, *changes, FACE.size]).tolist()})
 
 
+def coco_of_cvat(folder: Path) -> list:
+    """What was brushed is said to be a crowd, as COCO wants it of run lengths."""
+    coco(folder)
+    path = folder / "annotations" / "instances.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0].update(iscrowd=1, attributes={"occluded": False})
+    write_json(path, content)
+    return []
+
+
+def labelme_as_voc(folder: Path) -> list:
+    """As older versions wrote it: numbers as arrays beside the pictures of them."""
+    palette(folder)
+    (folder / "images").rename(folder / "JPEGImages")
+    (folder / "masks").rename(folder / "SegmentationClassPNG")
+    (folder / "SegmentationClass").mkdir()
+    np.save(folder / "SegmentationClass" / "a.npy", FACE.astype(np.int32))
+    picture(folder / "SegmentationClassVisualization", "a.jpg")
+    return ["--face", "1"]
+
+
 def labelme(folder: Path) -> list:
     picture(folder, "a.jpg")
     png = io.BytesIO()
@@ -121,17 +142,27 @@ def labelme(folder: Path) -> list:
     return []
 
 
-def label_studio(folder: Path) -> list:
+def label_studio(
+    folder: Path, name: str = "61148fa3-a.jpg", at: str = "/data/upload/1/61148fa3-a.jpg"
+) -> list:
     """Two strokes make the face."""
-    picture(folder / "images", "61148fa3-a.jpg")
+    picture(folder / "images", name)
     upper, lower = FACE.copy(), FACE.copy()
     upper[30:], lower[:25] = False, False
     for number, stroke in enumerate((upper, lower)):
         write_mask(folder / "masks" / f"task-3-annotation-9-by-1-tag-face-{number}.png", (stroke, 255))
     write_mask(folder / "masks" / "task-3-annotation-9-by-1-tag-hair-0.png", (HAIR, 255))
-    task = {"id": 3, "data": {"image": "/data/upload/1/61148fa3-a.jpg"}, "annotations": []}
+    task = {"id": 3, "data": {"image": at}, "annotations": []}
     write_json(folder / "project-1.json", [task])
     return []
+
+
+def label_studio_of_a_disk(folder: Path) -> list:
+    return label_studio(folder, at="/data/local-files/?d=faces/61148fa3-a.jpg")
+
+
+def label_studio_of_a_cloud(folder: Path) -> list:
+    return label_studio(folder, "my a.jpg", "s3://bucket/my%20a.jpg")
 
 
 def celebamask(folder: Path) -> list:
@@ -157,6 +188,23 @@ def yolo(folder: Path) -> list:
     return ["--face", "1"]
 
 
+def yolo_of_label_studio(folder: Path) -> list:
+    """A picture without anything has an empty file, and there is JSON too."""
+    arguments = yolo(folder)
+    picture(folder / "images" / "train", "b.jpg")
+    (folder / "labels" / "train" / "b.txt").touch()
+    write_json(folder / "notes.json", {"categories": [], "info": {}})
+    return arguments
+
+
+def yolo_by_parts(folder: Path) -> list:
+    arguments = yolo(folder / "export")
+    (folder / "train").mkdir()
+    for name in ("images", "labels"):
+        (folder / "export" / name / "train").rename(folder / "train" / name)
+    return arguments
+
+
 def turned(folder: Path) -> list:
     """The mask is drawn on the picture as it is stored; the right side up is a quarter to the right."""
     exif = Image.Exif()
@@ -169,15 +217,26 @@ def turned(folder: Path) -> list:
 JUDGED = (
     coco,
     coco_lengths,
+    coco_of_cvat,
     cvat,
     colours,
     named_by_colour,
     palette,
+    labelme_as_voc,
     suffix,
     turned,
     labelme,
 )  # these know what is not
-FORMATS = (*JUDGED, label_studio, celebamask, yolo)
+FORMATS = (
+    *JUDGED,
+    label_studio,
+    label_studio_of_a_disk,
+    label_studio_of_a_cloud,
+    celebamask,
+    yolo,
+    yolo_of_label_studio,
+    yolo_by_parts,
+)
 
 
 @pytest.mark.parametrize("write", FORMATS)
@@ -218,8 +277,57 @@ def test_what_covers_the_face_is_taken_out(tmp_path, run_here):
     assert all(label in result.stdout.splitlines()[0] for label in ("face=250,50,83", "hair=51,221,255"))
     both = PairFolder(tmp_path / "made")[0][1] == 255
     assert np.array_equal(both, FACE | HAIR)
-    run_here(masks.main, tmp_path / "export", tmp_path / "less", "--face", "face", "--cover", "face")
+    nothing = run_here(
+        masks.main, tmp_path / "export", tmp_path / "less", "--face", "face", "--cover", "face"
+    )
+    assert nothing.returncode == 1 and "covers lie over all of it" in nothing.stderr
     assert not (tmp_path / "less").exists()
+
+
+def change_json(path: Path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    write_json(path, content)
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_what_is_not_judged_in_a_face_stays_so_but_a_crowd_does_not(judged, tmp_path, run_here):
+    (labelme if judged else coco)(tmp_path / "export")
+    (path,) = (tmp_path / "export").rglob("*.json")
+    inside = [[30, 20], [40, 20], [40, 30], [30, 30]]
+    if judged:
+        shape = {"label": "__ignore__", "shape_type": "polygon", "points": inside}
+        change_json(path, lambda content: content["shapes"].insert(0, shape))
+    else:
+        shape = {"image_id": 7, "category_id": 3, "iscrowd": 1, "segmentation": [np.ravel(inside).tolist()]}
+        change_json(path, lambda content: content["annotations"].append(shape))
+    run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    ((_, mask),) = PairFolder(tmp_path / "made")
+    assert (mask[20:31, 30:41] == (128 if judged else 255)).all()
+    assert (mask[FACE] == 255).sum() == FACE.sum() - 121 * judged
+
+
+@pytest.mark.parametrize("name", ["skin", "Skin"])
+def test_hair_covers_skin_whatever_the_case(name, tmp_path, run_here):
+    coco(tmp_path / "export", [[20, 2, 50, 2, 50, 40, 20, 40]])
+    path = tmp_path / "export" / "annotations" / "instances.json"
+    change_json(path, lambda content: content["categories"][0].update(name=name))
+    change_json(path, lambda content: content["annotations"].pop())
+    run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    ((_, mask),) = PairFolder(tmp_path / "made")
+    assert np.array_equal(mask == 255, FACE)
+
+
+def test_a_square_mask_is_not_turned(tmp_path, run_here):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("images", "masks"):
+        (tmp_path / "export" / name).mkdir(parents=True)
+    drawn = np.pad(FACE, ((0, WIDTH - HEIGHT), (0, 0))) * np.uint8(255)
+    Image.fromarray(np.dstack([drawn] * 3)).save(tmp_path / "export" / "images" / "a.jpg", exif=exif)
+    Image.fromarray(drawn).save(tmp_path / "export" / "masks" / "a.png")
+    run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    assert np.array_equal(PairFolder(tmp_path / "made")[0][1], drawn)
 
 
 def break_json(folder: Path) -> None:
@@ -227,7 +335,15 @@ def break_json(folder: Path) -> None:
 
 
 def lose_picture(folder: Path) -> None:
-    (folder / "images" / "a.jpg").unlink()
+    (folder / "images" / "a.jpg").rename(folder / "images" / "b.jpg")
+
+
+def lose_pictures(folder: Path) -> None:
+    shutil.rmtree(folder / "JPEGImages")
+
+
+def add_a_broken_one(folder: Path) -> None:
+    write_json(folder / "b.json", {**json.loads((folder / "a.json").read_text()), "imageHeight": None})
 
 
 def change_coco(folder: Path, **changes) -> None:
@@ -243,14 +359,17 @@ IMAGE = {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}
     [
         (coco, break_json, "instances.json: no readable JSON"),
         (coco, lose_picture, "its picture a.jpg is not in"),
-        (coco, lambda folder: change_coco(folder, annotations=3), "not as json should be"),
+        (coco, lambda folder: change_coco(folder, annotations=3), "not as labelme or COCO should be"),
         (coco, lambda folder: change_coco(folder, images=[{**IMAGE, "height": 10**9}]), "80x1000000000"),
         (
             coco,
             lambda folder: change_coco(folder, images=[{**IMAGE, "height": 90}]),
             "a.jpg is 80x60, but its mask",
         ),
-        (coco, lambda folder: change_coco(folder, categories=[]), "not as json should be"),
+        (cvat, lose_pictures, "holds no pictures: export with the pictures"),
+        (labelme, add_a_broken_one, "b.json: not as labelme or COCO should be"),
+        (lambda folder: coco(folder, []), lambda folder: None, "its labels are boxes"),
+        (coco, lambda folder: change_coco(folder, categories=[]), "not as labelme or COCO should be"),
         (labelme, lambda folder: (folder / "a.json").write_text('{"shapes": []}'), "'imagePath'"),
         (
             label_studio,
