@@ -41,6 +41,8 @@ def main() -> int:
 
     training = Training(recipe, checkpoint)
     claim(Path(recipe.output), training.rank)
+    if not recipe.resume and training.rank == 0:
+        check_output(Path(recipe.output))  # again: it took a while, and another training may have been here
     return training.run()
 
 

@@ -192,10 +192,11 @@ def test_masks_as_jpeg_are_refused_at_once_or_thresholded(pairs, tmp_path):
     folder = open_dataset(tmp_path, "train", mask_threshold=128)
     assert np.array_equal(folder[1][1], marked)
     result = subprocess.run(
-        [sys.executable, "dataset.py", str(tmp_path), "--mask-threshold", "128"],
+        [sys.executable, ROOT / "dataset.py", str(tmp_path), "--mask-threshold", "128"],
         capture_output=True,
         text=True,
     )
+    assert result.stdout.endswith(f" good, {result.stderr.count(chr(10))} bad\n")
     assert "p1" not in result.stderr
 
 

@@ -316,7 +316,7 @@ def test_camera_numbers_are_numbers_of_cameras():
     [
         (["--address", "no.such.host.invalid"], "no.such.host.invalid: "),
         (["--address", "h" * 100], "hhh: "),
-        (["--port", "USED"], "Address already in use"),
+        (["--port", "USED"], "Address already in use; choose another MASTER_PORT"),
         (["--port", "99999"], "not a whole number from 0 to 65535"),
         (["--processes", "0"], "not a whole number from 1"),
         (["--nodes", "2", "--node-rank", "2"], "must be below"),

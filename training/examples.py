@@ -19,7 +19,7 @@ from training.demo import DemoFaces
 from training.hands import find_hand
 from training.labels import Relabelled, read_labels
 from training.options import Recipe, split_more
-from utils import UserError, preprocess
+from utils import UserError, log, preprocess
 
 NO_FACE_SHARE = 0.02  # of the examples: those of pictures without a face
 SEARCHED = 1000  # pictures without a face at most are searched for hands, a few milliseconds each
@@ -130,6 +130,7 @@ class TrainExamples:
         more = len(indices) * NO_FACE_SHARE / (1 - NO_FACE_SHARE)
         self.count = len(indices) + (max(round(more), 1) if len(without_face) else 0)
         self.epoch = 0
+        self.warned = False
 
     def __len__(self) -> int:
         return self.count
@@ -150,7 +151,12 @@ class TrainExamples:
         if self.hands:
             hand = self.hands[rng.integers(len(self.hands))]
         index = self.indices[item] if item < len(self.indices) else rng.choice(self.without_face)
-        image, mask = augment(*self.pairs[int(index)], size, rng, other, hand, gentle)
+        image, mask = self.pairs[int(index)]
+        if item < len(self.indices) and not mask.any() and not self.warned:
+            self.warned = True  # once is enough
+            name = self.pairs.names[int(index)]
+            log.warning("%s: its mask marks no face; --skip-bad leaves such pictures out", name)
+        image, mask = augment(image, mask, size, rng, other, hand, gentle)
         return preprocess(image), mask[None]
 
 

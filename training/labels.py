@@ -50,7 +50,7 @@ def read_labels(path: str | os.PathLike) -> list:
         except ValueError:
             raise UserError(
                 f"{path}, line {number}: {line.strip()[:60]!r} is none of 'NAME leave-out', "
-                "'NAME not-judged LEFT,TOP,RIGHT,BOTTOM' and 'NAME not-judged hull'"
+                "'NAME not-judged LEFT,TOP,RIGHT,BOTTOM' and 'NAME not-judged hull' (* for a space in a name)"
             ) from None
     return labels
 
@@ -65,7 +65,8 @@ class Relabelled(Pairs):
         self.pairs, self.names = pairs, pairs.names
         self.changes: dict = {}
         for pattern, change in labels:
-            names = fnmatch.filter(pairs.names, pattern)
+            plain = pattern.replace("[", "[[]").replace("?", "[?]")  # only * is a wildcard
+            names = fnmatch.filter(pairs.names, plain)
             if not names:
                 raise UserError(f"--labels names {pattern}, and no training picture has that name")
             for name in names:

@@ -27,7 +27,7 @@ if not __package__:  # run as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from files.paths import regular_file
-from training.machines import gather, join
+from training.machines import gather, join, listen
 from utils import Parser, UserError, integer, log, run
 
 GRACE = 30  # seconds that the others have to end after one has failed or was stopped
@@ -142,8 +142,8 @@ def last_checkpoint(arguments: list) -> Path:
 
 
 def free_port(port: int = 0) -> int:
-    """Return the port, for 0 any free one. Raises OSError where it is in use."""
-    with socket.create_server(("", port)) as probe:
+    """Return the port, for 0 any free one. Raises UserError where it is in use."""
+    with listen(port) as probe:
         return probe.getsockname()[1]
 
 
@@ -174,7 +174,7 @@ def main() -> int:
     if args.node_rank >= args.nodes:
         parser.error("--node-rank must be below --nodes")
     if args.nodes > 1 and not args.port:
-        parser.error("several machines need the same --port")
+        parser.error("several machines need the same MASTER_PORT (--port)")
     regular_file(args.script)
     launcher = Launcher(args)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

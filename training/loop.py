@@ -106,6 +106,7 @@ class Training:
             self.finish_epoch()
             if self.has_diverged():
                 break
+        self.complete()
         best = self.output / "best.safetensors"
         if self.has_diverged():
             now = state.log[-1].loss
@@ -214,14 +215,20 @@ class Training:
         better = row.val_iou is None or state.best_iou is None or row.val_iou > state.best_iou
         if better:
             state.best_iou = row.val_iou
-        if better or not (self.output / "best.safetensors").exists():  # resumed in a folder of its own
-            self.save("best.safetensors")  # before `last`, which says that it is there
-        self.save("last.safetensors")
-        if self.rank == 0:
-            write_log(self.output / "log.csv", state.log)
-            plot_curves(self.output / "curves.png", state.log)
+        if better:
+            self.save("best.safetensors")
+        self.complete()
+        self.save("last.safetensors")  # after all else: it says that they are there
         shown = {name: value for name, value in asdict(row).items() if value is not None}
         self.tell("  ".join(f"{name} {value:.4g}" for name, value in shown.items()))
+
+    def complete(self) -> None:
+        """Write the log, and the best weights where they are missing: resumed in a folder of its own."""
+        if not (self.output / "best.safetensors").exists():
+            self.save("best.safetensors")
+        if self.rank == 0:
+            write_log(self.output / "log.csv", self.state.log)
+            plot_curves(self.output / "curves.png", self.state.log)
 
     def validate(self) -> float | None:
         """Return the mean IoU of the averaged weights over all validation pictures; None without any."""

@@ -8,6 +8,7 @@ those that are waited for, and returns whether to wait on.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
@@ -23,7 +24,7 @@ def gather(port: int, nodes: int, processes: int, goes_on: Callable[..., bool]) 
     """Wait, as machine 0, for all others. Return False if stopped; raise UserError where they do not fit."""
     come: dict[socket.socket, int] = {}
     fault = ""
-    with socket.create_server(("", port)) as server:
+    with listen(port) as server:
         server.settimeout(POLL)
         while not fault and (missing := sorted(set(range(1, nodes)) - set(come.values()))):
             if not goes_on(*missing):
@@ -50,6 +51,15 @@ def gather(port: int, nodes: int, processes: int, goes_on: Callable[..., bool]) 
     if fault:
         raise UserError(fault)
     return True
+
+
+def listen(port: int) -> socket.socket:
+    """Return a server at a port, for 0 at any free one. Raises UserError where it is in use."""
+    try:
+        return socket.create_server(("", port))
+    except OSError as error:
+        fault = os.strerror(error.errno)
+        raise UserError(f"port {port}: {fault}; choose another MASTER_PORT (--port)") from None
 
 
 def join(address: tuple, number: int, nodes: int, processes: int, goes_on: Callable[..., bool]) -> bool:

@@ -180,6 +180,28 @@ def test_pictures_without_a_face_are_trained_on_and_cut_from(monkeypatch):
     assert all(any(np.array_equal(piece, image) for image in allowed) for piece in pieces)
 
 
+def test_a_mask_without_a_face_is_warned_of_once(caplog):
+    pairs = DemoFaces(4, 48)
+    pairs.names = [f"p{number}" for number in range(4)]
+    empty = Empty(pairs, (1, 2, 3))
+    examples = TrainExamples(empty, np.arange(3), np.array([3]), 0)
+    for item in range(4):  # the last one is of a picture without a face
+        examples.read(item, 32)
+    assert caplog.text.count("its mask marks no face; --skip-bad") == 1
+    assert "p1: its mask" in caplog.text
+
+
+class Empty:
+    """Pairs of which some have an empty mask."""
+
+    def __init__(self, pairs, empty):
+        self.pairs, self.names, self.empty = pairs, pairs.names, empty
+
+    def __getitem__(self, index):
+        image, mask = self.pairs[index]
+        return image, mask * 0 if index in self.empty else mask
+
+
 def test_every_epoch_is_shuffled_and_whole(examples):
     orders = []
     for epoch in range(3):

@@ -68,6 +68,12 @@ def test_wrong_labels_are_left_out_and_wrong_regions_not_judged(tmp_path):
         open_pairs(parse_arguments([*arguments, "--labels", str(labels)]))
 
 
+def test_only_the_star_is_a_wildcard():
+    pairs = Pairs([None] * 4, ["face1", "face[1]", "my face", "face?"])
+    found = Relabelled(pairs, [("face[1]", "leave-out"), ("my*face", "leave-out"), ("face?", "leave-out")])
+    assert found.left_out == [1, 2, 3]
+
+
 def test_what_a_mask_leaves_out_of_a_face_is_not_judged():
     whole = np.zeros((100, 160), np.uint8)
     cv2.circle(whole, (40, 50), 30, 255, -1)

@@ -223,6 +223,26 @@ def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(checkpoint, tmp_p
     write_checkpoint(tmp_path / "elsewhere" / "last.safetensors", changed)
     assert train_here(["--resume", str(tmp_path / "elsewhere" / "last.safetensors")]) == 0
     assert (tmp_path / "elsewhere" / "best.safetensors").exists()
+    (tmp_path / "later").mkdir()  # it has ended, and is resumed once more in another folder
+    shutil.copy(tmp_path / "elsewhere" / "last.safetensors", tmp_path / "later")
+    assert train_here(["--resume", str(tmp_path / "later" / "last.safetensors")]) == 0
+    assert sorted(path.name for path in (tmp_path / "later").iterdir()) == [
+        *("best.safetensors", "curves.png", "last.safetensors", "log.csv")
+    ]
+
+
+def test_the_last_checkpoint_is_written_after_what_belongs_to_it(data, tmp_path, monkeypatch):
+    """Killed in between, a training does the epoch again; it never takes itself for complete."""
+
+    def save(self, name):
+        if name == "last.safetensors":
+            raise KeyboardInterrupt
+        (self.output / name).touch()
+
+    monkeypatch.setattr(module.Training, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(options(data, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "curves.png", "log.csv"]
 
 
 def test_weights_that_no_epoch_beats_stay_the_best_and_that_is_no_success(

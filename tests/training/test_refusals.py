@@ -56,6 +56,20 @@ def test_bad_arguments_are_explained(data, tmp_path, arguments, message, run_her
     assert not (tmp_path / "run").exists()
 
 
+def test_a_training_that_began_meanwhile_is_not_written_over(data, tmp_path, monkeypatch, run_here):
+    begin = module.Training.__init__
+
+    def slowly(self, *arguments):
+        begin(self, *arguments)
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "last.safetensors").write_text("hours")
+
+    monkeypatch.setattr(module.Training, "__init__", slowly)
+    result = run_here(*options(data, tmp_path / "run"))
+    assert result.returncode == 1 and "holds a training's last.safetensors" in result.stderr
+    assert (tmp_path / "run" / "last.safetensors").read_text() == "hours"
+
+
 def test_bad_picture_is_named_and_can_be_skipped(tmp_path, run_here):
     write_pairs(tmp_path / "train", 14)
     bad = tmp_path / "train" / "images" / "demo3.png"
