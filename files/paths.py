@@ -162,16 +162,16 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def lock(path: Path) -> int | None:
+def lock(path: Path, wait: bool = False) -> int | None:
     """Lock a file or folder until this process ends, or what is returned is closed: None where there are no
-    locks. Raises BlockingIOError where another process holds it.
+    locks. Waits where another process holds it, or raises BlockingIOError.
     """
     descriptor = None
     try:
         import fcntl  # not on Windows
 
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         return descriptor
     except (ImportError, OSError) as error:
         if descriptor is not None:

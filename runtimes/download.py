@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from files.paths import atomic_path
+from files.paths import atomic_path, lock
 from utils import Parser, UserError, log, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,18 +42,31 @@ def fetch_published(name: str, folder: Path = ROOT) -> Path:
     url = PUBLISHED[name]
     archive = folder / "downloads" / url.rpartition("/")[2]
     target = folder / "faceseg_data" if name == "data" else archive.with_suffix("")
-    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if is_there(target):
+        return target
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    alone = lock(archive.parent, wait=True)  # of processes that start together one fetches
+    try:
+        if not is_there(target):
+            if not archive.exists():
+                fetch(url, archive)
+            unpack(archive, target)
+            archive.unlink()
+    finally:
+        if alone is not None:
+            os.close(alone)
+    return target
+
+
+def is_there(folder: Path) -> bool:
+    """Return whether anything is in a folder. Raises UserError for a part of the training data."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if there & ARRAYS and ARRAYS - there:
         raise UserError(
-            f"{target} lacks {', '.join(sorted(ARRAYS - there))}: put them there, or move the folder away "
+            f"{folder} lacks {', '.join(sorted(ARRAYS - there))}: put them there, or move the folder away "
             "and run the same command again, which fetches all of it"
         )
-    if not there:
-        if not archive.exists():
-            fetch(url, archive)
-        unpack(archive, target)
-        archive.unlink()
-    return target
+    return bool(there)
 
 
 def fetch(url: str, archive: Path, pause: float = 1.0) -> None:

@@ -7,6 +7,7 @@ import io
 import stat
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -260,6 +261,15 @@ def test_published_zip_put_there_by_hand(tmp_path: Path):
     )
     folder = fetch_published("linknet", tmp_path)
     assert left_over(folder) == ["bn", "x"]
+
+
+def test_of_several_that_start_together_one_fetches(tmp_path: Path, server: Server, monkeypatch):
+    server.content = make_zip({"model/bn/out": bytes(400_000), "model/x/out": ""}, zipfile.ZIP_STORED)
+    monkeypatch.setitem(download.PUBLISHED, "linknet", server.url)
+    with ThreadPoolExecutor(3) as pool:
+        folders = list(pool.map(lambda _: fetch_published("linknet", tmp_path), range(3)))
+    assert {tuple(left_over(folder)) for folder in folders} == {("bn", "x")}
+    assert len(server.requests) == 1
 
 
 def test_addresses_are_the_published_ones():
