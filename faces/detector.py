@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import itertools
 import math
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Detection(NamedTuple):
 
 
 class Detector:
-    """CenterFace. Not for several threads at once; others run on while it computes."""
+    """CenterFace. Of several threads that ask, one waits for the other; the rest of Python runs on."""
 
     def __init__(self, small_faces: bool = False):
         """small_faces: look also at all parts of a frame of more than 1,280 pixels, in full size.
@@ -55,6 +56,7 @@ class Detector:
         options = {"INFERENCE_PRECISION_HINT": "bf16" if computes_bf16() else "f32"}
         self.network = core().compile_model(network, "CPU", options)
         self.small_faces = small_faces
+        self.lock = threading.Lock()  # beside a camera it runs in a thread that the program does not know of
 
     def detect(self, frame: np.ndarray, turned: bool = False) -> list[Detection]:
         """Return the faces, surest first. frame: HWC uint8 BGR. turned: also those that lie or hang."""
@@ -89,8 +91,9 @@ class Detector:
         edges = cv2.BORDER_REFLECT_101 if min(height, width) > DIVISOR + BORDER else cv2.BORDER_REPLICATE
         image = cv2.copyMakeBorder(image, top, bottom, left, right, edges)
         planes = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)[None].astype(np.float32)
-        outputs = self.network([planes])
-        heatmap, scale, offset, landmarks = (outputs[name][0] for name in ("537", "538", "539", "540"))
+        with self.lock:  # the outputs are the network's memory, which it uses again
+            outputs = self.network([planes])
+            heatmap, scale, offset, landmarks = (outputs[n][0].copy() for n in ("537", "538", "539", "540"))
         detections = []
         for row, column in np.argwhere(heatmap[0] > FAINT):
             high, wide = np.exp(scale[:, row, column]) * STRIDE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -121,6 +122,14 @@ def test_the_surest_face_comes_first(detector):
     faces = detector.detect(cv2.GaussianBlur(frame, (0, 0), 1.5), turned=True)
     confidences = [face.confidence for face in faces]
     assert len(faces) == 2 and confidences == sorted(confidences, reverse=True)
+
+
+def test_threads_that_ask_together_get_what_each_alone_gets(detector):
+    frames = [paste_portraits((120 + 8 * step, 160), [(20, 10, 90)])[0] for step in range(8)]
+    alone = [detector.detect(frame) for frame in frames]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            assert list(pool.map(detector.detect, frames)) == alone
 
 
 def test_a_small_face_in_a_large_picture_is_detected_on_request(detector):
