@@ -9,7 +9,7 @@ The program that imports this may have modules of our names, such as `utils`. So
 of a package `_faceseg` that is in no folder.
 """
 
-# ruff: noqa: E402, F401 (ours can be imported once there is a Finder; UserError is for the callers)
+# ruff: noqa: E402 (ours can be imported once there is a Finder)
 from __future__ import annotations
 
 import builtins
@@ -53,11 +53,14 @@ sys.modules["_faceseg"] = ModuleType("_faceseg")
 sys.modules["_faceseg"].__path__ = [str(Path(__file__).resolve().parent)]
 sys.meta_path.insert(0, Finder)
 
-from _faceseg.faces.mask import Face
+from _faceseg.faces.mask import Face, Region
 from _faceseg.media.options import Options
 from _faceseg.media.run import Worker, open_network
 from _faceseg.media.sources import open_video
-from _faceseg.utils import UserError, side
+from _faceseg.utils import UserError, real, side
+
+for each in (Face, Region, UserError):
+    each.__module__ = __name__  # where another process finds it, which has not imported this one
 
 
 class VideoFrame(NamedTuple):
@@ -88,14 +91,14 @@ class FaceSegmenter:
         input, a multiple of 32; default: as it was trained. runtime, device, precision: see `open_runtime`.
         detect: with False the network is given the whole image, as one face. small_faces: look for faces in
         all parts of an image of more than 1,280 pixels. flip: segment the mirror image of an image as well,
-        and take the mean: a little better, in twice the time. smooth: of videos over time, 0 is off.
+        and take the mean: a little better, in twice the time. smooth: of videos over time, 0 (off) to 0.99.
 
         Raises UserError for weights and choices that cannot be used.
         """
         size = None if size is None else side(size)
         how = {"size": size, "runtime": runtime, "device": device, "precision": precision, "detect": detect}
         how |= {} if weights is None else {"weights": str(weights)}
-        options = Options(**how, small_faces=small_faces, flip=flip, smooth=smooth)
+        options = Options(**how, small_faces=small_faces, flip=flip, smooth=real(0, 0.99)(smooth))
         self.worker = Worker(options, open_network(options))
 
     def segment(self, image: np.ndarray) -> np.ndarray:
@@ -108,10 +111,10 @@ class FaceSegmenter:
     def faces(self, image: np.ndarray) -> list[Face]:
         """Return the faces of an image, HxWx3 uint8 RGB, the surest first; ValueError for another array.
 
-        Each has its `track`, its place in this order from 1 on; its `box` and the `region` of its mask,
-        (left, top, right, bottom) in pixels of the image, right and bottom outside; its `confidence`, 0..1,
-        0 where only the network sees it; and its `mask`, the probability, hxw uint8 of the region, 0..255,
-        empty where the detector sees a face and the network none.
+        Each has its `track`, its place in this order from 1 on, 0 where only the network sees it; its `box`
+        and the `region` of its mask, (left, top, right, bottom) in pixels of the image, right and bottom
+        outside; its `confidence`, 0..1, 0 where only the network sees it; and its `mask`, the probability,
+        hxw uint8 of the region, 0..255, empty where the detector sees a face and the network none.
         """
         return list(self._mask(image).faces)
 

@@ -42,11 +42,11 @@ def open_runtime(
 
     runtime: "auto" is OneFlow where it can use a CUDA device, else OpenVINO. precision: "auto" is, in
     OpenVINO, the INT8 form beside the weights if it was made from them, else the faster of bf16 and f32.
-    Raises UserError for what cannot be used here, ValueError for an unknown choice.
+    Raises UserError for what cannot be used here, and for an unknown choice.
     """
     for value, choices in ((runtime, RUNTIMES), (device, DEVICES), (precision, PRECISIONS)):
         if value not in ("auto", *choices):
-            raise ValueError(f"unknown choice {value!r}: it must be one of auto, {', '.join(choices)}")
+            raise UserError(f"unknown choice {value!r}: it must be one of auto, {', '.join(choices)}")
     weights = existing_weights(weights)
     runtime, device, remark = choose_runtime(runtime, device, precision)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,26 @@ def test_weights_that_cannot_be_used_are_named():
 def test_a_size_that_the_network_cannot_take_is_refused(size):
     with pytest.raises(faceseg.UserError, match=r"is not a (whole number from 32 to 4096|multiple of 32)"):
         faceseg.FaceSegmenter(size=size)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"smooth": 1.5}, {"smooth": "x"}, {"runtime": "tensorrt"}, {"precision": "fp16"}, {"device": "tpu"}],
+)
+def test_a_choice_that_there_is_not_is_refused(choice):
+    with pytest.raises(faceseg.UserError, match=str(next(iter(choice.values())))):
+        faceseg.FaceSegmenter(**choice)
+
+
+def test_faces_and_errors_come_from_other_processes(make):
+    """A process that has not imported faceseg can read them: it is told where they are."""
+    frame = background(360, 640)
+    draw_face(frame, (400, 200), 30)
+    given = pickle.dumps((make().faces(frame[..., ::-1]), faceseg.UserError("words")))
+    program = "import pickle, sys; faces, error = pickle.load(sys.stdin.buffer); print(faces[0].box, error)"
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, input=given, capture_output=True, cwd=ROOT, timeout=60)
+    assert b"left=378, top=170, right=423, bottom=231) words" in shown.stdout, shown.stderr
 
 
 HOST = """

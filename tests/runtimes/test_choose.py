@@ -359,7 +359,7 @@ def test_unusable_weights_and_choices(tmp_path: Path, random_weights: Path, rand
     for name in ("openvino", "oneflow"):
         with pytest.raises(UserError, match=r"firstbn\.bias"):
             open_runtime(tmp_path / "other.safetensors", name)
-    with pytest.raises(ValueError, match="unknown choice 'tpu'"):
+    with pytest.raises(UserError, match="unknown choice 'tpu'"):
         open_runtime(random_weights, device="tpu")
 
 
