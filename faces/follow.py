@@ -47,7 +47,8 @@ class Cuts:
         (shape, old), self.before = self.before, (frame.shape, grey)
         if shape != frame.shape:
             return True
-        correlation = cv2.matchTemplate(grey, old, cv2.TM_CCOEFF_NORMED)[0, 0]
+        pairs = (grey, old), (old, grey)  # OpenCV says that a template of one colour fits anything
+        correlation = min(cv2.matchTemplate(*pair, cv2.TM_CCOEFF_NORMED)[0, 0] for pair in pairs)
         return correlation < CORRELATION and np.abs(grey - old).mean() > CHANGE
 
 

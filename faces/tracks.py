@@ -84,8 +84,10 @@ class Tracks:
         shown = [track for track in self.active if not track.hidden]
         moved = dict(zip(shown, move([track.place for track in shown], before, after, shape)))
         for track in self.active:
+            # As of the frame before: frames may be seconds apart, and the detector has not seen this one yet.
+            late = track.moved - track.detected > MEMORY
             track.step(moved.get(track), at)
-            if at - track.detected > MEMORY or track.place.box.share_inside(*shape[:2]) < LEFT:
+            if late or track.place.box.share_inside(*shape[:2]) < LEFT:
                 ended.append(track)
         self.active = [track for track in self.active if track not in ended]
         return ended

@@ -48,6 +48,13 @@ def test_a_face_is_known_from_where_it_came_in():
     assert not any(sighted[: quarter - 2]) and all(len(each) <= 1 for each in sighted)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.1, 3.0])
+def test_a_face_keeps_its_number_where_frames_are_far_apart(seconds):
+    images, boxes = film([[(100, 60, 150)]] * 8)
+    sighted = follow(images, Known(boxes), 12, 1 / seconds)
+    assert [list(each) for each in sighted] == [[1]] * 8
+
+
 def test_a_face_that_is_suddenly_there_is_not_followed_into_what_was_before():
     images, boxes = film([[(100, 60, 150)] if step >= 18 else [] for step in range(30)])
     sighted = follow(images, Known(boxes), 12)

@@ -51,6 +51,8 @@ def test_a_cut_is_told_from_movement_light_and_noise():
         noisy = np.roll(image, 3 * step, axis=1) * (1 - 0.04 * step) + rng.normal(0, 8, image.shape)
         assert not is_cut(np.clip(noisy, 0, 255).astype(np.uint8))
     assert is_cut(background(240, 320, seed=1))
+    black = np.zeros((240, 320, 3), np.uint8)
+    assert [is_cut(image) for image in (black, black, images[0], black)] == [True, False, True, True]
     assert is_cut(background(232, 320, seed=1)) and not is_cut(background(232, 320, seed=1))
 
 
