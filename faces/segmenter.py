@@ -18,7 +18,7 @@ import numpy as np
 from faces.canvas import FACE_LEVEL, LEVEL, Part, bounds, compose, is_marked, nearest, touching
 from faces.crops import Crop, brighten, brightness_gain, crop_frame
 from faces.detector import CONFIDENCE, Detector
-from faces.follow import DETECT_EVERY, Live, LookAhead, TimedFrame
+from faces.follow import DETECT_EVERY, MOST_BYTES, Live, LookAhead, TimedFrame
 from faces.mask import Mask
 from faces.motion import Place
 from faces.smooth import FaceMemory
@@ -87,7 +87,8 @@ class Segmenter:
         for frame, sightings in frames:
             held.append((frame, self.parts(frame.image, sightings, frame.at)))
             _carry_back(held)
-            while held and (self.live or not _is_waiting(*held[0], frame.at)):
+            most = max(1, MOST_BYTES // max(1, frame.image.nbytes))
+            while held and (self.live or len(held) > most or not _is_waiting(*held[0], frame.at)):
                 yield self._composed(*held.popleft())
         yield from itertools.starmap(self._composed, held)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scenes import RedDetector, Shot, background, draw_face, iou, left_quarter, red_runtime, shots
 
+from faces import segmenter as module
 from faces.detector import Detection
 from faces.mask import Mask, Region
 from faces.motion import Place
@@ -101,6 +102,24 @@ def test_the_runtime_gets_normalised_rgb_in_the_right_layout():
     assert seen[0].shape == (1, 3, 192, 256) and seen[0].dtype == np.float32
     wanted = (np.array([200, 100, 10]) - [123.68, 116.779, 103.939]) / [58.393, 57.12, 57.375]
     np.testing.assert_allclose(seen[0][0, :, 5, 7], wanted, atol=1e-5)
+
+
+def test_what_waits_for_a_mask_has_its_limit_in_memory(monkeypatch):
+    taken = []
+
+    def frames():
+        for shot in shots([background(240, 320)] * 40, 100.0):
+            taken.append(shot)
+            yield shot, [Sighting(1, Place.of(Region(50, 50, 90, 90)), 0.9)]
+
+    def waiting() -> int:
+        taken.clear()
+        results = Segmenter(Runtime(blind=range(1000))).segment(frames())
+        return max(len(taken) - done for done, _ in enumerate(results))
+
+    assert waiting() == 40
+    monkeypatch.setattr(module, "MOST_BYTES", 5 * 240 * 320 * 3)
+    assert waiting() == 6
 
 
 def test_probabilities_are_resized_before_anything_is_cut_off():
