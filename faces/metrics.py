@@ -50,7 +50,7 @@ def score_mask(marked: np.ndarray, mask: np.ndarray) -> Score:
         dice=2 * both / (face_pixels + marked_pixels),
         precision=both / max(marked_pixels, 1),
         recall=both / max(face_pixels, 1),
-        boundary_iou=boundary_iou(marked, mask),
+        boundary_iou=boundary_iou(marked, mask) if face_pixels and marked_pixels else 0.0,
         intersection=both,
         union=union,
     )

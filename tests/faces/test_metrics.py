@@ -140,6 +140,7 @@ def test_one_of_both_empty_is_wrong():
     face = np.where(some, 255, 0).astype(np.uint8)
     assert score_mask(nothing, face) == (0, 0, 0, 0, 0, 0, 9)
     assert score_mask(some, np.zeros_like(face)) == (0, 0, 0, 0, 0, 0, 9)
+    assert score_mask(nothing, np.where(some, 255, 128).astype(np.uint8)).boundary_iou == 0  # no judged edge
 
 
 @pytest.mark.parametrize(
