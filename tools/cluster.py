@@ -96,21 +96,23 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(FaceTable(options.table)) if options.table else None
         rows = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if plan.jobs:
-            stack.enter_context(connected(options.address))
-            done = run_all(plan.jobs, options)
-            for number, result in tqdm(done, total=len(plan.jobs), unit=" files", disable=None):
-                outcomes[number] = result.outcome
-                (rows / str(number)).write_bytes(result.table)
-                for record in result.said:
-                    log.handle(record)
-        outcomes = dict(sorted(outcomes.items()))
-        for number, outcome in outcomes.items():
-            if outcome.error:
-                log.warning("%s", outcome.error)
-            if table is not None:
-                table.append(rows / str(number))
-                table.finished &= not outcome.status
+        try:
+            if plan.jobs:
+                stack.enter_context(connected(options.address))
+                done = run_all(plan.jobs, options)
+                for number, result in tqdm(done, total=len(plan.jobs), unit=" files", disable=None):
+                    (rows / str(number)).write_bytes(result.table)
+                    outcomes[number] = result.outcome
+                    for record in result.said:
+                        log.handle(record)
+        finally:  # interrupted, too: what is done need not be done again
+            outcomes = dict(sorted(outcomes.items()))
+            for number, outcome in outcomes.items():
+                if outcome.error:
+                    log.warning("%s", outcome.error)
+                if table is not None:
+                    table.append(rows / str(number))
+                    table.finished &= not outcome.status
         return report(plan, list(outcomes.values()), options, time.perf_counter() - start)
 
 

@@ -99,6 +99,20 @@ def test_a_worker_that_does_not_start_ends_it(jobs, monkeypatch):
         outcomes(monkeypatch, jobs, fake_ray([], error=lambda name: Fails()))
 
 
+def test_what_was_done_before_an_interruption_is_in_the_table(jobs, monkeypatch, tmp_path, run_here):
+    def interrupted_run(jobs, options):
+        for number, job in enumerate(jobs[:2]):
+            yield number, cluster.Done(Outcome(job, 0, 1), (), b"file,frame\r\n%d,0\r\n" % number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "connected", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(cluster, "run_all", interrupted_run)
+    result = run_here(cluster.main, "--source", tmp_path, "--table", tmp_path / "faces.csv")
+    assert result.returncode == 130
+    with open(tmp_path / "faces.unfinished.csv", newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == ["0", "1"]
+
+
 def test_more_cores_than_a_machine_has_and_no_gpu(jobs, monkeypatch):
     with pytest.raises(UserError, match="no machine of the cluster has 2 cores: "):
         outcomes(monkeypatch, jobs, fake_ray([], cpus=1))
