@@ -43,6 +43,7 @@ PART = re.compile(r"(\d{5})_([a-z_]+)")  # CelebAMask-HQ's
 class Labelled:
     picture: Path
     regions: dict[str, np.ndarray] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)  # labels of what is no region: "rectangle" ...
 
     def add(self, label: object, region: np.ndarray) -> None:
         """Unite HxW bool with the region of a label."""
@@ -210,7 +211,7 @@ def read_labelme(source: Source, path: Path, content: dict) -> Iterator[Labelled
             left, top, part = int(points[0][0]), int(points[0][1]), np.array(png.convert("L")) > 0
             region[top : top + part.shape[0], left : left + part.shape[1]] = part
         elif kind != "polygon":
-            raise UserError(f"{path}: {shape['label']} is a {kind}, no polygon")
+            labelled.others[str(shape["label"])] = kind
         labelled.add(shape["label"], region)
     yield labelled
 

@@ -60,7 +60,9 @@ def milliseconds(runtime: Runtime, size: int, runs: int) -> float:
 
 
 def processor() -> str:
-    names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    names = re.findall(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return f"{len(names)} x {names[0]}" if names else platform.machine()
 
 

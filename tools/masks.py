@@ -58,6 +58,9 @@ def main() -> int:
             (folder / name).mkdir()
         for labelled in read_labels(Source(Path(args.export), args.pictures)):
             areas.update({label: int(region.sum()) for label, region in labelled.regions.items()})
+            for label, kind in labelled.others.items():
+                if names_of(label) & (faces | covers):
+                    raise UserError(f"{labelled.picture}: its {label} is a {kind}: outline it by a polygon")
             has_skin = any("skin" in names_of(label) & faces for label in labelled.regions)
             mask = face_mask(labelled, faces, {*covers, *(COVERS if has_skin else ())})
             if mask is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def test_the_backends_compute_the_same(random_weights: Path) -> None:
 def test_the_median_leaves_out_the_first_calls(monkeypatch) -> None:
     monkeypatch.setattr(bench.timeit, "repeat", lambda *how, **more: [9.0, 8.0, 0.001, 0.004, 0.002])
     assert bench.milliseconds(None, 32, 3) == 2.0
+
+
+def test_a_machine_without_proc_has_a_name(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench, "Path", lambda path: tmp_path / "none")
+    assert bench.processor() == platform.machine()
 
 
 def test_broken_weights_are_no_success(tmp_path: Path, run_here: Callable) -> None:

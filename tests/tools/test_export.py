@@ -36,6 +36,7 @@ def test_script_writes_onnx(tmp_path: Path, random_weights: Path, session_state:
         (["--int8"], "--int8 needs --data"),
         (["--size", "100"], "multiple of 32"),
         (["--images", "0"], "not a whole number from 1"),
+        (["--int8", "--data", ".", "--output", "w.XML"], "w.XML: the file's name must end in .xml"),
         (["--output", "w.safetensors"], "w.safetensors: the file's name must end in .onnx"),
     ],
 )

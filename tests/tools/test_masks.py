@@ -330,6 +330,15 @@ def test_a_square_mask_is_not_turned(tmp_path, run_here):
     assert np.array_equal(PairFolder(tmp_path / "made")[0][1], drawn)
 
 
+def test_boxes_are_refused_where_they_are_asked_for(tmp_path, run_here):
+    labelme(tmp_path / "export")
+    box = {"label": "person", "shape_type": "rectangle", "points": [[0, 0], [9, 9]]}
+    change_json(tmp_path / "export" / "a.json", lambda content: content["shapes"].append(box))
+    assert run_here(masks.main, tmp_path / "export", tmp_path / "made").returncode == 0
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "new", "--face", "person")
+    assert result.returncode == 1 and "its person is a rectangle: outline it" in result.stderr
+
+
 def break_json(folder: Path) -> None:
     (folder / "annotations" / "instances.json").write_text("{")
 
