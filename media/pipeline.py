@@ -188,7 +188,8 @@ def play_all(pipeline: Pipeline, playback: Playback, max_frames: int | None) -> 
         finally:
             with undisturbed():
                 playback.close(finished)
-    return status or int(frozen or playback.failed)
+    cut_off = playback.recorded() and not finished  # the user ended it
+    return status or int(frozen or playback.failed or cut_off)
 
 
 class Still:

@@ -367,6 +367,15 @@ def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
     assert sizes[0] == 64 and sizes[-1] == 224
 
 
+def test_a_file_that_the_user_ends_while_it_is_written_is_cut_off(monkeypatch, capsys):
+    clip("in.mp4", count=12)
+    for keys, more, status in (("....q", ["--output", "out.mp4"], 1), ("..r..q", ["--folder", "mine"], 0)):
+        monkeypatch.setattr(infer, "open_window", lambda title, keys=keys: FakeWindow(keys))
+        assert run("--source", "in.mp4", *more) == status
+    assert "out.unfinished.mp4, which was cut off" in capsys.readouterr().err
+    assert len([*Path("mine").glob("recording-*.mp4")]) == 1
+
+
 @pytest.mark.parametrize("source", ["sample", "in.png"])
 def test_a_snapshot_that_cannot_be_written_is_no_success(monkeypatch, source, capsys):
     write_image("in.png", background(48, 64))
