@@ -104,7 +104,7 @@ def make_parser() -> Parser:
     grow = "grow faces by pixels or 10%% of their size; --grow=-10%% shrinks (default: 10%% to hide, else 0)"
     add("--grow", type=parse_length, metavar="LENGTH", help=grow)
     add("--feather", type=parse_length, metavar="LENGTH", help="let the edges fade over so much (default: 0)")
-    tracks = "leave alone the faces with these numbers, which --view numbers shows and --table lists"
+    tracks = "leave alone the faces with these numbers, which --view numbers shows (and its --table lists)"
     add("--except-track", type=parse_tracks, default=(), metavar="N,N", help=tracks)
     rectangle = {"type": parse_rectangle, "metavar": "X,Y,W,H"}
     add("--only-in", **rectangle, help="only faces whose centre is in here, in pixels")
@@ -138,4 +138,8 @@ def make_parser() -> Parser:
 
 def parse_arguments(argv: list[str] | None = None) -> Options:
     """Return the options, given or by default. Ends the process with a message if one cannot be."""
-    return Options(**vars(make_parser().parse_args(argv)))
+    parser = make_parser()
+    options = Options(**vars(parser.parse_args(argv)))
+    if options.share and not options.page:
+        parser.error("--share goes with --page")
+    return options

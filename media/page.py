@@ -119,8 +119,9 @@ class Page:
         """Return the page as gradio knows it."""
         options = self.options
         width, height = options.camera_size or (640, 480)
-        size = {"video": {"width": {"ideal": width}, "height": {"ideal": height}}}
-        webcam = gradio.WebcamOptions(mirror=options.mirror, constraints=size)
+        wanted = {"width": width, "height": height, "frameRate": options.camera_rate}
+        video = {name: {"ideal": value} for name, value in wanted.items() if value}
+        webcam = gradio.WebcamOptions(mirror=options.mirror, constraints={"video": video})
         color = "#{:02x}{:02x}{:02x}".format(*options.color)
         several, common = {"file_count": "multiple"}, {"api_visibility": "private", "concurrency_limit": None}
         with gradio.Blocks(title="Face segmentation", analytics_enabled=False) as blocks:
@@ -130,7 +131,7 @@ class Page:
                 choices = [
                     gradio.Dropdown(views, value=options.view, label="View", min_width=200),
                     gradio.Slider(0.05, 0.95, options.threshold, step=0.05, label="Threshold", min_width=200),
-                    gradio.Slider(0, 0.95, options.smooth, step=0.05, label="Smoothing", min_width=200),
+                    gradio.Slider(0, 0.99, options.smooth, step=0.01, label="Smoothing", min_width=200),
                     gradio.ColorPicker(color, label="Colour", min_width=100),
                 ]
             with gradio.Tab("Camera"), gradio.Row():
@@ -156,8 +157,9 @@ class Page:
 
 def serve(options: Options) -> None:
     """Serve the page until Ctrl-C. Raises UserError where it cannot be, or others could reach it freely."""
-    if options.source or options.output or options.table:
-        raise UserError("--page takes what is dropped into it: leave out --source, --output and --table")
+    for name in ("source", "output", "table", "virtual_camera", "timing", "skip_existing"):
+        if getattr(options, name):
+            raise UserError(f"--page takes what is dropped into it: leave out --{name.replace('_', '-')}")
     if gradio is None:
         raise UserError("the page needs gradio: `bash infer.sh --page` installs it")
     host, port = options.page

@@ -57,9 +57,10 @@ def test_addresses():
 
 
 def test_what_the_page_does_not_take(red_world, capsys):
-    for option in ("--source", "--output", "--table"):
-        assert ended(infer.main, "--page", option, "x") == 1
-        assert "leave out --source" in capsys.readouterr().err
+    for option in ("--source=x", "--output=x", "--table=x", "--virtual-camera", "--skip-existing"):
+        assert ended(infer.main, "--page", option) == 1
+        assert f"leave out {option.removesuffix('=x')}" in capsys.readouterr().err
+    assert ended(infer.main, "--share") == 2 and "--share goes with --page" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(bool(importlib.util.find_spec("gradio")), reason="gradio is there")
