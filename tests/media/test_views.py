@@ -35,6 +35,10 @@ def assert_close(picture: np.ndarray, wanted: np.ndarray, tolerance: float = 2.5
     assert np.abs(picture.astype(float) - wanted).max() <= tolerance
 
 
+def test_a_view_that_hides_looks_more_carefully():
+    assert all(view.careful for view in VIEWS.values() if view.hides)
+
+
 def test_overlay_is_a_blend_in_the_colour_and_leaves_the_rest_alone(scene):
     frame, _mask, covered = scene
     for color, alpha in (((0, 200, 120), 0.5), ((255, 0, 0), 1.0), ((9, 9, 9), 0.0)):
