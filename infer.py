@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # before the modules o
 from utils import UserError, interrupted, run  # first: it says what to install where OpenCV does not load
 
 # isort: split
+from media.jobs import PICTURE
 from media.live import STDOUT, stdout_kept
 from media.options import Options, parse_arguments
-from media.plan import PICTURE, Plan, make_plan
+from media.plan import Plan, make_plan
 from media.player import Player
 from media.run import Worker, open_network, report, run_all
 from media.streams import fetched, is_picture_address

@@ -22,10 +22,11 @@ from faces.mask import Mask
 from faces.segmenter import Segmenter, segment_picture
 from files.pictures import ANIMATED_SUFFIXES, metadata_of, on_black, read_pixels, write_image
 from media.frames import Frame, Result, Source
+from media.jobs import ANIMATION, LIVE, PICTURE, UNREADABLE, Job, list_counts
 from media.live import VirtualCamera, open_live
 from media.options import Options
 from media.pipeline import Pipeline, play_all
-from media.plan import ANIMATION, LIVE, PICTURE, UNREADABLE, Job, Plan, list_counts
+from media.plan import Plan
 from media.player import Playback, Player
 from media.sample import Sample
 from media.sources import Animation, open_video

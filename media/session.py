@@ -22,8 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from media.frames import Frame, LiveSource, Result
+from media.jobs import VIDEO, Job, kind_of
 from media.options import Options
-from media.plan import VIDEO, Job, Plan, kind_of, name_outputs
+from media.plan import Plan, name_outputs
 from media.player import Player
 from media.run import Outcome, Worker, run_all
 from media.table import FaceTable

@@ -18,7 +18,7 @@ from files.pictures import (
     read_pixels,
     write_image,
 )
-from media.plan import kind_of
+from media.jobs import kind_of
 from utils import UserError
 
 FLAT = np.full((48, 64, 3), (200, 90, 40), np.uint8)

@@ -29,9 +29,10 @@ import cv2
 from tqdm import tqdm
 
 from media import options as infer_options
+from media.jobs import VIDEO, Job, is_files
 from media.live import is_live
 from media.options import Options
-from media.plan import VIDEO, Job, is_files, make_plan
+from media.plan import make_plan
 from media.run import Outcome, Worker, open_network, report, run_job
 from media.table import FaceTable
 from runtimes.weights import existing_weights

@@ -11,8 +11,9 @@ from clips import make_clip
 from scenes import background
 
 from files.pictures import write_image
+from media.jobs import find_jobs, is_files, list_counts
 from media.options import Options
-from media.plan import find_jobs, is_files, list_counts, make_plan
+from media.plan import make_plan
 from media.views import find_view
 from utils import UserError
 

@@ -24,8 +24,8 @@ from clips import frames_of, make_clip
 from programs import ROOT, ended
 
 from files.pictures import read_image, write_image
+from media.jobs import PICTURE, VIDEO, Job
 from media.options import Options
-from media.plan import PICTURE, VIDEO, Job
 from media.run import Outcome
 from tools import cluster
 from utils import UserError, resize
