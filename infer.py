@@ -30,7 +30,7 @@ from media.options import Options, parse_arguments
 from media.plan import Plan, make_plan
 from media.player import Player
 from media.run import Worker, open_network, report, run_all
-from media.streams import fetched, is_picture_address
+from media.streams import fetched, hide_password, is_picture_address
 from media.table import FaceTable
 from media.window import open_window
 
@@ -46,11 +46,13 @@ def main() -> int:
 
         return serve(options)
     with contextlib.ExitStack() as stack:
+        address = ""
         if options.source is not None and is_picture_address(options.source):
+            address = hide_password(options.source)
             options.source = stack.enter_context(fetched(options.source))
         if options.output in STDOUT:  # a pipe for the video alone: what is printed goes to stderr
             options.output = stack.enter_context(stdout_kept())
-        plan = make_plan(options)
+        plan = make_plan(options, address)
         player = open_player(options, plan, stack)  # before the network: see open_window
         worker = Worker(options, open_network(options), player)
         start = time.perf_counter()

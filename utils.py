@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -57,6 +59,9 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"--{name.replace('_', '-')} is empty: is a variable not set?")
         return options, rest
 
+    def error(self, message: str) -> NoReturn:
+        super().error(hide_passwords(message))
+
 
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[object], int]:
     """Return a converter of options and values in files to an int in [low, high]; it raises UserError."""
@@ -94,7 +99,14 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         name = f"{Path(sys.argv[0]).name}: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(name + self.format(record), file=sys.stderr)
+        tqdm.write(name + hide_passwords(self.format(record)), file=sys.stderr)
+
+
+def hide_passwords(text: str) -> str:
+    """Return a text as it may be printed: of an address in it nothing before the last @, also of one that
+    lacks a slash.
+    """
+    return re.sub(r"(:/+)\S*@", r"\1", text)
 
 
 def interrupted(number: int, frame: object) -> None:

@@ -59,15 +59,16 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return on_black(read_pixels(path))
 
 
-def read_pixels(path: str | os.PathLike) -> np.ndarray:
+def read_pixels(path: str | os.PathLike, name: str = "") -> np.ndarray:
     """Return a picture file, or the first picture in it, as HxWx3 uint8 sRGB, HxWx4 if it has transparency.
 
-    EXIF's orientation and the colour profile are applied; 16 bits become 8; greys of more bits are scaled.
+    EXIF's orientation and the colour profile are applied; 16 bits become 8; greys of more bits are scaled,
+    and a line with the name, by default the path, says so.
     Raises UserError if there is no whole picture in it.
     """
     with picture_of(path) as picture:
         ImageOps.exif_transpose(picture, in_place=True)
-        return to_pixels(picture)
+        return to_pixels(picture, name or str(path))
 
 
 def on_black(pixels: np.ndarray) -> np.ndarray:
@@ -100,10 +101,10 @@ def open_picture(path: str | os.PathLike) -> Image.Image:
     return Image.open(path, formats=[name for name in OPENED if name in Image.OPEN])
 
 
-def to_pixels(picture: Image.Image) -> np.ndarray:
-    """Return HxWx3 or HxWx4 uint8 sRGB."""
+def to_pixels(picture: Image.Image, name: str) -> np.ndarray:
+    """Return HxWx3 or HxWx4 uint8 sRGB. name: of the picture, in what is said of it."""
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return np.dstack([to_grey(picture)] * 3)
+        return np.dstack([to_grey(picture, name)] * 3)
     alpha = None
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -112,7 +113,7 @@ def to_pixels(picture: Image.Image) -> np.ndarray:
     return pixels if alpha is None or alpha.min() == 255 else np.dstack([pixels, alpha])
 
 
-def to_grey(picture: Image.Image) -> np.ndarray:
+def to_grey(picture: Image.Image, name: str) -> np.ndarray:
     """Return greys of more than 8 bits as HxW uint8: the upper half of 16 bits, 0 to 1 of floats, else all
     from the lowest to the highest; a line says so.
     """
@@ -127,7 +128,7 @@ def to_grey(picture: Image.Image) -> np.ndarray:
         return (values >> 8).astype(np.uint8)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    log.info("%s: its greys from %g to %g become those from 0 to 255", picture.filename, low, high)
+    log.info("%s: its greys from %g to %g become those from 0 to 255", name, low, high)
     scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-30))
     return np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
 

@@ -32,6 +32,12 @@ class Job(NamedTuple):
     source: Path | str | None  # for LIVE as it was given: a camera, an address, the sample, None
     kind: str  # PICTURE, ANIMATION, VIDEO or LIVE
     output: Path | str | None = None  # an address, or standard output, as it was given
+    address: str = ""  # of the picture that is in a file of ours, without a password
+
+    @property
+    def name(self) -> str:
+        """What messages and tables call the source of a job that is not LIVE."""
+        return self.address or str(self.source)
 
     def is_numbered(self, view: View) -> bool:
         """Return whether the result is a folder of numbered pictures."""

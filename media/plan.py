@@ -33,8 +33,11 @@ class Plan(NamedTuple):
     left_out: Counter  # how many files of which kinds
 
 
-def make_plan(options: Options) -> Plan:
-    """Return what a run is about to do. Raises UserError if it cannot, or would overwrite what it reads."""
+def make_plan(options: Options, address: str = "") -> Plan:
+    """Return what a run is about to do. Raises UserError if it cannot, or would overwrite what it reads.
+
+    address: from which the source, a picture, was fetched, as it may be printed.
+    """
     view, output = find_view(options.view), options.output
     target = Path(output) if output and not is_live(output) else None
     if is_files(options.source):
@@ -42,6 +45,7 @@ def make_plan(options: Options) -> Plan:
         alone = len(jobs) == 1 and jobs[0].source == Path(options.source)
         if target:
             jobs = name_outputs(jobs, alone, fixed_part(options.source), target, view)
+        jobs = [job._replace(address=address) for job in jobs]
     else:
         jobs, left_out, alone = [Job(options.source, LIVE, target)], Counter(), True
     if output and not target:

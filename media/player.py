@@ -140,6 +140,11 @@ class Playback:
         """Return whether each frame counts at this moment, because it goes into a file."""
         return self.written or self.recording is not None or self.player.table is not None
 
+    @property
+    def faceless(self) -> str:
+        """The source's name where no face was seen in it, unless it is a camera or a stream."""
+        return "" if self.faces or self.source.live else self.source.name
+
     def note(self, result: Result) -> None:
         """Keep what the table and the report say of a result, before a view draws into it."""
         self.faces = self.faces or bool(result.mask.faces)

@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
     job: Job
     status: int  # 0 if all of it was done, 1 if something went wrong, 130 or 143 if it was interrupted
     count: int = 0  # pictures or frames
-    faces: bool = False  # whether there was a face in any of them
+    faceless: str = ""  # the name of a picture or video in which there was no face
     error: str = ""
 
 
@@ -112,7 +112,7 @@ def report(plan: Plan, outcomes: list[Outcome], options: Options, seconds: float
     pictures = sum(outcome.count for outcome in outcomes if outcome.job.kind == PICTURE)
     if pictures:
         print_rate(pictures, "pictures", seconds)
-    faceless = [str(outcome.job.source) for outcome in outcomes if not (outcome.faces or outcome.error)]
+    faceless = [outcome.faceless for outcome in outcomes if outcome.faceless]
     if hides and faceless:
         log.warning("no face was found in %s", ", ".join(faceless))
     if not plan.alone or not plan.jobs:
@@ -138,15 +138,15 @@ def run_job(job: Job, worker: Worker) -> Outcome:
         log.debug("", exc_info=error)
         if worker.player.table is not None:
             worker.player.table.finished = False
-        return Outcome(job, 1, error=explain(error))
+        return Outcome(job, 1, error=explain(error).replace(str(job.source), job.name))
 
 
 def run_picture(job: Job, worker: Worker) -> Outcome:
     """Segment a picture, and write or show what comes out."""
     player = worker.player
-    playback = Playback(player, Source(str(job.source)))
+    playback = Playback(player, Source(job.name))
     with player.timing("read"):
-        pixels = read_pixels(job.source)
+        pixels = read_pixels(job.source, job.name)
         image = cv2.cvtColor(on_black(pixels), cv2.COLOR_RGB2BGR)
     result = Result(Frame(image), worker.mask(image))
     playback.note(result)
@@ -160,7 +160,7 @@ def run_picture(job: Job, worker: Worker) -> Outcome:
             write_image(job.output, to_rgb(drawn, job.output.suffix), exif=exif)
     elif player.window is not None:
         playback.hold(result, f"{job.source.name}: space for the next, q to end")
-    return Outcome(job, int(playback.failed), 1, playback.faces)
+    return Outcome(job, int(playback.failed), 1, playback.faceless)
 
 
 def run_video(job: Job, worker: Worker) -> Outcome:
@@ -183,13 +183,13 @@ def run_video(job: Job, worker: Worker) -> Outcome:
         log.info("%s: %s", source.name, loss)
     if job.output and playback.count:
         log.info("%s", sinks[0].outcome())
-    return Outcome(job, status, playback.count, playback.faces)
+    return Outcome(job, status, playback.count, playback.faceless)
 
 
 def open_source(job: Job, options: Options, endless: bool) -> Source:
     """Return the frames of a job. endless: the sample goes on until the user ends it."""
     if job.kind == ANIMATION:
-        return Animation(job.source, options.stride)
+        return Animation(job.source, options.stride, job.name)
     if job.kind != LIVE:
         return open_file(job.source, options.stride)
     if job.source != "sample":

@@ -124,7 +124,7 @@ def message_on(outcome: Outcome) -> str:
     """Return what there is to say of a file."""
     if outcome.status and not outcome.error:  # what there was to say is logged
         return f"{outcome.job.source} cannot be read to its end"
-    return outcome.error or ("" if outcome.faces else f"no face was found in {outcome.job.source}")
+    return outcome.error or (f"no face was found in {outcome.faceless}" if outcome.faceless else "")
 
 
 def one_at_a_time(network: Runtime) -> Runtime:

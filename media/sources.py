@@ -33,7 +33,8 @@ def camera_index(spec: str) -> int | None:
 
 
 def is_stream(spec: str) -> bool:
-    return re.match(r"[a-z][a-z0-9+.-]+://", spec, re.IGNORECASE) is not None
+    # With one slash too: else it would be a file's name, and a password in it be printed.
+    return re.match(r"[a-z][a-z0-9+.-]+:/", spec, re.IGNORECASE) is not None
 
 
 def open_video(spec: str, stride: int = 1, patience: float = 30.0, *asked) -> Source:
@@ -108,17 +109,18 @@ class Camera(LiveSource):
 class Animation(Source):
     """Every picture of a GIF, WebP, PNG or TIFF."""
 
-    def __init__(self, path: Path, stride: int = 1):
+    def __init__(self, path: Path, stride: int = 1, name: str = ""):
+        """name: in messages, by default the path."""
         self.path = path
         with picture_of(path) as picture:
-            super().__init__(str(path), 1 / seconds_of(picture), stride, picture.n_frames)
+            super().__init__(name or str(path), 1 / seconds_of(picture), stride, picture.n_frames)
 
     def _pictures(self) -> Iterator[tuple[np.ndarray, float, float]]:
         at = 0.0
         with picture_of(self.path) as picture:
             for number in range(picture.n_frames):
                 picture.seek(number)
-                image = cv2.cvtColor(on_black(to_pixels(picture)), cv2.COLOR_RGB2BGR)
+                image = cv2.cvtColor(on_black(to_pixels(picture, self.name)), cv2.COLOR_RGB2BGR)
                 until = at + seconds_of(picture)  # known only when it was decoded
                 yield image, at, until
                 at = until

@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 import av
 import numpy as np
 
-from files.pictures import IMAGE_SUFFIXES, read_pixels
+from files.pictures import IMAGE_SUFFIXES, picture_of
 from media.frames import LiveSource
 from media.videos import FORMATS, VideoFile, advice
 from utils import UserError, log
@@ -94,7 +94,7 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
 
 def hide_password(address: str) -> str:
     """Return the address as it may be printed: without all before the last @, as passwords hold anything."""
-    return re.sub(r"(?<=://).*@", "", address)
+    return re.sub(r"(:/+).*@", r"\1", address)
 
 
 def is_picture_address(spec: str) -> bool:
@@ -117,7 +117,8 @@ def fetched(address: str) -> Iterator[str]:
         path = Path(folder) / (Path(urlsplit(address).path).name[-100:] or "picture")
         path.write_bytes(data)
         try:
-            read_pixels(path)
+            with picture_of(path) as picture:
+                picture.load()
         except UserError as error:
             raise UserError(str(error).replace(str(path), hide_password(address))) from None
         yield str(path)

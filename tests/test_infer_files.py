@@ -249,6 +249,25 @@ def test_a_pictures_address_is_a_picture(server, capsys):
     assert "none.jpg cannot be fetched" in capsys.readouterr().err
 
 
+def test_what_comes_from_an_address_is_named_by_it_without_its_password(server, capsys):
+    photo("face.png")
+    Image.fromarray(np.linspace(0, 9, 96 * 128, dtype=np.float32).reshape(96, 128)).save("grey.tif")
+    make_clip("grey.mp4", [background(96, 128)] * 5, movflags="faststart")
+    for name in ("face.png", "grey.tif", "grey.mp4"):
+        server.RequestHandlerClass.files[f"/{name}"] = Path(name).read_bytes()
+    how = ("--no-window", "--view", "blur-face", "--max-frames", "5", "--table", "faces.csv")
+    for name in ("face.png", "grey.tif", "grey.mp4", "stream"):
+        address = f"{server.url}/{name}"
+        source = address.replace("://", "://me:secret@")
+        assert run("--source", source, "--output", f"o{Path(name).suffix or '.mp4'}", *how) == 0
+        said = capsys.readouterr().err
+        assert "secret" not in said and "/tmp" not in said
+        assert (f"no face was found in {address}\n" in said) == name.startswith("grey")
+        assert (f"{address}: its greys from 0 to 9" in said) == (name == "grey.tif")
+        if name == "face.png":
+            assert Path("faces.csv").read_text().splitlines()[1].startswith(f"{address},0,")
+
+
 @pytest.mark.parametrize(
     "args",
     [

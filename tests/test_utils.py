@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from programs import ended
 
 import utils
 from files import paths, pictures
@@ -224,3 +225,23 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
 def test_the_current_folder_is_no_file_to_write():
     with pytest.raises(OSError, match="it is a folder"), paths.atomic_path(""):
         pass
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_no_password_is_printed_whatever_it_stands_in(debug, capsys):
+    def main() -> None:
+        parser = utils.Parser("tried")
+        parser.add_argument("--source")
+        options = parser.parse_args()
+        raise OSError(5, "Input/output error", options.source)
+
+    address = "http://me:s3cr3t@host/a.mp4"
+    for words in (
+        ["--source", address],
+        ["--source", address.replace("//", "/")],
+        [address],
+        ["--x", address],
+    ):
+        assert ended(main, *words, *["--debug"] * debug) in (1, 2)
+        said = capsys.readouterr().err
+        assert "s3cr3t" not in said and "host/a.mp4" in said
