@@ -11,8 +11,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from fractions import Fraction
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
@@ -88,7 +89,7 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
     options = {"format_whitelist": formats, "rtsp_transport": "tcp"}
     name = hide_password(address)
     connect = functools.partial(VideoFile, address, name, stride, PROTOCOLS, ANSWER_SECONDS, **options)
-    video = connect()
+    video = aside(connect)
     return Stream(connect, video, stride, patience) if video.live else video
 
 
@@ -126,23 +127,38 @@ def fetched(address: str) -> Iterator[str]:
 
 def get(address: str, limit: int) -> tuple[str, bytes]:
     """Return the kind (as image/png) and the first bytes of what an http address gives. Raises UserError."""
-    name, answers = hide_password(address), []
 
-    def fetch() -> None:
+    def fetch() -> tuple[str, bytes]:
+        with urlopen(to_request(address), timeout=ANSWER_SECONDS) as answer:
+            return answer.headers.get_content_type(), answer.read(limit)
+
+    try:  # a server that sends a byte now and then is never late for Python
+        return aside(fetch, FETCH_SECONDS)
+    except (InvalidURL, ValueError):  # they name a part of the address, which may be one of the password
+        why = "it is not written as an address is"
+    except (UserError, OSError, HTTPException) as error:
+        why = error
+    raise UserError(f"{hide_password(address)} cannot be fetched: {why}; {advice(address)}")
+
+
+def aside(work: Callable, patience: float | None = None) -> object:
+    """Return what `work` returns, in a thread of its own: Ctrl-C does not wait for what waits for others.
+
+    Raises what it raises; UserError after `patience` seconds.
+    """
+    future = Future()
+
+    def run() -> None:
         try:
-            with urlopen(to_request(address), timeout=ANSWER_SECONDS) as answer:
-                answers.append((answer.headers.get_content_type(), answer.read(limit)))
-        except (OSError, ValueError, HTTPException) as error:
-            answers.append(error)
+            future.set_result(work())
+        except Exception as error:
+            future.set_exception(error)
 
-    # In a thread, because a server that sends a byte now and then is never late for Python.
-    thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
-    thread.join(FETCH_SECONDS)
-    answer = answers[0] if answers else f"it takes more than {FETCH_SECONDS} s"
-    if not isinstance(answer, tuple):
-        raise UserError(f"{name} cannot be fetched: {answer}; {advice(address)}")
-    return answer
+    threading.Thread(target=run, daemon=True).start()
+    wait([future], patience)
+    if not future.done():
+        raise UserError(f"it takes more than {patience} s")
+    return future.result()
 
 
 def to_request(address: str) -> Request:

@@ -59,7 +59,7 @@ class VideoFile(Source):
         except (OSError, av.error.FFmpegError) as error:
             why = "it is no video, a list of other files, of an unknown format, or cut off"
             if timeout is not None:
-                why = f"{error.strerror or error}; {advice(address)}"
+                why = f"{reason(error)}; {advice(address)}"
             raise UserError(f"{name} cannot be opened: {why}") from error
         self.stream = stream = video_of(self.container.streams, name)
         self.sound = sound_of(self.container.streams)
@@ -87,7 +87,10 @@ class VideoFile(Source):
 
     def read(self) -> Frame | None:
         """Return the next frame; None at the end. Raises UserError where the file ends too early."""
-        frame = super().read()
+        try:
+            frame = super().read()
+        except (OSError, av.error.FFmpegError) as error:
+            raise UserError(f"{self.name} broke off after {self.index} frames: {reason(error)}") from error
         if frame is not None:
             return frame
         if self.index == 0:
@@ -182,6 +185,13 @@ class VideoFile(Source):
 
     def close(self) -> None:
         self.container.close()
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of FFmpeg's says, without the address."""
+    if isinstance(error, av.error.ExitError):  # the timeout's
+        return "nothing came in time"
+    return error.strerror or type(error).__name__
 
 
 def advice(address: str) -> str:

@@ -122,6 +122,45 @@ def test_what_to_write_in_a_password_is_said(kind):
     assert "secret" not in str(told.value) and "admin" not in str(told.value)
 
 
+@pytest.mark.parametrize("password", ["se/cret", "secret#1", "se?cret", "[secret", "se\u2100cret"])
+def test_no_part_of_a_pictures_password_is_shown(password):
+    address = f"http://admin:{password}@127.0.0.1:9/a.jpg"
+    with (
+        pytest.raises(UserError, match="it is not written as an address is; check") as told,
+        fetched(address),
+    ):
+        pass
+    assert "se" not in str(told.value).partition("; ")[0] and "admin" not in str(told.value)
+
+
+def test_an_address_that_lacks_a_slash_is_one_all_the_same():
+    with pytest.raises(UserError, match="cannot be opened") as told:
+        open_video("http:/admin:secret@127.0.0.1:9/a.mp4")
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("pause, why", [(0, ""), (3, "nothing came in time")])
+def test_a_video_behind_an_address_that_breaks_off(server, tmp_path, monkeypatch, pause, why):
+    monkeypatch.setattr(streams, "ANSWER_SECONDS", 1)
+    frames = [background(96, 128, seed) for seed in range(20)]
+    data = make_clip(tmp_path / "a.mkv", frames).read_bytes()
+    half = len(data) // 2
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:half])
+        time.sleep(pause)
+
+    server.RequestHandlerClass.do_GET = do_GET
+    source = open_address(server.url.replace("://", "://me:secret@") + "/cut.mkv")
+    with pytest.raises(UserError, match=rf"^{server.url}/cut.mkv broke off after \d+ frames: {why}") as told:
+        list(iter(source.read, None))
+    source.close()
+    assert source.index > 3 and "secret" not in str(told.value)
+
+
 def test_a_picture_at_an_address_without_an_ending(server):
     handler = server.RequestHandlerClass
     handler.files["/photo?id=3"] = cv2.imencode(".jpg", background(48, 64))[1].tobytes()
