@@ -16,7 +16,7 @@ import numpy as np
 
 from files.pictures import on_black, picture_of, to_pixels
 from media.frames import USUAL_RATE, LiveSource, Source
-from media.streams import open_address
+from media.streams import aside, open_address
 from media.videos import VideoFile, open_file
 from utils import UserError, integer, log
 
@@ -47,7 +47,7 @@ def open_video(spec: str, stride: int = 1, patience: float = 30.0, *asked) -> So
     if index is not None:
         return Camera(index, stride, *asked)
     if spec == "-":
-        return VideoFile("pipe:0", "standard input", stride, "pipe")
+        return aside(lambda: VideoFile("pipe:0", "standard input", stride, "pipe"))
     return open_address(spec, stride, patience) if is_stream(spec) else open_file(Path(spec), stride)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -135,3 +136,30 @@ def test_standard_input_is_a_file_that_is_read_to_its_end(tmp_path):
         [sys.executable, "-c", code], cwd=ROOT, input=path.read_bytes(), capture_output=True
     )
     assert told.stdout == b"False 40\n", told.stderr
+
+
+WAITING = """
+import signal, utils
+from media.sources import open_video
+def main():
+    signal.signal(signal.SIGTERM, utils.interrupted)
+    print("waiting", flush=True)
+    open_video("-")
+utils.run(main)
+"""
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("come", [b"", b"G@"])  # so far
+def test_a_pipe_that_gives_nothing_can_be_left(number, status, come):
+    command = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdin.write(come)
+        process.stdin.flush()
+        time.sleep(0.3)
+        process.send_signal(number)
+        try:
+            assert process.wait(10) == status
+        finally:
+            process.kill()
