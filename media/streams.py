@@ -52,11 +52,12 @@ class Stream(LiveSource):
                     waiting = time.perf_counter()
             self._reconnect(waiting, until)
 
-    def _reconnect(self, broken: float, until: float) -> None:
+    def _reconnect(self, last: float, until: float) -> None:
         """Connect again. Raises UserError if that takes too long.
 
-        broken: when the last frame came. until: its end, in seconds of the recording.
+        last: when the last frame came. until: its end, in seconds of the recording.
         """
+        broken = time.perf_counter()  # later than `last`, where it fell silent
         self.close()
         if self.patience > 0:
             log.info("%s broke off after %d frames: connecting again", self.name, self.index)
@@ -67,7 +68,7 @@ class Stream(LiveSource):
             time.sleep(0.5)
         else:
             raise UserError(f"{self.name} stopped after {self.index} frames: was it unplugged or closed?")
-        self.video.delay = Fraction(until + min(time.perf_counter() - broken, LONGEST_GAP))
+        self.video.delay = Fraction(until + min(time.perf_counter() - last, LONGEST_GAP))
         if self.sound is not None and self.video.sound is not None:
             self.sound.stream = self.video.sound.stream
             self.video.sound = self.sound

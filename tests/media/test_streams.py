@@ -45,6 +45,22 @@ def test_a_stream_that_breaks_off_is_connected_again(server, caplog):
     assert (np.diff(times) > 0).all() and [frame.index for frame in frames] == list(range(100))
 
 
+def test_a_stream_that_falls_silent_is_connected_again_however_short_the_patience(server, monkeypatch):
+    monkeypatch.setattr(streams, "ANSWER_SECONDS", 1)
+    handler = server.RequestHandlerClass
+    send_frames = handler.send_frames
+
+    def fall_silent(self) -> None:
+        send_frames(self)
+        time.sleep(3 if self.connections == 1 else 0)
+
+    monkeypatch.setattr(handler, "send_frames", fall_silent)
+    source = open_video(f"{server.url}/stream", patience=0.7)  # less than it takes to notice
+    frames = [source.read() for _ in range(60)]
+    source.close()
+    assert handler.connections == 2 and frames[-1].at - frames[0].at > 1  # of the recording nothing is cut
+
+
 def test_a_stream_that_does_not_come_back(server):
     source = open_video(f"{server.url}/stream", patience=0.8)
     source.read()
