@@ -94,15 +94,23 @@ def make_folder(folder: Path) -> None:
             each.mkdir(exist_ok=True)
 
 
+def check_made_up(path: Path) -> None:
+    """Raise OSError where a name that nobody chose is that of a link, a folder, a pipe, a device, or a file
+    that is write-protected.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise FileExistsError(17, f"{path.name} is in the way, and no file of ours: rename it")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(13, f"{path.name} is in the way, and write-protected: rename it")
+
+
 def create_made_up(path: Path) -> None:
     """Create an empty file under a name that nobody chose, in place of what an earlier run left there.
 
-    Raises OSError where a link, a folder, a pipe or a device has that name; BlockingIOError where another
-    program is writing it.
+    Raises OSError where `check_made_up` does; BlockingIOError where another program is writing it.
     """
-    if os.path.lexists(path):
-        if path.is_symlink() or not path.is_file():
-            raise FileExistsError(17, f"{path.name} is in the way, and no file of ours: rename it")
+    check_made_up(path)
+    if path.exists():
         descriptor = lock(path)
         path.unlink()
         if descriptor is not None:

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from files.paths import identity, refuse_inputs
+from files.paths import check_made_up, identity, refuse_inputs
 from files.pictures import ALPHA_SUFFIXES, ANIMATED_SUFFIXES, WRITTEN
 from media.jobs import ANIMATION, LIVE, PICTURE, Job, find_jobs, fixed_part, is_files
 from media.live import is_live
@@ -145,8 +145,10 @@ def refuse_overwriting(jobs: list[Job], options: Options, view: View) -> None:
     made_up = [unfinished_path(path) for path in slow]
     refuse_inputs([*outputs, *made_up], inputs)
     for path in made_up:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise UserError(f"{path} is in the way: the result has that name until it is finished; rename it")
+        try:
+            check_made_up(path)
+        except OSError as error:  # the result has that name until it is finished
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def refuse_numbered(folder: Path) -> None:

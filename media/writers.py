@@ -216,7 +216,8 @@ class AnimationWriter(Writer):
         """Write all pictures. Raises UserError if the format cannot hold them, OSError if the disk cannot."""
         if not finished and self.images:
             self.result = unfinished_path(self.path)
-            create_made_up(self.result)
+            with named_errors(self.path):
+                create_made_up(self.result)
             self.result.unlink()  # nothing of somebody else's has that name
         if self.images:
             write_image(self.result, *self.images, seconds=self.seconds)

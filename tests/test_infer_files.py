@@ -315,6 +315,18 @@ def test_a_write_protected_table_is_kept(monkeypatch, capsys):
     assert Path("faces.csv").read_text() == "earlier" and sorted(os.listdir()) == ["faces.csv", "in.png"]
 
 
+def test_a_made_up_name_that_is_write_protected_is_told_before_anything_is_written(monkeypatch, capsys):
+    clip("in/a.mp4", count=3)
+    photo("in/b.png")
+    os.mkdir("out")
+    Path("out/a.unfinished.mp4").write_text("kept")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK and access(path, how))
+    assert run("--source", "in", "--output", "out") == 1
+    assert "a.unfinished.mp4 is in the way, and write-protected: rename it" in capsys.readouterr().err
+    assert os.listdir("out") == ["a.unfinished.mp4"] and Path("out/a.unfinished.mp4").read_text() == "kept"
+
+
 def test_a_folder_that_cannot_be_read_is_no_success(monkeypatch, capsys):
     photo("in/a.png")
     photo("in/more/b.png")

@@ -19,8 +19,9 @@ from scenes import background
 
 from media import writers
 from media.encoder import letterbox
+from media.table import FaceTable
 from media.videos import open_file
-from media.writers import FORMATS, VideoWriter
+from media.writers import FORMATS, AnimationWriter, VideoWriter
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,6 +240,24 @@ def test_what_has_the_unfinished_files_name_is_left_alone(tmp_path, kind):
         write_clip(tmp_path / "out.mp4")
     assert mine.read_text() == "mine" and sorted(os.listdir(tmp_path)) == ["mine.txt", taken.name]
     assert taken.is_symlink() == ("link" in kind)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".csv"])
+def test_a_write_protected_file_of_the_unfinished_files_name_is_kept(tmp_path, monkeypatch, suffix):
+    kept = tmp_path / f"out.unfinished{suffix}"
+    kept.write_text("kept")
+    access = os.access  # as for root nothing is protected
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK and access(path, how))
+    with pytest.raises(OSError, match=rf"cannot write .*out.unfinished\{suffix} is .* write-protected"):
+        if suffix == ".csv":
+            FaceTable(tmp_path / "out.csv")
+        elif suffix == ".gif":
+            animation = AnimationWriter(tmp_path / "out.gif")
+            animation.write(background(48, 64), 0, 1)
+            animation.close(finished=False)
+        else:
+            write_clip(tmp_path / "out.mp4")
+    assert kept.read_text() == "kept" and os.listdir(tmp_path) == [kept.name]
 
 
 def test_another_name_of_the_unfinished_file_keeps_what_it_has(tmp_path):
