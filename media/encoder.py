@@ -57,7 +57,7 @@ class Encoder:
 
     def __post_init__(self):
         if self.sound is not None:
-            self.sound.wanted = True
+            self.sound.want(True)
 
     def open(self, file: OutputContainer, shape: tuple[int, ...], at: float) -> None:
         """Add the streams to an opened output, and write its header. Raises FFmpeg's errors.
@@ -85,6 +85,8 @@ class Encoder:
         context.colorspace, context.color_range = self.colors.matrix, self.colors.range
         context.color_primaries, context.color_trc = self.colors.primaries, self.colors.transfer
         self.track = add_sound(file, self.sound, self.format.sounds, self.name) if self.sound else None
+        if self.sound:
+            self.sound.want(self.track is not None)
         for stream in file.streams if file.format.name == "fifo" else ():
             # What it sends may need to know first what decoders must know: other formats say that themselves.
             stream.codec_context.flags |= Flags.global_header

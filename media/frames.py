@@ -103,6 +103,12 @@ class Sound:
         self.wanted = False  # else the packets are thrown away
         self.ended = False  # all of it belongs to what was written, also what goes on after the last picture
 
+    def want(self, wanted: bool) -> None:
+        """wanted: whether somebody will take the packets; if not, those that have come are thrown away."""
+        self.wanted = wanted
+        if not wanted:
+            self.packets.clear()
+
     def put(self, packet: av.Packet, shift: Fraction) -> None:
         """shift: seconds that are added to the packet's time."""
         start = packet.dts if packet.pts is None else packet.pts
