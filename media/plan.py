@@ -55,11 +55,12 @@ def make_plan(options: Options, address: str = "") -> Plan:
     if options.virtual_camera and jobs[0].kind == PICTURE:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     refuse_overwriting(jobs, options, view)
+    unsure = unsure_results(jobs)
     part, parts = options.shard
     jobs = jobs[part - 1 :: parts]
     if all(job.kind == PICTURE for job in jobs):
         jobs = jobs[:: options.stride][: options.max_frames]
-    todo = [job for job in jobs if not (options.skip_existing and is_there(job))]
+    todo = [job for job in jobs if not (options.skip_existing and is_there(job)) or job.output in unsure]
     done = len(jobs) - len(todo)
     if options.table and done:
         what = f"{options.table} would lack the faces of {done} results that are there already"
@@ -120,6 +121,19 @@ def suffix_of(job: Job, view: View, transparent: tuple) -> str:
     else:
         holds, other = (transparent, ".webm") if view.transparent else (FORMATS, ".mp4")
     return job.source.suffix if job.source.suffix.lower() in holds else other
+
+
+def unsure_results(jobs: list[Job]) -> set[Path]:
+    """Return the results that an earlier run may have made of another source, when this one was not there:
+    see `named_alike`.
+    """
+    names = []  # as each is called now, and as it is called where no other is like it
+    for job in jobs:
+        if isinstance(job.output, Path) and job.kind != LIVE:
+            short = job.output.parent / (job.source.stem + job.output.suffix)
+            names.append((job.output, str(job.output).lower(), str(short).lower()))
+    counts = Counter(short for *_, short in names)
+    return {output for output, name, short in names if counts[name] > (name == short)}
 
 
 def is_there(job: Job) -> bool:

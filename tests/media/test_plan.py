@@ -148,6 +148,32 @@ def test_another_suffix_never_makes_two_outputs_one(folder):
     assert len(set(outputs("photos", "out", "mask"))) == 4
 
 
+@pytest.mark.parametrize(
+    "first, added, to_do",
+    [
+        ("a.jpg", "a.png", ["a.jpg", "a.png"]),  # out/a.png is of a.jpg
+        ("a.png", "a.jpg", ["a.jpg", "a.png"]),  # as far as the names tell
+        ("a.jpg.png", "a.jpg a.png", ["a.jpg", "a.jpg.png", "a.png"]),
+        ("a.jpg", "b.png", ["b.png"]),
+        ("a.jpg", "a.b.png", ["a.b.png"]),
+    ],
+)
+def test_a_result_that_may_be_anothers_is_made_again(tmp_path, monkeypatch, first, added, to_do):
+    monkeypatch.chdir(tmp_path)
+    picture, options = np.zeros((8, 8, 3), np.uint8), {"source": "in", "output": "out", "view": "mask"}
+    for name in first.split():
+        write_image(Path("in", name), picture)
+    for job in make_plan(Options(**options)).jobs:
+        write_image(job.output, picture)
+    for name in added.split():
+        write_image(Path("in", name), picture)
+    for part in ((1, 1), (1, 2), (2, 2)):
+        plan = make_plan(Options(**options, skip_existing=True, shard=part))
+        assert [job.source.name for job in plan.jobs] == [
+            name for name in to_do if part[1] == 1 or sorted(os.listdir("in")).index(name) % 2 == part[0] - 1
+        ]
+
+
 def test_inputs_are_never_overwritten(folder):
     for spec, output in (
         ("photos", "photos"),
