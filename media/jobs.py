@@ -63,32 +63,54 @@ def find_jobs(spec: str, recursive: bool = False, leave: Path | None = None) -> 
         regular_file(path)
         return [Job(path, kind_of(path) or VIDEO)], Counter()  # opening it says what is wrong
     try:
-        paths = list(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True)))
+        locked = set() if is_folder else locked_folders(spec)
+        paths = [*(path.iterdir() if is_folder else map(Path, glob.iglob(spec, recursive=True))), *locked]
     except RecursionError:
         raise UserError(f"{spec}: the folders are nested too deep for a pattern: use --recursive") from None
     leave = leave and Path(os.path.realpath(leave))
     inside = leave and Path(os.path.realpath(fixed_part(spec))) in leave.parents
-    jobs, left_out = [], Counter()
+    jobs, left_out, seen, shut = [], Counter(), set(), set()
     while paths:
         path = paths.pop()
-        real = Path(os.path.realpath(path)) if inside or path.is_symlink() else path
+        if path in seen:  # some patterns match a file twice
+            continue
+        seen.add(path)
+        real = Path(os.path.realpath(path)) if inside or os.path.islink(path) else path
         if path.name.startswith(".") or (inside and leave in (real, *real.parents)):
             continue
-        if path.is_dir():
+        try:
+            is_inner = path.is_dir()
+        except PermissionError:  # of a link into a folder, or a name in one, that may not be entered
+            shut.add(os.path.dirname(os.path.realpath(path)))
+            continue
+        if is_inner:
             if path.is_symlink() and real in (Path(os.path.realpath(parent)) for parent in path.parents):
                 continue  # round and round
             if recursive and os.access(path, os.R_OK | os.X_OK):
                 paths += path.iterdir()
-            elif recursive or is_folder:
-                left_out[UNREADABLE if recursive else "folder"] += 1
+            elif recursive or path in locked:
+                shut.add(os.path.realpath(path))
+            elif is_folder:
+                left_out["folder"] += 1
         elif kind := kind_of(path):
             jobs.append(Job(path, kind))
         else:
             left_out[path.suffix.lower() or "without a suffix"] += 1
+    if shut:
+        left_out[UNREADABLE] = len(shut)
     if not jobs:
         more = f" ({list_counts(left_out)})" if left_out else ""
         raise UserError(f"{spec}: there is no picture and no video in it{more}")
     return sorted(jobs), left_out
+
+
+def locked_folders(pattern: str) -> set[Path]:
+    """Return the folders that a pattern leads into and that you may not read: glob says nothing of them."""
+    parts = Path(pattern).parts
+    ways = [Path(*parts[:count]) for count in range(1, len(parts) + (parts[-1] == "**"))]
+    ways = [f"{way}/" for way in ways if glob.has_magic(str(way))]
+    found = [path for way in ways for path in glob.iglob(way, recursive=True)]
+    return {Path(path) for path in found if not os.access(path, os.R_OK | os.X_OK)}
 
 
 def kind_of(path: Path) -> str | None:

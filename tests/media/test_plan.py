@@ -75,6 +75,32 @@ def test_a_folder_that_may_not_be_read_stops_nothing(folder, monkeypatch):
     assert len(jobs) == 3 and list_counts(left_out) == "1 .txt, 1 folder that you may not read"
 
 
+def test_a_folder_that_may_not_be_entered_is_counted_for_patterns_and_links_too(folder, monkeypatch):
+    access, is_dir = os.access, Path.is_dir
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path).name != "more" and access(path, how))
+    for spec in ("photos/**/*.jpg", "photos/*", "photos/**"):
+        _, left_out = find_jobs(spec)
+        assert left_out["folder that you may not read"] == (spec != "photos/*")  # which does not lead there
+    with pytest.raises(UserError, match=r"in it \(1 folder that you may not read\)"):
+        find_jobs("photos/*/*.jpg")
+    (folder / "link.jpg").symlink_to("more/c.png")
+
+    def refused(path: Path) -> bool:
+        if path.name == "link.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    jobs, left_out = find_jobs("photos")
+    assert len(jobs) == 3 and list_counts(left_out) == "1 .txt, 1 folder, 1 folder that you may not read"
+
+
+@pytest.mark.parametrize("spec", ["photos/**", "photos/**/**", "photos/**/*"])
+def test_what_a_pattern_matches_twice_is_done_once(folder, spec):
+    assert sources(spec, recursive=True) == sources("photos", recursive=True)
+    assert len(outputs(spec, "out")) == 4
+
+
 def test_kinds_are_told_by_what_is_in_a_file(folder):
     make_clip("photos/c.mp4", [background(48, 64)] * 3)
     os.rename("photos/c.mp4", "photos/clip")
