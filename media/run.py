@@ -103,6 +103,8 @@ def run_all(plan: Plan, worker: Worker) -> list[Outcome]:
             print_rate(outcome.count, "frames", time.perf_counter() - start)
         if worker.player.ended or outcome.status > 1:
             break
+    if worker.player.table is not None and len(outcomes) < len(plan.jobs):
+        worker.player.table.finished = False
     return outcomes
 
 

@@ -123,6 +123,16 @@ def test_q_ends_a_folder_of_videos(monkeypatch, capsys):
     assert "1 done, 0 failed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("keys, rows", [("q", 1), (" q", 2)])
+def test_q_in_a_folder_of_pictures_leaves_the_table_unfinished_but_in_the_last(monkeypatch, keys, rows):
+    for name in ("a", "b"):
+        photo(f"in/{name}.png")
+    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow(keys))
+    assert run("--source", "in", "--table", "faces.csv") == 0
+    name = "faces.unfinished.csv" if rows == 1 else "faces.csv"
+    assert sorted(os.listdir()) == [name, "in"] and len(Path(name).read_text().splitlines()) == 1 + rows
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "webm"])  # before and after "unfinished" in the alphabet
 def test_what_an_earlier_run_left_in_the_folder_is_a_video_too(suffix):
     for name, count in ((f"a.{suffix}", 5), (f"a.unfinished.{suffix}", 3)):
