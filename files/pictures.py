@@ -37,6 +37,7 @@ WRITTEN = {
 READ_TOO = (".apng", ".dib", ".heic", ".heif", ".hif", ".j2k", ".jpx", ".mpo", ".pbm")
 IMAGE_SUFFIXES = (*WRITTEN, *READ_TOO)
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif")
+EXIF_HOLDERS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
 ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".tif", ".tiff")
 # What a file begins with, some after four bytes, that is a picture to others: what it is, and what reads it.
 OTHERS = {
@@ -50,6 +51,7 @@ OTHERS = {
 # All else, in TIFF, says how the file was stored, and would make another one unreadable.
 KEPT = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
 SAMPLE_FORMAT = 339  # TIFF's tag; 1 is of integers without a sign
+ORIENTATION = 0x0112
 MAKER_NOTE = 0x927C  # of the settings: may hold a small copy of the picture
 RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf")  # of cameras
 
@@ -76,6 +78,16 @@ def on_black(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[2] == 3:
         return pixels
     return (pixels[..., :3] * (pixels[..., 3:] / np.float32(255)) + 0.5).astype(np.uint8)
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Return the present picture of an animation as EXIF has it turned. What is opened stays as it is: the
+    pictures after it are made from this one.
+    """
+    picture.load()  # Pillow itself turns those of a TIFF
+    if picture.getexif().get(ORIENTATION, 1) == 1:
+        return picture
+    return ImageOps.exif_transpose(picture)
 
 
 @contextlib.contextmanager
@@ -171,6 +183,7 @@ def write_image(
     """Write a picture, or several as an animation or the pages of one file, whole or not at all.
 
     images: HWC uint8 RGB or RGBA, or HW; the suffix decides their format. seconds: how long each is shown.
+    exif: a line says where the format cannot hold it.
     Raises UserError for a format that cannot hold these, OSError if they cannot be written.
     """
     path = Path(path)
@@ -183,7 +196,9 @@ def write_image(
     if len(images) > 1:
         durations = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(images)]
         options = {**options, "save_all": True, "loop": 0, "disposal": 2, "duration": durations}
-    if exif:  # what compresses TIFF cannot write the camera's settings
+    if exif and kind not in EXIF_HOLDERS:
+        log.info("%s: date, place and camera are left out, as '%s' cannot hold them", path, suffix)
+    elif exif:  # what compresses TIFF cannot write the camera's settings
         options = {name: value for name, value in options.items() if name != "compression"} | {"exif": exif}
     data = io.BytesIO()
     try:

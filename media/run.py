@@ -208,7 +208,11 @@ def open_source(job: Job, options: Options, endless: bool) -> Source:
 def open_writer(job: Job, source: Source, options: Options, view: View) -> Writer:
     """Return what writes the pictures of a source: a video, a stream, an animation, or numbered files."""
     if job.kind == ANIMATION and Path(job.output).suffix.lower() in ANIMATED_SUFFIXES:
-        return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected))
+        exif = metadata_of(job.source) if options.keep_metadata else b""
+        return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected), exif)
+    held = job.kind != ANIMATION and isinstance(job.output, Path) and not job.is_numbered(view)
+    if options.keep_metadata and not held:
+        log.info("%s: date, place and camera are left out: what is written cannot hold them", source.name)
     if job.is_numbered(view):
         return PictureFolder(job.output)
     what = source.rate, source.colors, source.sound if options.sound else None

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files.pictures import on_black, picture_of, to_pixels
+from files.pictures import on_black, picture_of, to_pixels, upright
 from media.frames import USUAL_RATE, LiveSource, Source
 from media.streams import aside, open_address
 from media.videos import VideoFile, open_file
@@ -120,7 +120,7 @@ class Animation(Source):
         with picture_of(self.path) as picture:
             for number in range(picture.n_frames):
                 picture.seek(number)
-                image = cv2.cvtColor(on_black(to_pixels(picture, self.name)), cv2.COLOR_RGB2BGR)
+                image = cv2.cvtColor(on_black(to_pixels(upright(picture), self.name)), cv2.COLOR_RGB2BGR)
                 until = at + seconds_of(picture)  # known only when it was decoded
                 yield image, at, until
                 at = until

@@ -194,10 +194,10 @@ def plays(path: Path) -> bool:
 class AnimationWriter(Writer):
     """All pictures into one file, which is written at the end."""
 
-    def __init__(self, path: str | Path, expected: int = 0):
-        """expected: how many pictures will come, as far as it is known."""
+    def __init__(self, path: str | Path, expected: int = 0, exif: bytes = b""):
+        """expected: how many pictures will come, as far as it is known. exif: see pictures.metadata_of."""
         self.path = self.result = Path(path)
-        self.expected = expected
+        self.expected, self.exif = expected, exif
         self.images, self.seconds = [], []
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
@@ -220,7 +220,7 @@ class AnimationWriter(Writer):
                 create_made_up(self.result)
             self.result.unlink()  # nothing of somebody else's has that name
         if self.images:
-            write_image(self.result, *self.images, seconds=self.seconds)
+            write_image(self.result, *self.images, seconds=self.seconds, exif=self.exif)
 
 
 class PictureFolder(Writer):

@@ -250,6 +250,24 @@ def test_metadata_is_kept_on_request_alone():
         assert found.get(0x0110) == kept and 0x0112 not in found
 
 
+def test_metadata_that_cannot_be_kept_is_said(capsys):
+    exif = Image.Exif()
+    exif[0x0110] = "A camera"
+    Image.fromarray(background(96, 128)).save("in.jpg", exif=exif)
+    stills = [Image.fromarray(background(96, 128, seed)) for seed in range(3)]
+    stills[0].save("in.webp", save_all=True, append_images=stills[1:], exif=exif)
+    clip("in.mp4", count=3)
+    kept = [("in.jpg", "o.png"), ("in.webp", "o.webp"), ("in.webp", "p.png"), ("in.webp", "p.tif")]
+    lost = [("in.jpg", "o.bmp"), ("in.jpg", "o.jp2"), ("in.webp", "o.gif"), ("in.webp", "o.mp4")]
+    for source, output in [*kept, *lost, ("in.mp4", "frames")]:
+        view = "cutout" if output == "frames" else "overlay"
+        assert run("--source", source, "--output", output, "--view", view, "--keep-metadata") == 0
+        is_kept = (source, output) in kept
+        assert ("date, place and camera are left out" in capsys.readouterr().err) != is_kept
+        if is_kept:
+            assert Image.open(output).getexif().get(0x0110) == "A camera"
+
+
 def test_a_pictures_address_is_a_picture(server, capsys):
     photo("in.png")
     server.RequestHandlerClass.files["/f.png?size=1"] = Path("in.png").read_bytes()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from scenes import background
 
+from media.sources import Animation
 from media.writers import AnimationWriter, PictureFolder, VideoWriter
 from utils import UserError
 
@@ -67,3 +68,18 @@ def test_what_an_animation_may_become_is_named():
         UserError, match=r"'\.jpg' is no video format; use one of \.mp4.* \.gif, \.webp, \.png"
     ):
         VideoWriter("out.jpg", 10)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".tif"])
+def test_an_animation_is_upright_as_a_picture_is(tmp_path, suffix):
+    exif, frames = Image.Exif(), [background(48, 64, seed) for seed in range(3)]
+    exif[0x0112] = 6
+    pictures = [Image.fromarray(np.rot90(frame[..., ::-1])) for frame in frames]
+    how = {"lossless": True} if suffix == ".webp" else {}
+    pictures[0].save(tmp_path / f"in{suffix}", save_all=True, append_images=pictures[1:], exif=exif, **how)
+    source = Animation(tmp_path / f"in{suffix}")
+    found = [frame.image for frame in iter(source.read, None)]
+    turned = 1 if suffix == ".tif" else 3  # in TIFF each page has its own
+    assert len(found) == 3
+    for image, frame in list(zip(found, frames))[:turned]:
+        np.testing.assert_array_equal(image, frame)
