@@ -37,6 +37,7 @@ WRITTEN = {
 READ_TOO = (".apng", ".dib", ".heic", ".heif", ".hif", ".j2k", ".jpx", ".mpo", ".pbm")
 IMAGE_SUFFIXES = (*WRITTEN, *READ_TOO)
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".avif")
+EXACT_SUFFIXES = (*ALPHA_SUFFIXES[:-1], ".bmp", ".pgm", ".ppm", ".pnm")  # which change no level of a mask
 EXIF_HOLDERS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
 ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".tif", ".tiff")
 # What a file begins with, some after four bytes, that is a picture to others: what it is, and what reads it.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from files.paths import check_made_up, identity, refuse_inputs
-from files.pictures import ALPHA_SUFFIXES, ANIMATED_SUFFIXES, WRITTEN
+from files.pictures import ALPHA_SUFFIXES, ANIMATED_SUFFIXES, EXACT_SUFFIXES, WRITTEN
 from media.jobs import ANIMATION, LIVE, PICTURE, Job, find_jobs, fixed_part, is_files
 from media.live import is_live
 from media.options import Options
@@ -79,7 +79,8 @@ def name_outputs(
     """
     results = [target]
     if alone and target.suffix and not target.is_dir():
-        held, suffix = ALPHA_SUFFIXES if view.exact else WRITTEN, target.suffix.lower()
+        held = ALPHA_SUFFIXES if view.transparent else EXACT_SUFFIXES if view.exact else WRITTEN
+        suffix = target.suffix.lower()
         if jobs[0].kind == PICTURE and suffix not in held:
             raise UserError(f"{target}: '{suffix}' cannot hold a picture in this view: use {', '.join(held)}")
     elif not (alone and jobs[0]._replace(output=target).is_numbered(view)):

@@ -49,6 +49,7 @@ class Player:
         self.style = options.style
         self.selection = Selection(options.except_track, options.only_in, options.not_in)
         self.folder = Path(options.folder)  # for what the keys s and r write
+        self.quality = {"crf": options.crf, "preset": options.preset}
         self.window, self.mirror = window, options.mirror  # of the window alone
         self.on_view: Callable[[View], None] = lambda view: None  # is called with each new view
         self.table: FaceTable | None = None
@@ -209,7 +210,7 @@ class Playback:
             self._stop_recording()
         elif key == "r":
             path = self._new_path("recording", ".mp4")
-            self.recording = VideoWriter(path, self.source.rate, self.source.colors)
+            self.recording = VideoWriter(path, self.source.rate, self.source.colors, **player.quality)
             player.say(f"recording to {path}; r stops it")
         elif key == " ":
             self.hold(result, "paused: space goes on")

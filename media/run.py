@@ -58,7 +58,7 @@ class Worker:
         """Return what segments the frames of a source. It heeds the player's view."""
         options, view = self.options, self.player.view
         full = options.full_size
-        size = full if options.size or view.hides else video_size(self.network, full, source.live)
+        size = full if options.size or view.careful else video_size(self.network, full, source.live)
         how = (size, options.smooth, source.live, options.detect_every, self.player.timing)
         segmenter = Segmenter(self.network, self.detector, *how)
 
@@ -125,7 +125,8 @@ def report(plan: Plan, outcomes: list[Outcome], options: Options, seconds: float
         log.warning("%s%s", list_counts(counts), more)
     # The faces of skipped files are not hidden, and a folder that cannot be read holds anything: a failure.
     incomplete = plan.left_out if hides else plan.left_out[UNREADABLE]
-    return max([int(bool(incomplete)), *(outcome.status for outcome in outcomes)])
+    ended = options.table and len(outcomes) < len(plan.jobs)  # by the user: the table is not whole
+    return max([int(bool(incomplete or ended)), *(outcome.status for outcome in outcomes)])
 
 
 def print_rate(count: int, what: str, seconds: float) -> None:

@@ -228,8 +228,19 @@ class PictureFolder(Writer):
 
     def __init__(self, folder: str | Path):
         self.path = self.result = Path(folder)
-        self.count = 0
+        self.count, self.finished = 0, True
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         self.count += 1
         write_image(self.result / f"{self.count:06d}.png", to_rgb(picture))
+
+    def close(self, finished: bool = True) -> None:
+        self.finished = finished
+
+    def outcome(self) -> str:
+        more = (
+            ""
+            if self.finished
+            else f", which was cut off after {self.count} pictures: empty it to begin anew"
+        )
+        return super().outcome() + more

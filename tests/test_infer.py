@@ -367,6 +367,13 @@ def test_a_slow_processors_camera_hides_faces_at_the_full_size(monkeypatch):
     assert sizes[0] == 64 and sizes[-1] == 224
 
 
+def test_numbers_are_drawn_at_the_full_size_without_a_word_of_a_smaller_one(monkeypatch):
+    camera_of([background(48, 64, seed) for seed in range(20)], monkeypatch)
+    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow("...q"))
+    monkeypatch.setattr(choose, "seconds", lambda runtime, size: pytest.fail("it was timed"))
+    assert run("--source", "0", "--view", "numbers") == 0
+
+
 def test_a_file_that_the_user_ends_while_it_is_written_is_cut_off(monkeypatch, capsys):
     clip("in.mp4", count=12)
     for keys, more, status in (("....q", ["--output", "out.mp4"], 1), ("..r..q", ["--folder", "mine"], 0)):
@@ -374,6 +381,9 @@ def test_a_file_that_the_user_ends_while_it_is_written_is_cut_off(monkeypatch, c
         assert run("--source", "in.mp4", *more) == status
     assert "out.unfinished.mp4, which was cut off" in capsys.readouterr().err
     assert len([*Path("mine").glob("recording-*.mp4")]) == 1
+    monkeypatch.setattr(infer, "open_window", lambda title: FakeWindow("....q"))
+    assert run("--source", "in.mp4", "--output", "pictures", "--view", "cutout") == 1
+    assert "wrote pictures, which was cut off after 5 pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", ["sample", "in.png"])

@@ -10,7 +10,7 @@ import pytest
 from clips import make_clip
 from scenes import background
 
-from files.pictures import write_image
+from files.pictures import EXACT_SUFFIXES, write_image
 from media.jobs import find_jobs, is_files, list_counts
 from media.options import Options
 from media.plan import make_plan
@@ -238,6 +238,10 @@ def test_outputs_that_cannot_be(folder):
         outputs("photos/b.jpg", "out.mp4")
     with pytest.raises(UserError, match=r"cannot hold a picture in this view: use \.png"):
         outputs("photos/b.jpg", "out.jpg", "mask")
+    with pytest.raises(UserError, match="cannot hold a picture in this view"):
+        outputs("photos/b.jpg", "out.avif", "mask")
+    for suffix in EXACT_SUFFIXES:
+        assert outputs("photos/b.jpg", f"out{suffix}", "mask") == [f"out{suffix}"]
 
 
 def test_videos_and_animations_keep_their_kind(folder):
