@@ -196,7 +196,8 @@ def write_image(
     kind, options = WRITTEN[suffix]
     if len(images) > 1:
         durations = [max(1, round(1000 * each)) for each in seconds or [1.0] * len(images)]
-        options = {**options, "save_all": True, "loop": 0, "disposal": 2, "duration": durations}
+        options = {**options, "save_all": True, "loop": 0, "duration": durations}
+        options |= {"disposal": 2} if kind == "GIF" else {}  # back to nothing; in PNG it is another thing
     if exif and kind not in EXIF_HOLDERS:
         log.info("%s: date, place and camera are left out, as '%s' cannot hold them", path, suffix)
     elif exif:  # what compresses TIFF cannot write the camera's settings

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from scenes import background
 
+from files.pictures import write_image
 from media.sources import Animation
 from media.writers import AnimationWriter, PictureFolder, VideoWriter
 from utils import UserError
@@ -30,6 +31,23 @@ def test_all_pictures_come_back(tmp_path, suffix, finished):
         picture.seek(2)
         pixels = np.array(picture.convert("RGB"))[..., ::-1]
     assert np.abs(pixels.astype(int) - frames[2]).mean() < 8
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_what_does_not_move_stays_in_the_picture(tmp_path, suffix, channels):
+    frames = [np.full((48, 64, channels), (60, 120, 200, 255)[:channels], np.uint8) for _ in range(6)]
+    for number, frame in enumerate(frames):
+        frame[10:30, 8 * number : 8 * number + 12, :3] = 0
+        if channels == 4:
+            frame[10:30, 8 * number : 8 * number + 12, 3] = 0
+    write_image(tmp_path / f"a{suffix}", *frames)
+    with Image.open(tmp_path / f"a{suffix}") as picture:
+        for number, frame in enumerate(frames):
+            picture.seek(number)
+            shown = np.array(picture.convert("RGBA")).astype(int)
+            assert np.abs(shown[..., :3] - frame[..., :3])[shown[..., 3] > 0].max() < 8, number
+            assert ((shown[..., 3] > 0) == (frame[..., 3] > 0 if channels == 4 else True)).all(), number
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
