@@ -54,6 +54,19 @@ def completed(colors: Colors) -> Colors:
     return colors._replace(primaries=primaries, transfer=transfer)
 
 
+def written(colors: Colors | None, height: int, codec: str) -> Colors:
+    """Return the colours of a video that is made of one with these; None: of pictures, as usual for the size.
+
+    Where nothing is said of the colours, players take them so.
+    """
+    colors = colors or Colors(1 if height >= HD else 6, 1)
+    if colors.matrix == 2 and height >= HD:  # turned, or scaled: it had fewer rows
+        colors = colors._replace(matrix=6)
+    if codec == "prores_ks":  # it does not say its range
+        colors = colors._replace(range=1)
+    return completed(colors)
+
+
 def is_usual(pixels: str, colors: Colors, height: int, width: int) -> bool:
     """Return whether OpenCV, in a tenth of the time, converts such frames, as I420. pixels: the format."""
     known = pixels == "yuv420p" and colors.matrix in BT601 and colors.range != FULL

@@ -14,7 +14,7 @@ from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
-from media.colors import EXACT, HD, Colors, completed, is_usual
+from media.colors import EXACT, Colors, is_usual, written
 from media.frames import Sound
 from media.soundtrack import add_sound
 from media.views import to_bgr
@@ -67,8 +67,7 @@ class Encoder:
         self.start = 0.0 if self.sound else at
         self.last, self.until = -1, at  # when the last picture begins, in ticks, and ends, in seconds
         self.height, self.width = shape[:2]
-        # Where nothing is said of the colours, players take them so.
-        self.colors = completed(self.colors or Colors(1 if self.height >= HD else 6, 1))
+        self.colors = written(self.colors, self.height, self.format.codec)
         self.reformatter = VideoReformatter()
         options = {**OPTIONS[self.format.codec], "crf": str(self.crf), "preset": self.preset}
         rate = Fraction(self.rate).limit_denominator(1001)

@@ -18,6 +18,7 @@ from clips import add_picture, copy_clip, frames_of, length_of, make_clip, read_
 from scenes import background
 
 from media import writers
+from media.colors import Colors
 from media.encoder import letterbox
 from media.table import FaceTable
 from media.videos import open_file
@@ -141,6 +142,25 @@ def test_a_recorded_screen_in_rgb_becomes_a_usual_video(tmp_path, suffix):
     out = copy_clip(source, tmp_path / f"out{suffix}")
     assert open_file(out).colors.matrix == 6
     assert np.abs(frames_of(out)[2].astype(int) - red)[8:-8, 8:-8].max() <= 3
+
+
+def test_prores_has_the_range_that_its_readers_take_it_for(tmp_path):
+    picture = np.full((48, 64, 4), (40, 200, 60, 255), np.uint8)
+    video = VideoWriter(tmp_path / "out.mov", 25, Colors(5, 2), transparent=True)
+    add_picture(video, picture)
+    video.close()
+    assert np.abs(frames_of(video.result)[0][24, 32] - np.array([40, 200, 60])).max() <= 2
+
+
+def test_a_video_that_is_turned_into_hd_keeps_its_colours(tmp_path):
+    """Where nothing is said, players go by the number of rows."""
+    green = np.full((640, 960, 3), (40, 200, 60), np.uint8)
+    colors = open_file(make_clip(tmp_path / "in.mp4", [green] * 2, colors=(2, 0))).colors
+    video = VideoWriter(tmp_path / "out.mp4", 25, colors)
+    add_picture(video, np.rot90(green).copy())
+    video.close()
+    assert open_file(video.result).colors.matrix == 6
+    assert np.abs(frames_of(video.result)[0][480, 320] - np.array([40, 200, 60])).max() <= 3
 
 
 def test_a_cameras_colours_are_marked_as_players_take_them(tmp_path):
