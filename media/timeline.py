@@ -37,6 +37,20 @@ class Timeline:
         self.free.add((self.part, stamp))
         self.given_up.discard(stamp)
 
+    def join_fields(self, stamp: Fraction, whole: Fraction) -> int:
+        """Take the packets of both halves of an interlaced frame for one; return how many are no frames.
+
+        stamp: of the first one. whole: seconds of a frame.
+        """
+        key = next((key for key in self.awaited if key[1] == stamp), None)
+        seconds = [each for each in self.awaited if key and key < each < (key[0], stamp + whole * 3 / 4)]
+        for each in seconds:
+            del self.awaited[each]
+            self.free.discard(each)
+        if key is not None:
+            self.awaited[key] = max(self.awaited[key], whole)
+        return len(seconds)
+
     def spans(self, stamp: Fraction | None) -> Iterator[tuple[bool, float, float]]:
         """Yield (whether it is its own, begin, end) of each place that a frame takes: those of frames that
         should have come before, and its own, unless another stands there already. stamp: None without one.

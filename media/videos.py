@@ -111,6 +111,9 @@ class VideoFile(Source):
             stamp = None if frame.pts is None else frame.pts * frame.time_base
             if stamp is None and self.live:
                 stamp = Fraction(time.perf_counter() - self.opened)
+            rate = self.stream.codec_context.framerate
+            if frame.interlaced_frame and stamp is not None and rate:
+                self.discarded += self.timeline.join_fields(stamp, 1 / rate)
             for is_own, *span in self.timeline.spans(stamp):
                 if is_own and (good is None or not frame.is_corrupt):
                     good = frame
@@ -150,6 +153,8 @@ class VideoFile(Source):
         self.end = max(self.end, stamp + (length or packet.time_base))
         if packet.stream is self.stream:
             hidden = packet.is_discard or stamp + self.timeline.shift < 0  # before the file's beginning
+            if self.stream.codec_context.name == "vp8" and packet.size and not bytes(packet)[0] & 0x10:
+                hidden = True  # it is not shown: others refer to it
             self.discarded += hidden
             if not (hidden or self.live):
                 self.timeline.add(stamp, length)

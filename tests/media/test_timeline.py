@@ -49,6 +49,21 @@ def test_each_packet_is_shown_once_at_its_time(stamps, frames, wanted):
     assert " ".join(str(at) if own else f"({at})" for at, own in result) == wanted and timeline.jumps == 0
 
 
+def test_the_second_field_of_an_interlaced_frame_is_no_frame():
+    timeline = Timeline(Fraction(1))
+    for half in range(8):
+        timeline.add(Fraction(half, 2), Fraction(1, 2))
+    found = []
+    for stamp in range(4):
+        assert timeline.join_fields(Fraction(stamp), Fraction(1)) == 1
+        found += timeline.spans(Fraction(stamp))
+    assert found == [(True, at, at + 1) for at in range(4)] and not list(timeline.rest())
+    timeline.add(Fraction(4), Fraction(1))
+    timeline.add(Fraction(5), Fraction(1))
+    assert timeline.join_fields(Fraction(4), Fraction(1)) == 0  # a whole frame
+    assert len(list(timeline.spans(Fraction(5)))) == 2
+
+
 def test_guessed_stamps_are_taken_in_order():
     result, timeline = shown([0, 3, 2, 4, 1, 7, 6, 8, 5], [0, 3, 2, 4, 1, 7, 6, 8, 5], delay=5, guessed=True)
     assert result == [(at, True) for at in range(9)] and timeline.jumps == 0

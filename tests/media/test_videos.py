@@ -196,6 +196,28 @@ def test_the_orientation_in_a_pictures_exif_turns_its_frame(tmp_path, orientatio
     assert image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 4
 
 
+def test_a_vp8_frame_that_is_never_shown_is_no_damage(tmp_path):
+    """As two passes write them: only later frames refer to it."""
+    options = {"deadline": "good", "auto-alt-ref": "0"}
+    whole = make_clip(
+        tmp_path / "a.webm", [background(48, 64, n) for n in range(12)], codec="libvpx", **options
+    )
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "b.webm"), "w") as file:
+        stream = file.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            data = bytearray(bytes(packet))
+            if number == 5:
+                data[0] &= ~0x10  # the bit that says: show it
+                unseen = av.Packet(bytes(data))
+                unseen.pts = unseen.dts = packet.pts - 20
+                unseen.time_base, unseen.stream = packet.time_base, stream
+                file.mux(unseen)
+            packet.stream = stream
+            file.mux(packet)
+    video = open_file(tmp_path / "b.webm")
+    assert len(list(iter(video.read, None))) == 12 and video.losses() == []
+
+
 def test_pixels_that_would_become_too_wide_are_refused(tmp_path):
     path = make_clip(tmp_path / "a.mp4", grey(2), aspect=Fraction(4, 3))
     data = path.read_bytes()
