@@ -53,7 +53,7 @@ class Segmenter:
         """
         self.runtime, self.size, self.smooth, self.live = runtime, size, smooth, live
         self.timing = timing or Timing()
-        self.follower = None
+        self.follower, self.hiding = None, False
         if detector is not None:
             self.follower = Live(detector) if live else LookAhead(detector, detect_every)
         self.faces: dict[int, FaceMemory] = {}  # by the track's number
@@ -62,7 +62,7 @@ class Segmenter:
 
     def set_hiding(self, hiding: bool, size: int) -> None:
         """Say whether faces are to be hidden, from the next frames on: then fewer may be missed."""
-        self.size = size
+        self.size, self.hiding = size, hiding
         if self.follower is not None:
             self.follower.hiding = hiding
 
@@ -121,7 +121,9 @@ class Segmenter:
                 probability = touching(next(marked), box)
                 if is_marked(probability > FACE_LEVEL, box):  # else the face would fade out, and in again
                     with self.timing("smooth"):
-                        probability = memory.smooth(probability, image, crop)
+                        smoothed = memory.smooth(probability, image, crop)
+                    # Where the motion is mistaken, smoothing takes from a face what is to be hidden.
+                    probability = np.maximum(smoothed, probability) if self.hiding else smoothed
             levels = to_levels(probability)
             others = [crop.to_image(each.place.box) for each in sightings if each is not sighting]
             part = Part(sighting, crop, box, levels, nearest(levels, box, others))

@@ -115,8 +115,9 @@ def reshape(mask: Mask, style: Style, hides: bool = False) -> Mask:
     faces = []
     for face in mask.faces or [alone]:
         if hides and seen(face, style.threshold) < SEEN:
-            face = as_ellipse(face)
-        feather = abs(style.feather.pixels(face.box))
+            face = as_ellipse(face, mask.probability.shape)
+        # One pixel at least, where there is to be one: `soften` takes the levels as they are then.
+        feather = max(abs(style.feather.pixels(face.box)), bool(style.feather.value))
         reach = grow.pixels(face.box) + (feather if hides else 0)
         if face.region.width:
             around = max(0, reach) + feather
@@ -142,10 +143,14 @@ def within(face: Face, region: Region) -> Face:
     return face._replace(region=region, mask=levels)
 
 
-def as_ellipse(face: Face) -> Face:
-    """Return the face with all of its box in its mask, as an ellipse."""
+def as_ellipse(face: Face, shape: tuple) -> Face:
+    """Return the face with all of its box in its mask, as an ellipse; as it is where it touches the edge of
+    a frame of this (height, width): a face that is cut off there is widest there.
+    """
     face = within(face, face.region.union(face.box))
     box = face.box.moved(-face.region.left, -face.region.top)
+    if min(face.box[:2]) <= 0 or face.box.right >= shape[1] or face.box.bottom >= shape[0]:
+        part(face.mask, box)[:] = 255
     centre = tuple(round(place) for place in box.centre)
     cv2.ellipse(face.mask, centre, (box.width // 2, box.height // 2), 0, 0, 360, 255, -1)
     return face

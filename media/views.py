@@ -134,9 +134,12 @@ def fill(face: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
 
 
 def coarsen(face: np.ndarray, style: Style, edges: int) -> np.ndarray:
-    """Return the image in the fewer blocks on its longer side the stronger. edges: of cv2.resize."""
+    """Return the image in the fewer blocks on its longer side the stronger, each of three pixels at least.
+
+    edges: of cv2.resize.
+    """
     height, width = face.shape[:2]
-    scale = max(1, round(BLOCKS / style.strength)) / max(height, width)
+    scale = max(1, min(round(BLOCKS / style.strength), max(height, width) // 3)) / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=edges)

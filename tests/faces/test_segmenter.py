@@ -104,6 +104,19 @@ def test_the_runtime_gets_normalised_rgb_in_the_right_layout():
     np.testing.assert_allclose(seen[0][0, :, 5, 7], wanted, atol=1e-5)
 
 
+def test_smoothing_takes_nothing_from_a_face_that_is_to_be_hidden(monkeypatch):
+    """Where the motion is mistaken, it lowers what the network is sure of."""
+    monkeypatch.setattr(module.FaceMemory, "smooth", lambda memory, probability, *seen: probability * 0.1)
+    (image,), (truth,) = moving(1)
+    shares = []
+    for hiding in (False, True):
+        segmenter = Segmenter(red_runtime, smooth=0.7)
+        segmenter.set_hiding(hiding, 224)
+        ((_, mask),) = segmenter.segment(iter([(next(shots([image])), sight(image))]))
+        shares.append(iou(mask.probability > 127, truth))
+    assert shares[0] < 0.1 and shares[1] > 0.9
+
+
 def test_what_waits_for_a_mask_has_its_limit_in_memory(monkeypatch):
     taken = []
 

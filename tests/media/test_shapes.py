@@ -16,6 +16,7 @@ from media.shapes import (
     parse_rectangle,
     parse_tracks,
     reshape,
+    soften,
 )
 from media.views import parse_view
 from utils import UserError
@@ -87,6 +88,23 @@ def test_views_that_hide_cover_the_box_of_a_face_whose_mask_lies_beside_it():
     levels = np.zeros((300, 400), np.uint8)
     levels[hidden.region.rows, hidden.region.columns] = hidden.mask
     assert (cv2.circle(np.zeros_like(levels), (170, 150), 38, 255, -1) <= levels).all()
+
+
+@pytest.mark.parametrize("left, top", [(0, 100), (100, 0), (360, 100), (100, 260), (0, 0)])
+def test_a_face_at_the_frames_edge_is_covered_up_to_it(left, top):
+    box = Region(left, top, min(left + 60, 400), min(top + 80, 300))
+    unseen = Face(1, box, 0.9, Region(0, 0, 0, 0), np.zeros((0, 0), np.uint8))
+    covered = reshape(joined([unseen], (300, 400)), Style(grow=Length(0)), hides=True).probability
+    assert (covered[box.rows, box.columns] == 255).all()
+
+
+def test_a_feather_of_less_than_a_pixel_hides_a_face_of_which_the_network_is_unsure():
+    face = disc(1, (100, 150), 20)
+    face = face._replace(mask=cv2.min(face.mask, 200))
+    for feather in (Length(0.4), Length(0.01, True)):
+        mask = reshape(joined([face], (300, 400)), Style(feather=feather), hides=True)
+        levels = soften(mask.probability, Style(feather=feather))
+        assert levels[150, 100] == 255
 
 
 def test_feathered_edges_fade_over_so_many_pixels():

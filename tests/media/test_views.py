@@ -35,6 +35,16 @@ def assert_close(picture: np.ndarray, wanted: np.ndarray, tolerance: float = 2.5
     assert np.abs(picture.astype(float) - wanted).max() <= tolerance
 
 
+@pytest.mark.parametrize("view", ["blur-face", "mosaic-face"])
+def test_small_faces_are_hidden_too_at_the_lowest_strength(view):
+    face = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)
+    mask = np.full((24, 20), 255, np.uint8)
+    region = Region(0, 0, 20, 24)
+    whole = Mask(mask, region, (Face(1, region, 0.9, region, mask),))
+    hidden = parse_view(view).draw(face.copy(), whole, Style(strength=1))
+    assert abs(np.corrcoef(hidden.ravel(), face.ravel())[0, 1]) < 0.6
+
+
 def test_a_view_that_hides_looks_more_carefully():
     assert all(view.careful for view in VIEWS.values() if view.hides)
 
