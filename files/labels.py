@@ -34,6 +34,7 @@ NO_PICTURES = "masks|Segmentation.*|CelebAMask-HQ-mask-anno"  # folders of masks
 OUTLINES = "**/labels/**/*.txt"  # YOLO's
 VOID = "not judged"  # the label of what VOC leaves open: number 255, or the colour E0E0C0
 CROWD = "a crowd"  # COCO's: not judged either, but what is labelled in it is
+IGNORED = "__ignore__"  # labelme's name of the same
 MOST_VALUES = 64  # of a mask: blended edges make more
 STROKE = re.compile(r"task-(\d+)-annotation-\d+-by-.*?-tag-(.*)-\d+")  # Label Studio's masks
 PART = re.compile(r"(\d{5})_([a-z_]+)")  # CelebAMask-HQ's
@@ -49,7 +50,7 @@ class Labelled:
         """Unite HxW bool with the region of a label."""
         if any(region.shape != other.shape for other in self.regions.values()):
             raise UserError(f"{self.picture}: its masks have different sizes")
-        label = VOID if label == "__ignore__" else str(label)
+        label = VOID if label == IGNORED else str(label)
         self.regions[label] = self.regions.get(label, False) | region
 
 
@@ -104,10 +105,10 @@ def read_labels(source: Source) -> Iterator[Labelled]:
         read = read_label_studio
     elif any(map(PART.fullmatch, source.masks)):
         read = read_celebamask
-    elif any(source.folder.glob(OUTLINES)):
-        read = read_yolo  # Label Studio's has JSON too
-    elif any(source.folder.rglob("*.json")):
+    elif any(path.name != "notes.json" for path in source.folder.rglob("*.json")):
         read = read_json
+    elif any(source.folder.glob(OUTLINES)):
+        read = read_yolo  # of Label Studio with notes.json
     else:
         read = read_coloured
     with in_words(source.folder, read.__name__.removeprefix("read_")):

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from dataset import PairFolder
-from files.labels import CROWD, VOID, Labelled, Source, read_labels
+from files.labels import CROWD, IGNORED, VOID, Labelled, Source, read_labels
 from files.masks import fit_mask
 from files.paths import atomic_path
 from files.pictures import read_image, write_image
@@ -58,11 +58,12 @@ def main() -> int:
             (folder / name).mkdir()
         for labelled in read_labels(Source(Path(args.export), args.pictures)):
             areas.update({label: int(region.sum()) for label, region in labelled.regions.items()})
-            for label, kind in labelled.others.items():
-                if names_of(label) & (faces | covers):
-                    raise UserError(f"{labelled.picture}: its {label} is a {kind}: outline it by a polygon")
             has_skin = any("skin" in names_of(label) & faces for label in labelled.regions)
-            mask = face_mask(labelled, faces, {*covers, *(COVERS if has_skin else ())})
+            taken_out = {*covers, *(COVERS if has_skin else ())}
+            for label, kind in labelled.others.items():
+                if names_of(label) & {*faces, *taken_out, IGNORED}:
+                    raise UserError(f"{labelled.picture}: its {label} is a {kind}: outline it with a polygon")
+            mask = face_mask(labelled, faces, taken_out)
             if mask is None:
                 left_out.append(labelled.picture.name)
                 continue
@@ -77,7 +78,7 @@ def main() -> int:
             raise UserError(f"no label is named {missing}; name it with --face: {listed(areas)}")
         if not any((folder / "masks").iterdir()):
             reasons = "its labels are boxes, or covers lie over all of it"
-            raise UserError(f"{args.export}: nowhere is anything of {', '.join(taken)} left: {reasons}")
+            raise UserError(f"{args.export}: no picture has any {', '.join(taken)} left: {reasons}")
         pairs = PairFolder(folder)
         write_image(folder / "overlays.jpg", draw_sheet(pairs))
     print(f"taken for face: {', '.join(taken)}\nall labels: {listed(areas)}")

@@ -339,6 +339,27 @@ def test_boxes_are_refused_where_they_are_asked_for(tmp_path, run_here):
     assert result.returncode == 1 and "its person is a rectangle: outline it" in result.stderr
 
 
+@pytest.mark.parametrize("label", ["__ignore__", "hair"])
+def test_a_box_that_would_change_the_mask_is_refused(label, tmp_path, run_here):
+    labelme(tmp_path / "export")
+    box = {"label": label, "shape_type": "rectangle", "points": [[0, 0], [9, 9]]}
+
+    def change(content) -> None:
+        content["shapes"][0]["label"] = "skin"  # which hair covers
+        content["shapes"].append(box)
+
+    change_json(tmp_path / "export" / "a.json", change)
+    result = run_here(masks.main, tmp_path / "export", tmp_path / "made")
+    assert result.returncode == 1 and f"its {label} is a rectangle" in result.stderr
+
+
+def test_json_goes_before_yolos_texts(tmp_path, run_here):
+    coco(tmp_path / "export")
+    (tmp_path / "export" / "labels").mkdir()
+    (tmp_path / "export" / "labels" / "classes.txt").write_text("face\n")
+    assert run_here(masks.main, tmp_path / "export", tmp_path / "made").returncode == 0
+
+
 def break_json(folder: Path) -> None:
     (folder / "annotations" / "instances.json").write_text("{")
 
