@@ -12,6 +12,7 @@ from faces.motion import Place, move
 
 LIFE = 0.5  # seconds for which a face that the detector does not see any more is still shown where it was
 MEMORY = 1.0  # seconds after which it is another face if it comes back
+GAP = 5.0  # seconds between two frames after which nobody in the first is known in the second
 MATCH = 0.2  # of a track's box and a detected one, as IoU, at least
 NEAR = 0.6  # or: distance of their centres, in their longer side, at most ...
 ALIKE = 1.6  # ... if one is not larger than the other by more
@@ -85,7 +86,7 @@ class Tracks:
         moved = dict(zip(shown, move([track.place for track in shown], before, after, shape)))
         for track in self.active:
             # As of the frame before: frames may be seconds apart, and the detector has not seen this one yet.
-            late = track.moved - track.detected > MEMORY
+            late = track.moved - track.detected > MEMORY or at - track.moved > GAP
             track.step(moved.get(track), at)
             if late or track.place.box.share_inside(*shape[:2]) < LEFT:
                 ended.append(track)

@@ -55,6 +55,12 @@ def test_a_face_keeps_its_number_where_frames_are_far_apart(seconds):
     assert [list(each) for each in sighted] == [[1]] * 8
 
 
+def test_after_a_long_pause_it_may_be_somebody_else():
+    images, boxes = film([[(100, 60, 150)]] * 3)
+    sighted = follow(images, Known(boxes), 12, 1 / 600)
+    assert [list(each) for each in sighted] == [[1], [2], [3]]
+
+
 def test_a_face_that_is_suddenly_there_is_not_followed_into_what_was_before():
     images, boxes = film([[(100, 60, 150)] if step >= 18 else [] for step in range(30)])
     sighted = follow(images, Known(boxes), 12)
