@@ -20,7 +20,7 @@ import numpy as np
 from files.masks import CONVERT, by_name, label_values, orientation, read_mask, without_affix
 from files.paths import regular_file
 from files.pictures import IMAGE_SUFFIXES, picture_files, read_image
-from utils import MEAN, STD, Parser, UserError, integer, run
+from utils import FACE, MEAN, STD, Parser, UserError, integer, run
 
 
 class Pairs:
@@ -169,7 +169,7 @@ def readable_indices(pairs: Pairs, count: int | None = None) -> tuple:
     for index in range(len(pairs)):
         try:
             _, mask = pairs[index]
-            if not mask.any() and (count is None or index < count):
+            if not (mask == FACE).any() and (count is None or index < count):
                 remedy = "label it, or move the picture to a folder for --no-face"
                 raise UserError(f"{pairs.names[index]}: its mask marks no face: {remedy}")
             good.append(index)

@@ -19,7 +19,7 @@ from training.demo import DemoFaces
 from training.hands import find_hand
 from training.labels import Relabelled, read_labels
 from training.options import Recipe, split_more
-from utils import UserError, log, preprocess
+from utils import FACE, UserError, log, preprocess
 
 NO_FACE_SHARE = 0.02  # of the examples: those of pictures without a face
 SEARCHED = 1000  # pictures without a face at most are searched for hands, a few milliseconds each
@@ -152,7 +152,7 @@ class TrainExamples:
             hand = self.hands[rng.integers(len(self.hands))]
         index = self.indices[item] if item < len(self.indices) else rng.choice(self.without_face)
         image, mask = self.pairs[int(index)]
-        if item < len(self.indices) and not mask.any() and not self.warned:
+        if item < len(self.indices) and not (mask == FACE).any() and not self.warned:
             self.warned = True  # once is enough
             name = self.pairs.names[int(index)]
             log.warning("%s: its mask marks no face; --skip-bad leaves such pictures out", name)

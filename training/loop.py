@@ -112,7 +112,7 @@ class Training:
             now = state.log[-1].loss
             fault = f"the training diverged, from a loss of {state.first_loss:.3g} to {now:.3g}"
         elif state.start_iou is not None and state.best_iou <= state.start_iou:
-            fault = f"no epoch was better than the weights it started from, which are in {best}"
+            fault = f"no epoch was better than the weights it started from, {recipe.weights}"
         else:
             self.tell(f"done: the weights are in {best}")
             return 0
@@ -215,7 +215,6 @@ class Training:
         better = row.val_iou is None or state.best_iou is None or row.val_iou > state.best_iou
         if better:
             state.best_iou = row.val_iou
-        if better:
             self.save("best.safetensors")
         self.complete()
         self.save("last.safetensors")  # after all else: it says that they are there
@@ -223,9 +222,10 @@ class Training:
         self.tell("  ".join(f"{name} {value:.4g}" for name, value in shown.items()))
 
     def complete(self) -> None:
-        """Write the log, and the best weights where they are missing: resumed in a folder of its own."""
-        if not (self.output / "best.safetensors").exists():
+        """Write the log; and the newest weights in place of the best, where these are not in the folder."""
+        if self.rank == 0 and not (self.output / "best.safetensors").exists():
             self.save("best.safetensors")
+            self.tell("best.safetensors was not beside the checkpoint: it holds the newest weights now")
         if self.rank == 0:
             write_log(self.output / "log.csv", self.state.log)
             plot_curves(self.output / "curves.png", self.state.log)

@@ -216,13 +216,14 @@ def test_average_follows_its_formula(data, tmp_path):
         np.testing.assert_allclose(average[name], 0.75 * old[name] + 0.25 * new[name], rtol=1e-5, atol=1e-7)
 
 
-def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(checkpoint, tmp_path):
+def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(checkpoint, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     changed = read_checkpoint(checkpoint)
     changed.state.best_iou = 1.0
     write_checkpoint(tmp_path / "elsewhere" / "last.safetensors", changed)
     assert train_here(["--resume", str(tmp_path / "elsewhere" / "last.safetensors")]) == 0
     assert (tmp_path / "elsewhere" / "best.safetensors").exists()
+    assert "it holds the newest weights now" in capsys.readouterr().out
     (tmp_path / "later").mkdir()  # it has ended, and is resumed once more in another folder
     shutil.copy(tmp_path / "elsewhere" / "last.safetensors", tmp_path / "later")
     assert train_here(["--resume", str(tmp_path / "later" / "last.safetensors")]) == 0
