@@ -172,7 +172,7 @@ def remove(path: Path) -> None:
 
 def lock(path: Path, wait: bool = False) -> int | None:
     """Lock a file or folder until this process ends, or what is returned is closed: None where there are no
-    locks. Waits where another process holds it, or raises BlockingIOError.
+    locks. wait: for another process that holds it, instead of raising BlockingIOError.
     """
     descriptor = None
     try:

@@ -45,7 +45,12 @@ def fetch_published(name: str, folder: Path = ROOT) -> Path:
     if is_there(target):
         return target
     archive.parent.mkdir(parents=True, exist_ok=True)
-    alone = lock(archive.parent, wait=True)  # of processes that start together one fetches
+    place = archive.parent.resolve()  # it may be a link to a larger disk
+    try:  # of processes that start together one fetches
+        alone = lock(place)
+    except BlockingIOError:
+        log.info("another process is downloading to %s: waiting for it", place)
+        alone = lock(place, wait=True)
     try:
         if not is_there(target):
             if not archive.exists():

@@ -266,6 +266,8 @@ def test_published_zip_put_there_by_hand(tmp_path: Path):
 def test_of_several_that_start_together_one_fetches(tmp_path: Path, server: Server, monkeypatch):
     server.content = make_zip({"model/bn/out": bytes(400_000), "model/x/out": ""}, zipfile.ZIP_STORED)
     monkeypatch.setitem(download.PUBLISHED, "linknet", server.url)
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "downloads").symlink_to(tmp_path / "large disk")
     with ThreadPoolExecutor(3) as pool:
         folders = list(pool.map(lambda _: fetch_published("linknet", tmp_path), range(3)))
     assert {tuple(left_over(folder)) for folder in folders} == {("bn", "x")}
