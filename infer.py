@@ -30,7 +30,7 @@ from media.options import Options, parse_arguments
 from media.plan import Plan, make_plan
 from media.player import Player
 from media.run import Worker, open_network, report, run_all
-from media.streams import fetched, hide_password, is_picture_address
+from media.streams import fetched, is_picture_address, printable
 from media.table import FaceTable
 from media.window import open_window
 
@@ -48,7 +48,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         address = ""
         if options.source is not None and is_picture_address(options.source):
-            address = hide_password(options.source)
+            address = printable(options.source)
             options.source = stack.enter_context(fetched(options.source))
         if options.output in STDOUT:  # a pipe for the video alone: what is printed goes to stderr
             options.output = stack.enter_context(stdout_kept())

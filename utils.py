@@ -104,9 +104,9 @@ class Lines(logging.Handler):
 
 def hide_passwords(text: str) -> str:
     """Return a text as it may be printed: of an address in it nothing before the last @, also of one that
-    lacks a slash.
+    lacks slashes.
     """
-    return re.sub(r"(:/+)\S*@", r"\1", text)
+    return re.sub(r"\b((?:https?|rtsps?|rtmp\w*|rtp|udp|tcp|tls|srt|ftps?):/*)\S*@", r"\1", text, flags=re.I)
 
 
 def interrupted(number: int, frame: object) -> None:

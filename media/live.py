@@ -21,7 +21,7 @@ import numpy as np
 
 from media.encoder import AT_ONCE, Encoder, Format, letterbox
 from media.sources import is_stream
-from media.streams import hide_password
+from media.streams import printable
 from media.videos import advice
 from media.views import to_bgr
 from media.writers import ERRORS, Writer, named_errors
@@ -70,7 +70,7 @@ def open_live(address: str, rate: float, *source, patience: float = 30.0, **how)
     rate, source (its colours, its sound), how: see encoder.Encoder. patience: see LiveOutput.
     """
     protocol, _, place = address.partition(":")
-    protocol, name, format = protocol.lower(), hide_password(address), Format(key_seconds=KEY_SECONDS)
+    protocol, name, format = protocol.lower(), printable(address), Format(key_seconds=KEY_SECONDS)
     if protocol == "pipe":
         return PipeOutput(integer(0)(place), Encoder("standard output", format, rate, *source, **how))
     if protocol not in PROTOCOLS:

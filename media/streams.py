@@ -88,15 +88,15 @@ def open_address(address: str, stride: int = 1, patience: float = 30.0) -> Video
     """
     formats = FORMATS + ",rtsp,rtp,sdp" + (",hls" if ".m3u8" in address else "")
     options = {"format_whitelist": formats, "rtsp_transport": "tcp"}
-    name = hide_password(address)
+    name = printable(address)
     connect = functools.partial(VideoFile, address, name, stride, PROTOCOLS, ANSWER_SECONDS, **options)
     video = aside(connect)
     return Stream(connect, video, stride, patience) if video.live else video
 
 
-def hide_password(address: str) -> str:
+def printable(address: str) -> str:
     """Return the address as it may be printed: without all before the last @, as passwords hold anything."""
-    return re.sub(r"(:/+).*@", r"\1", address)
+    return re.sub(r"^(\w+:/*).*@", r"\1", address)
 
 
 def is_picture_address(spec: str) -> bool:
@@ -122,7 +122,7 @@ def fetched(address: str) -> Iterator[str]:
             with picture_of(path) as picture:
                 picture.load()
         except UserError as error:
-            raise UserError(str(error).replace(str(path), hide_password(address))) from None
+            raise UserError(str(error).replace(str(path), printable(address))) from None
         yield str(path)
 
 
@@ -136,10 +136,10 @@ def get(address: str, limit: int) -> tuple[str, bytes]:
     try:  # a server that sends a byte now and then is never late for Python
         return aside(fetch, FETCH_SECONDS)
     except (InvalidURL, ValueError):  # they name a part of the address, which may be one of the password
-        why = "it is not written as an address is"
+        why = "it, or where it leads, is no valid address (a space is %20; letters such as ü in percent, too)"
     except (UserError, OSError, HTTPException) as error:
         why = error
-    raise UserError(f"{hide_password(address)} cannot be fetched: {why}; {advice(address)}")
+    raise UserError(f"{printable(address)} cannot be fetched: {why}; {advice(address)}")
 
 
 def aside(work: Callable, patience: float | None = None) -> object:
