@@ -19,7 +19,7 @@ from media.jobs import ANIMATION, LIVE, PICTURE, Job, find_jobs, fixed_part, is_
 from media.live import is_live
 from media.options import Options
 from media.sample import PORTRAIT
-from media.streams import hide_password
+from media.streams import printable
 from media.views import View, find_view
 from media.writers import FORMATS, TRANSPARENT, unfinished_path
 from runtimes.weights import runtime_files
@@ -50,15 +50,16 @@ def make_plan(options: Options, address: str = "") -> Plan:
         jobs, left_out, alone = [Job(options.source, LIVE, target)], Counter(), True
     if output and not target:
         if not alone or jobs[0].kind == PICTURE:
-            raise UserError(f"{hide_password(output)} takes one video, not pictures or several files")
+            raise UserError(f"{printable(output)} takes one video, not pictures or several files")
         jobs = [jobs[0]._replace(output=output)]
     if options.virtual_camera and jobs[0].kind == PICTURE:
         raise UserError("--virtual-camera needs a video or a camera as the source, not pictures")
     refuse_overwriting(jobs, options, view)
     unsure = unsure_results(jobs)
     part, parts = options.shard
+    pictures = all(job.kind == PICTURE for job in jobs)
     jobs = jobs[part - 1 :: parts]
-    if all(job.kind == PICTURE for job in jobs):
+    if pictures:
         jobs = jobs[:: options.stride][: options.max_frames]
     todo = [job for job in jobs if not (options.skip_existing and is_there(job)) or job.output in unsure]
     done = len(jobs) - len(todo)
@@ -125,8 +126,8 @@ def suffix_of(job: Job, view: View, transparent: tuple) -> str:
 
 
 def unsure_results(jobs: list[Job]) -> set[Path]:
-    """Return the results that an earlier run may have made of another source, when this one was not there:
-    see `named_alike`.
+    """Return the results that an earlier run may have made of another source, when this one was not there,
+    or when another was that is gone: see `named_alike`.
     """
     names = []  # as each is called now, and as it is called where no other is like it
     for job in jobs:
@@ -134,7 +135,12 @@ def unsure_results(jobs: list[Job]) -> set[Path]:
             short = job.output.parent / (job.source.stem + job.output.suffix)
             names.append((job.output, str(job.output).lower(), str(short).lower()))
     counts = Counter(short for *_, short in names)
-    return {output for output, name, short in names if counts[name] > (name == short)}
+    unsure = {output for output, name, short in names if counts[name] > (name == short)}
+    for job in jobs:
+        if isinstance(job.output, Path) and job.kind != LIVE:
+            long = job.output.with_name(job.source.name + job.output.suffix)
+            unsure |= {job.output} if long != job.output and long.is_file() else set()
+    return unsure
 
 
 def is_there(job: Job) -> bool:

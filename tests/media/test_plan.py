@@ -200,6 +200,28 @@ def test_a_result_that_may_be_anothers_is_made_again(tmp_path, monkeypatch, firs
         ]
 
 
+def test_a_result_of_a_picture_that_is_gone_is_not_taken_for_anothers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"source": "in", "output": "out", "view": "mask"}
+    for name in ("a.jpg", "a.png"):
+        write_image(Path("in", name), np.zeros((8, 8, 3), np.uint8))
+    for job in make_plan(Options(**options)).jobs:
+        write_image(job.output, np.zeros((8, 8), np.uint8))
+    os.remove("in/a.png")
+    assert [job.output for job in make_plan(Options(**options, skip_existing=True)).jobs] == [
+        Path("out/a.png")
+    ]
+
+
+def test_a_part_of_a_mixed_folder_has_all_its_pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.jpg", "d.jpg", "f.jpg"):
+        write_image(Path("in", name), np.zeros((8, 8, 3), np.uint8))
+    Path("in/a.mp4").write_bytes(b"x")
+    plan = make_plan(Options(source="in", output="out", max_frames=1, shard=(2, 2)))
+    assert [job.source.name for job in plan.jobs] == ["b.jpg", "f.jpg"]
+
+
 def test_inputs_are_never_overwritten(folder):
     for spec, output in (
         ("photos", "photos"),
