@@ -39,6 +39,10 @@ PASSWORD = "PAGE_PASSWORD"  # a variable, as every user of a machine can read th
 LOCAL = ("127.0.0.1", "localhost", "::1")  # which only this machine reaches
 ROWS = 1000  # of the table of faces that the page shows; the file has all
 LARGEST_UPLOAD = "4gb"
+WITHOUT_EFFECT = (  # on the page
+    *("source", "output", "table", "virtual_camera", "timing", "skip_existing"),
+    *("recursive", "shard", "reconnect", "folder"),
+)
 QUALITY = 85  # of the JPEGs in which a camera's frames are shown
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # what the browser may load
 
@@ -157,8 +161,9 @@ class Page:
 
 def serve(options: Options) -> None:
     """Serve the page until Ctrl-C. Raises UserError where it cannot be, or others could reach it freely."""
-    for name in ("source", "output", "table", "virtual_camera", "timing", "skip_existing"):
-        if getattr(options, name):
+    usual = Options()
+    for name in WITHOUT_EFFECT:
+        if getattr(options, name) != getattr(usual, name):
             raise UserError(f"--page takes what is dropped into it: leave out --{name.replace('_', '-')}")
     if gradio is None:
         raise UserError("the page needs gradio: `bash infer.sh --page` installs it")

@@ -213,7 +213,7 @@ def open_writer(job: Job, source: Source, options: Options, view: View) -> Write
         return AnimationWriter(job.output, min(source.expected, options.max_frames or source.expected), exif)
     held = job.kind != ANIMATION and isinstance(job.output, Path) and not job.is_numbered(view)
     if options.keep_metadata and not held:
-        log.info("%s: date, place and camera are left out: what is written cannot hold them", source.name)
+        log.info("%s: date, place and camera are left out of what is written", source.name)
     if job.is_numbered(view):
         return PictureFolder(job.output)
     what = source.rate, source.colors, source.sound if options.sound else None

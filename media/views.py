@@ -31,10 +31,15 @@ class View(NamedTuple):
     name: str
     picture: Callable[..., np.ndarray]  # of a frame, a mask and a style
     hides: bool = False  # who a face belongs to cannot be seen
-    careful: bool = False  # fewer faces may be missed: to hide them, or number them as where they are hidden
+    numbers: bool = False  # it shows the numbers of faces, which are those of the views that hide them
     transparent: bool = False  # its pictures have an alpha channel
     exact: bool = False  # its pictures must not be changed by a lossy format
     takes: Callable[[str], object] | None = None  # makes the last argument of what follows a colon
+
+    @property
+    def careful(self) -> bool:
+        """Whether fewer faces may be missed."""
+        return self.hides or self.numbers
 
     def draw(self, frame: np.ndarray, mask: Mask, style: Style) -> np.ndarray:
         return self.picture(frame, reshape(mask, style, self.hides), style)
@@ -226,12 +231,12 @@ LIST = (  # in the order of the key v
     View("cutout", cutout, transparent=True, exact=True),
     View("mask", hard_mask, exact=True),
     View("mask-soft", soft_mask, exact=True),
-    View("blur-face", partial(hide_faces, edges=cv2.INTER_LINEAR), hides=True, careful=True),
-    View("mosaic-face", partial(hide_faces, edges=cv2.INTER_NEAREST), hides=True, careful=True),
-    View("fill-face", hide_faces, hides=True, careful=True, takes=parse_color),
+    View("blur-face", partial(hide_faces, edges=cv2.INTER_LINEAR), hides=True),
+    View("mosaic-face", partial(hide_faces, edges=cv2.INTER_NEAREST), hides=True),
+    View("fill-face", hide_faces, hides=True, takes=parse_color),
     View("blur-background", blur_background),
     View("background", background, takes=read_background),
     View("side-by-side", side_by_side),
-    View("numbers", numbers, careful=True),  # the same numbers as where faces are hidden
+    View("numbers", numbers, numbers=True),
 )
 VIEWS = {view.name: view for view in LIST}

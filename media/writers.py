@@ -238,9 +238,5 @@ class PictureFolder(Writer):
         self.finished = finished
 
     def outcome(self) -> str:
-        more = (
-            ""
-            if self.finished
-            else f", which was cut off after {self.count} pictures: empty it to begin anew"
-        )
-        return super().outcome() + more
+        cut_off = f", which was cut off after {self.count} pictures: empty the folder to begin anew"
+        return super().outcome() + cut_off * (not self.finished)

@@ -151,6 +151,8 @@ def connected(address: str | None) -> Iterator[None]:
         what = f"no cluster answers at {address}" if address else "Ray does not start"
         raise UserError(f"{what} ({first_line(error)}); `ray start --head` starts one") from error
     signal.signal(signal.SIGTERM, interrupted)  # Ray has its own handler
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup it is ignored
+        signal.signal(signal.SIGHUP, interrupted)
     try:
         yield
     finally:

@@ -45,10 +45,6 @@ def test_small_faces_are_hidden_too_at_the_lowest_strength(view):
     assert abs(np.corrcoef(hidden.ravel(), face.ravel())[0, 1]) < 0.6
 
 
-def test_a_view_that_hides_looks_more_carefully():
-    assert all(view.careful for view in VIEWS.values() if view.hides)
-
-
 def test_overlay_is_a_blend_in_the_colour_and_leaves_the_rest_alone(scene):
     frame, _mask, covered = scene
     for color, alpha in (((0, 200, 120), 0.5), ((255, 0, 0), 1.0), ((9, 9, 9), 0.0)):
