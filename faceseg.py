@@ -61,6 +61,7 @@ from _faceseg.utils import UserError, real, side
 
 for each in (Face, Region, UserError):
     each.__module__ = __name__  # where another process finds it, which has not imported this one
+del each
 
 
 class VideoFrame(NamedTuple):
@@ -96,9 +97,13 @@ class FaceSegmenter:
         Raises UserError for weights and choices that cannot be used.
         """
         size = None if size is None else side(size)
+        try:
+            smooth = real(0, 0.99)(smooth)
+        except UserError as error:
+            raise UserError(f"smooth: {error}") from None
         how = {"size": size, "runtime": runtime, "device": device, "precision": precision, "detect": detect}
         how |= {} if weights is None else {"weights": str(weights)}
-        options = Options(**how, small_faces=small_faces, flip=flip, smooth=real(0, 0.99)(smooth))
+        options = Options(**how, small_faces=small_faces, flip=flip, smooth=smooth)
         self.worker = Worker(options, open_network(options))
 
     def segment(self, image: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ class Detection(NamedTuple):
 
 
 class Detector:
-    """CenterFace. Of several threads that ask, one waits for the other; the rest of Python runs on."""
+    """CenterFace. Threads that ask at the same time wait for each other; others run on while it computes."""
 
     def __init__(self, small_faces: bool = False):
         """small_faces: look also at all parts of a frame of more than 1,280 pixels, in full size.
@@ -91,9 +91,9 @@ class Detector:
         edges = cv2.BORDER_REFLECT_101 if min(height, width) > DIVISOR + BORDER else cv2.BORDER_REPLICATE
         image = cv2.copyMakeBorder(image, top, bottom, left, right, edges)
         planes = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)[None].astype(np.float32)
-        with self.lock:  # the outputs are the network's memory, which it uses again
+        with self.lock:  # OpenVINO takes one call at a time
             outputs = self.network([planes])
-            heatmap, scale, offset, landmarks = (outputs[n][0].copy() for n in ("537", "538", "539", "540"))
+        heatmap, scale, offset, landmarks = (outputs[name][0] for name in ("537", "538", "539", "540"))
         detections = []
         for row, column in np.argwhere(heatmap[0] > FAINT):
             high, wide = np.exp(scale[:, row, column]) * STRIDE

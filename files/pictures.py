@@ -82,8 +82,8 @@ def on_black(pixels: np.ndarray) -> np.ndarray:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Return the present picture of an animation as EXIF has it turned. What is opened stays as it is: the
-    pictures after it are made from this one.
+    """Return the present picture of an animation turned upright, as its EXIF says. What is opened stays as
+    it is: the pictures after it are made from this one.
     """
     picture.load()  # Pillow itself turns those of a TIFF
     if picture.getexif().get(ORIENTATION, 1) == 1:

@@ -52,7 +52,8 @@ def main() -> None:
         parser.error("--int8 needs --data DIR, and goes with it: pictures of faces that it is judged on")
     usual = int8_path(args.weights) if args.int8 else args.weights.with_suffix(".onnx")
     args.output = args.output or usual
-    if args.output.suffix != usual.suffix:  # OpenVINO takes .xml in small letters alone
+    suffix = args.output.suffix if args.int8 else args.output.suffix.lower()  # OpenVINO takes no .XML
+    if suffix != usual.suffix:
         parser.error(f"--output {args.output}: the file's name must end in {usual.suffix}")
     args.size = args.size or trained_size(args.weights)
     binary = args.output.with_suffix(".bin") if args.int8 else None

@@ -129,7 +129,7 @@ def test_threads_that_ask_together_get_what_each_alone_gets(detector):
     alone = [detector.detect(frame) for frame in frames]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
-            assert list(pool.map(detector.detect, frames)) == alone
+            assert list(pool.map(detector.detect, frames, timeout=60)) == alone
 
 
 def test_a_small_face_in_a_large_picture_is_detected_on_request(detector):
