@@ -13,7 +13,8 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 case " $* " in
     *' -h '* | *' --help '*) # nothing is downloaded to be read about
-        [ -e "$root/.venv/installed-infer" ] || exec bash "$root/tools/setup.sh" help infer ;;
+        [ -e "$root/.venv/installed-infer" ] || exec bash "$root/tools/setup.sh" help infer
+        exec "$root/.venv/bin/python" "$root/infer.py" "$@" ;;
 esac
 packages=infer # OneFlow and its CUDA libraries are installed only for those who ask for them
 case " $* " in

@@ -8,7 +8,7 @@
 set -euo pipefail
 unset PYTHONPATH PYTHONHOME # another project's, as ROS sets it
 
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 case " $* " in
     *' -h '* | *' --help '*) exec bash tools/setup.sh help test ;;

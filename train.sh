@@ -12,6 +12,7 @@ set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 python=$root/.venv/bin/python
+unset PYTHONHOME
 export PYTHONPATH=$root # in place of another project's, as ROS sets it
 
 data=missing start=missing help=no packages=train
@@ -20,13 +21,14 @@ for argument in "$@"; do
         --data | --data=*) data=given ;;
         --weights | --weights=* | --backbone | --backbone=*) start=given ;;
         --demo | --resume | --resume=*) data=given start=given ;;
-        -h | --help) data=given start=given help=yes ;;
+        -h | --help) help=yes ;;
     esac
 done
 case " $* " in *' --kernels torch '* | *' --kernels=torch '*) packages=torch ;; esac
 
-if [ $help = yes ] && [ ! -e "$root/.venv/installed-train" ]; then # nothing is downloaded to be read about
-    exec bash "$root/tools/setup.sh" help train
+if [ $help = yes ]; then # nothing is downloaded to be read about
+    [ -e "$root/.venv/installed-train" ] || exec bash "$root/tools/setup.sh" help train
+    exec "$python" "$root/train.py" "$@"
 fi
 bash "$root/tools/setup.sh" $packages
 fetch() { # prints the folder, or says why there is none

@@ -22,12 +22,15 @@ REQUIREMENTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in PAR
 # An interpreter: it answers what setup.sh asks, its pip notes what is installed, and programs run for real.
 PYTHON_STUB = """#!/usr/bin/env bash
 venv=$(dirname "$0")/..
+alone=  # not with the modules of the folder in which it is started
+[ "$1" != -I ] || {{ alone=yes && shift; }}
 case "$1 $2" in
-    '-c '*ensurepip*) [ '{can_venv}' = True ] && echo '{version}' ;;
+    '-c '*ensurepip*) [ "$alone" ] && [ '{can_venv}' = True ] && echo '{version}' ;;
     '-c import cv2') [ ! -f "$STUBS/no-cv2" ] || {{ echo 'ImportError: libGL.so.1'; exit 1; }} ;;
     '-c '*) ;;
     '-m venv') mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     '-m pip')
+        [ "$alone" ] || exit 1
         case "$3" in install | uninstall) ;; *) exit 0 ;; esac
         if [ -f "$STUBS/pip-fails" ]; then echo 'ERROR: No space left on device'; exit 1; fi
         case "$*" in *-headless*) [ ! -f "$STUBS/no-libGL" ] || rm "$STUBS/no-cv2" ;; esac

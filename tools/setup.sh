@@ -41,9 +41,9 @@ case $set in
 esac
 
 # Prints the version of an interpreter if it runs, is one of $versions, and can make virtual environments.
-version_of() {
+version_of() { # -I: the folder that the user stands in may have modules of the standard library's names
     local found
-    found=$("$1" -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])' </dev/null 2>/dev/null) || return 0
+    found=$("$1" -I -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])' </dev/null 2>/dev/null) || return 0
     case " $versions " in *" $found "*) printf '%s\n' "$found" ;; esac
 }
 
@@ -64,7 +64,7 @@ choose_python() {
         [ -z "$(version_of "$candidate")" ] || { printf '%s\n' "$candidate" && return; }
     done
     if command -v uv >/dev/null; then
-        uv python find 3.10 2>/dev/null || { uv python install 3.10 >&2 && uv python find 3.10; }
+        uv python find --system 3.10 2>/dev/null || { uv python install 3.10 >&2 && uv python find --system 3.10; }
         return
     fi
     fail "No Python of $versions that can make virtual environments was found. Install one (uv python install 3.10, pyenv install 3.10, or on Debian and Ubuntu apt install python3-venv), or name it with PYTHON=/path/to/python3."
@@ -72,36 +72,52 @@ choose_python() {
 
 if command -v flock >/dev/null; then # a second set-up of this clone waits for the first
     exec 9<"${BASH_SOURCE[0]}"
-    flock 9
+    flock 9 2>/dev/null || true # some network file systems have no locks
 fi
+if [ -e "$venv.old" ] && ! compgen -G "$venv/installed-*" >/dev/null; then # a set-up was killed
+    rm -rf "$venv"
+    mv "$venv.old" "$venv"
+fi
+rm -rf "$venv.old"
 stamp=$(cd "$root" && cat requirements.txt requirements/*.txt)
 present=$(version_of "$venv/bin/python")
 [ -z "$present" ] || [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$stamp" ] || exit 0
 [[ $holds != *train* ]] || [ "$(uname -s) $(uname -m)" = 'Linux x86_64' ] ||
     fail "OneFlow 0.9.0 exists for Linux on x86-64 alone, and this is $(uname -s) on $(uname -m); bash infer.sh works here."
-if [ -z "$present" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+if [ -z "$present" ] || ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
     python=$(choose_python)
     [ ! -e "$venv" ] || printf 'Making .venv anew with %s: the one that is there does not serve.\n' "$python" >&2
+    if [ -e "$venv" ]; then # it comes back unless all is installed
+        mv "$venv" "$venv.old"
+        trap '[ ! -e "$venv.old" ] || { rm -rf "$venv" && mv "$venv.old" "$venv"; }' EXIT
+    fi
     rm -rf "$venv"
-    "$python" -m venv "$venv" || fail "$python could not make the virtual environment $venv."
+    "$python" -I -m venv "$venv" || fail "$python could not make the virtual environment $venv."
 fi
-[[ $set == page || $set == cluster ]] || rm -f "$venv"/installed-* # these two leave the other sets as they are
+if [[ $set == page || $set == cluster ]]; then # these two leave the other sets as they are
+    for other in infer train torch test page cluster; do
+        [ "$(cat "$venv/installed-$other" 2>/dev/null)" != "$stamp" ] || holds+=" $other"
+    done
+fi
+rm -f "$venv"/installed-*
 printf 'Installing what is needed for "%s" into .venv: once, up to %s to download.\n' "$set" "$size" >&2
 pip() {
-    PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: "$venv/bin/python" -m pip "$@" >&2 ||
+    PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: "$venv/bin/python" -I -m pip "$@" >&2 ||
         fail 'The packages could not be installed; pip says why above (without a network it finds "no matching distribution").' \
             'The same command goes on where it stopped.'
 }
 pip install -r "$root/$file"
 pip install --no-deps -r "$root/requirements/detector.txt"
-if ! said=$("$venv/bin/python" -c 'import cv2' 2>&1); then # servers have no libGL: OpenCV without windows does not need it
+if ! said=$("$venv/bin/python" -I -c 'import cv2' 2>&1); then # servers have no libGL: OpenCV without windows does not need it
     printf '%s\n' "${said##*$'\n'}" 'Installing OpenCV without windows instead. For the window: apt install libgl1 libglib2.0-0 libsm6, or what' \
         'your system calls them; then remove .venv and run the same command again.' >&2
     pip uninstall --yes opencv-python
     pip install --force-reinstall --no-deps "$(sed -n 's/^opencv-python==/opencv-python-headless==/p' "$root/requirements/infer.txt")"
-    said=$("$venv/bin/python" -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}"
+    said=$("$venv/bin/python" -I -c 'import cv2' 2>&1) || fail "OpenCV does not load: ${said##*$'\n'}"
 fi
 [[ $holds != *train* ]] || said=$(cd "$root" && "$venv/bin/python" -c 'import utils; utils.import_oneflow()' 2>&1) || fail "${said##*$'\n'}"
 for set in $holds; do
     printf '%s\n' "$stamp" >"$venv/installed-$set"
 done
+trap - EXIT
+rm -rf "$venv.old"

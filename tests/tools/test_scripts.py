@@ -27,7 +27,7 @@ def test_programs_run_where_the_user_stands_with_what_they_were_given(ready: Clo
 
 @pytest.mark.parametrize("script", ["infer.sh", "train.sh"])
 def test_another_projects_modules_do_not_reach_the_programs(ready: Clone, script: str):
-    given = ready.started(script, "--demo", PYTHONPATH="/opt/ros/lib/python", HOME=None)
+    given = ready.started(script, "--demo", PYTHONPATH="/opt/ros/lib/python", PYTHONHOME="/opt", HOME=None)
     assert "ros" not in given["path"]
 
 
@@ -64,6 +64,17 @@ def test_large_packages_are_installed_only_on_request(ready: Clone, script: str,
 def test_the_page_is_installed_only_on_request(ready: Clone, option: str):
     assert ready.started("infer.sh", option, "--mirror")["arguments"] == [option, "--mirror"]
     assert ready.installed() == ["infer.txt", "page.txt"]
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [("infer.sh", ["--device", "cuda"]), ("infer.sh", ["--page"]), ("train.sh", ["--kernels", "torch"])],
+)
+def test_nothing_is_installed_to_be_read_about(ready: Clone, script: str, options: list):
+    ready.run("tools/setup.sh", script.removesuffix(".sh"))
+    ready.installed()
+    assert ready.started(script, *options, "--help")["arguments"] == [*options, "--help"]
+    assert ready.installed() == []
 
 
 @pytest.mark.parametrize(

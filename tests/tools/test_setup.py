@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -14,9 +15,9 @@ exit 127
 """
 # It knows Python 3.10 alone, once that is installed.
 UV_STUB = """#!/usr/bin/env bash
-case "$2 $3" in
-    'find 3.10') [ -f '{place}' ] && printf '%s\\n' '{place}' ;;
-    'install 3.10') mkdir -p "$(dirname '{place}')" && cp '{source}' '{place}' ;;
+case "$*" in
+    'python find --system 3.10') [ -f '{place}' ] && printf '%s\\n' '{place}' ;;
+    'python install 3.10') mkdir -p "$(dirname '{place}')" && cp '{source}' '{place}' ;;
 esac
 """
 SETUP = "tools/setup.sh"
@@ -183,6 +184,41 @@ def test_an_environment_that_does_not_serve_is_made_anew(clone: Clone, fault: st
     result = clone.run(SETUP, "train")
     assert "Making .venv anew" in result.stderr
     assert clone.version() == "3.10"
+
+
+def test_an_environment_that_serves_comes_back_where_its_successor_cannot_be_made(clone: Clone):
+    clone.add_python("3.12")
+    clone.run(SETUP, "infer")
+    clone.installed()
+    clone.add_python("3.10")
+    (clone.stubs / "pip-fails").touch()
+    assert clone.run(SETUP, "train").returncode == 1
+    assert clone.version() == "3.12" and not (clone.root / ".venv.old").exists()
+    assert clone.run(SETUP, "infer").returncode == 0 and clone.installed() == []
+    shutil.copytree(clone.root / ".venv", clone.root / ".venv.old")  # as a set-up that was killed leaves it
+    for stamp in (clone.root / ".venv").glob("installed-*"):
+        stamp.unlink()
+    (clone.root / ".venv/bin/python").unlink()
+    assert clone.run(SETUP, "infer").returncode == 0 and clone.installed() == []
+    assert clone.version() == "3.12" and not (clone.root / ".venv.old").exists()
+
+
+def test_a_page_that_could_not_be_installed_leaves_no_set_that_counts_as_whole(clone: Clone):
+    clone.add_python("3.10")
+    clone.run(SETUP, "infer")
+    clone.installed()
+    (clone.stubs / "pip-fails").touch()
+    assert clone.run(SETUP, "page").returncode == 1
+    (clone.stubs / "pip-fails").unlink()
+    assert clone.run(SETUP, "infer").returncode == 0 and clone.installed() == ["infer.txt"]
+
+
+def test_where_there_are_no_locks_it_goes_on(clone: Clone):
+    clone.add_python("3.10")
+    (clone.stubs / "flock").unlink()
+    clone.add_program(clone.stubs / "flock", "#!/usr/bin/env bash\necho 'Bad file descriptor' >&2\nexit 65\n")
+    result = clone.run(SETUP, "infer")
+    assert result.returncode == 0 and "descriptor" not in result.stderr
 
 
 def test_the_detector_is_installed_without_what_it_would_import(clone: Clone):
