@@ -39,6 +39,8 @@ PROTOCOLS = {
 THREAD = {**AT_ONCE, "queue_size": "200", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1"}
 KEY_SECONDS = 1.0  # from one frame to the next with which a viewer can begin
 RETRY_SECONDS = 1.0  # from one try to connect to the next
+SURE_SECONDS = 1.5  # in which most servers say that they take nothing
+SILENT_SECONDS = 7.0  # for closing a connection; from less than the ten that a server has to answer
 STEADY_SECONDS = 15.0  # without an error, after which there is a connection: FFmpeg does not say when
 
 
@@ -130,6 +132,7 @@ class LiveOutput(Writer):
         self.tried = -math.inf  # when it was last connected
         self.broken: float | None = None  # since when there is none
         self.dropped = 0  # pictures
+        self.last: tuple[np.ndarray, float, float] | None = None  # what was written last
 
     def write(self, picture: np.ndarray, at: float, until: float) -> None:
         """Send a picture, or drop it while the server is away. Raises OSError when it stays away."""
@@ -140,6 +143,7 @@ class LiveOutput(Writer):
                     return
                 self._connect(picture.shape, at)
             self.encoder.write(picture, at, until)
+            self.last = picture, at, until
         except ERRORS as error:
             self.dropped += 1
             self._break_off(error, self.patience)
@@ -151,13 +155,30 @@ class LiveOutput(Writer):
             if self.broken is not None and is_new:
                 raise OSError("it was away at the end")
             if self.encoder.file is not None:
+                self._make_sure()
+                start = time.perf_counter()
                 self.encoder.close()
+                if (
+                    time.perf_counter() - start > SILENT_SECONDS
+                ):  # FFmpeg has given it up, and does not say so
+                    raise TimeoutError("it did not answer")
         except ERRORS as error:
             self._break_off(error, 0.0)
 
     def outcome(self) -> str:
         dropped = f"; {self.dropped} were dropped while it was away" if self.dropped else ""
-        return f"sent {self.encoder.count} frames to {self.path}{dropped}"
+        return f"encoded {self.encoder.count} frames for {self.path}{dropped}"
+
+    def _make_sure(self) -> None:
+        """Send the last picture again where a connection is new: what went wrong with it is raised then. What
+        closes it says nothing.
+        """
+        age = time.perf_counter() - self.tried
+        if self.last is not None and age < SURE_SECONDS:
+            time.sleep(SURE_SECONDS - age)
+            picture, at, until = self.last
+            self.encoder.write(picture, until, 2 * until - at)
+            self.encoder.count -= 1
 
     def _connect(self, shape: tuple[int, ...], at: float) -> None:
         """Begin a connection, which will be made when the first frame is there."""
@@ -178,9 +199,9 @@ class LiveOutput(Writer):
             with contextlib.suppress(*ERRORS):
                 self.encoder.file.close()
             self.encoder.file = None
-        was_there = now - self.tried > STEADY_SECONDS
         # Who hangs up was there too. Anything else, the first time, is a mistake in the address.
         hung_up = isinstance(error, (BrokenPipeError, ConnectionResetError))
+        was_there = now - self.tried > (SURE_SECONDS if hung_up else STEADY_SECONDS)
         if self.broken is None and not (was_there or hung_up):
             raise OSError(f"cannot write to {self.path}: {why}; {advice(self.address)}") from error
         if self.broken is None or was_there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -107,7 +108,7 @@ def test_frames_arrive(protocol, tmp_path):
     frames = receiver.wait()
     assert receiver.kinds == ["h264", "aac"] and len(frames) >= 40
     assert np.abs(frames[-1][48, 64].astype(int) - RED[0, 0]).max() <= 4
-    assert output.outcome() == f"sent 50 frames to {address}"
+    assert output.outcome() == f"encoded 50 frames for {address}"
 
 
 @pytest.mark.parametrize("protocol", ["rtmp", "tcp"])
@@ -155,6 +156,23 @@ def test_a_server_that_is_not_there_is_told_at_once_and_no_password():
         with pytest.raises(OSError, match=why) as told:
             send(open_live(address.replace("://", f"://{user}"), 50), 2)
         assert "cret" not in str(told.value)
+
+
+@pytest.mark.parametrize("answers", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_server_that_takes_nothing_of_what_ends_at_once_is_told_all_the_same(answers):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            for _ in range(2 * answers):
+                with contextlib.suppress(OSError), server.accept()[0] as client:
+                    while client.recv(4096):
+                        client.sendall(b"RTSP/1.0 404 Not Found\r\nCSeq: 1\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        output = open_live(f"rtsp://127.0.0.1:{server.getsockname()[1]}/face", 25)
+        with pytest.raises(OSError, match="cannot write to rtsp"):  # sooner or later
+            output.write(RED, 0, 0.04)
+            output.close()
 
 
 def test_what_looks_like_an_address_is_no_file():
