@@ -110,7 +110,7 @@ class VideoFile(Source):
         for frame in self._frames():
             stamp = None if frame.pts is None else frame.pts * frame.time_base
             if stamp is None and self.live:
-                stamp = Fraction(time.perf_counter() - self.opened)
+                stamp = self.delay - self.timeline.shift + Fraction(time.perf_counter() - self.opened)
             rate = self.stream.codec_context.framerate
             if frame.interlaced_frame and stamp is not None and rate:
                 self.discarded += self.timeline.join_fields(stamp, 1 / rate)

@@ -45,6 +45,24 @@ def test_a_stream_that_breaks_off_is_connected_again(server, caplog):
     assert (np.diff(times) > 0).all() and [frame.index for frame in frames] == list(range(100))
 
 
+def test_a_stream_without_times_goes_on_by_the_clock_when_it_is_connected_again(server, tmp_path):
+    frames = [background(48, 64, number) for number in range(25)]
+    data = make_clip(tmp_path / "a.h264", frames, tune="zerolatency").read_bytes()
+
+    def send(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for start in range(0, len(data), len(data) // 25):
+            self.wfile.write(data[start : start + len(data) // 25])
+            time.sleep(0.02)
+
+    server.RequestHandlerClass.do_GET = send
+    source = open_video(f"{server.url}/camera", patience=10)
+    times = [source.read().at for _ in range(60)]
+    source.close()
+    assert (np.diff(times) > 0).all() and times[-1] - times[0] > 1
+
+
 def test_a_stream_that_falls_silent_is_connected_again_however_short_the_patience(server, monkeypatch):
     monkeypatch.setattr(streams, "ANSWER_SECONDS", 1)
     handler = server.RequestHandlerClass
