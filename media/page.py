@@ -37,6 +37,7 @@ except ImportError:
 
 PASSWORD = "PAGE_PASSWORD"  # a variable, as every user of a machine can read the options of its programs
 LOCAL = ("127.0.0.1", "localhost", "::1")  # which only this machine reaches
+EVERYWHERE = ("0.0.0.0", "::")
 ROWS = 1000  # of the table of faces that the page shows; the file has all
 LARGEST_UPLOAD = "4gb"
 WITHOUT_EFFECT = (  # on the page
@@ -184,7 +185,8 @@ def serve(options: Options) -> None:
         raise UserError(f"nothing can be served at {host}:{port}: {why}") from None
     with tempfile.TemporaryDirectory(prefix="faceseg-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        blocks = Page(options, open_network(options), Path(folder)).build()
+        page = Page(options, open_network(options), Path(folder))
+        blocks = page.build()
         fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
         _, address, public = blocks.launch(
             server_name=host,
@@ -202,8 +204,11 @@ def serve(options: Options) -> None:
             enable_monitoring=False,
         )
         print(f"The page is at {public or address} until Ctrl-C. From another machine, first")
-        print(f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}", flush=True)
+        there = host if host not in EVERYWHERE else "127.0.0.1"
+        print(f"ssh -L {port}:{there}:{port} {socket.gethostname()}", flush=True)
         try:
             threading.Event().wait()
         finally:
+            for session in [*page.sessions.values()]:
+                session.close()  # a thread that is at work when Python ends would abort it
             blocks.close(verbose=False)

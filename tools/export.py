@@ -9,7 +9,7 @@ nor to run it.
 In INT8, weights and activations are 8-bit integers (Jacob et al., "Quantization and Training of Neural
 Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018). NNCF measures their ranges on pictures
 of DIR's train split; the form is written only if the masks of the test split stay the same. Making it needs
-`.venv/bin/pip install nncf==3.4.0`, running it does not.
+`.venv/bin/python -m pip install nncf==3.4.0`, running it does not.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def export_int8(model, args: argparse.Namespace) -> None:
     try:
         import nncf
     except ImportError as error:
-        raise UserError(f"INT8 needs NNCF ({error}): .venv/bin/pip install nncf==3.4.0") from error
+        raise UserError(f"INT8 needs NNCF ({error}): .venv/bin/python -m pip install nncf==3.4.0") from error
     chosen = np.linspace(0, len(train) - 1, min(args.images, len(train))).astype(int)
 
     def network_input(index: int) -> np.ndarray:
