@@ -363,6 +363,14 @@ def test_arrays_read_back_to_the_same_pixels(pairs, tmp_path, channels_first, im
     check_equal(open_dataset(tmp_path, "test"), images, masks)
 
 
+def test_a_black_first_picture_does_not_tell_the_range(pairs, tmp_path):
+    images, masks = pairs
+    images[0] = 0
+    np.save(tmp_path / "img_test.npy", images.astype(np.float32))
+    np.save(tmp_path / "mask_test.npy", masks)
+    check_equal(open_dataset(tmp_path, "test"), images, masks)
+
+
 def test_array_mask_keeps_128(pairs, tmp_path):
     images, masks = pairs
     masks[:, 3:7] = 128

@@ -217,6 +217,28 @@ def test_as_infer_looks_at_the_faces_that_the_detector_sees(tmp_path, red_is_fac
     assert figures[0]["iou_mean"] < 0.88 < 0.93 < figures[1]["iou_mean"]
 
 
+@pytest.mark.parametrize("threshold, part", [(0.5, 1.0), (0.9, 0.0)])
+def test_as_infer_heeds_the_options_and_looks_in_the_mirror_too(
+    threshold, part, tmp_path, red_is_face, monkeypatch
+):
+    opened, shapes = [], []
+
+    def network(batch):
+        shapes.append(batch.shape)
+        return red_runtime(batch)
+
+    network.name = "red"
+    monkeypatch.setattr(evaluate, "open_runtime", lambda *how: opened.append(how) or network)
+    monkeypatch.setattr(evaluate, "Detector", RedDetector)
+    image, mask = np.full((128, 128, 3), 90, np.uint8), np.zeros((128, 128), np.uint8)
+    image[32:96, 32:96], mask[32:96, 32:96] = (210, 100, 100), 255  # its probability is 0.62
+    write_pairs(tmp_path, {"a": (image, mask)})
+    how = ("--as-infer", "--size", 96, "--threshold", threshold, "--json", tmp_path / "j.json")
+    red_is_face("--data", tmp_path, *how)
+    assert opened[0][1:] == ("auto", "auto", "auto") and shapes == [(1, 3, 96, 96)] * 2
+    assert json.loads((tmp_path / "j.json").read_text())["iou_mean"] == pytest.approx(part, abs=0.1)
+
+
 @pytest.mark.parametrize("threshold, part", [(0.55, 1.0), (0.9, 0.0)])
 def test_threshold_is_a_probability(threshold, part, tmp_path, red_is_face, capsys):
     image = np.full((32, 32, 3), 200, np.uint8)  # its logits are 1.3, a probability of 0.79

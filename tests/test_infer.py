@@ -23,7 +23,9 @@ from files.pictures import read_image, write_image
 from media import pipeline, sources
 from media import run as jobs
 from media.player import Playback
+from media.writers import Writer
 from runtimes import choose
+from utils import UserError
 
 pytestmark = pytest.mark.usefixtures("red_world")
 ROOT = Path(__file__).resolve().parent.parent
@@ -318,6 +320,46 @@ def test_a_stream_as_camera(server, capsys):
     assert "check the address" in capsys.readouterr().err
 
 
+def test_what_is_asked_of_cameras_and_streams_reaches_them(monkeypatch):
+    asked = []
+
+    def open_video(*how):
+        asked.append(how)
+        raise UserError("nothing is there")
+
+    monkeypatch.setattr(jobs, "open_video", open_video)
+    options = ("--stride", "3", "--reconnect", "7", "--camera-size", "64x48", "--camera-rate", "9")
+    assert run("--source", "0", "--output", "out.mp4", *options) == 1
+    assert asked == [("0", 3, 7, (64, 48), 9)]
+
+
+def test_a_server_that_is_sent_to_is_tried_for_as_long_as_asked(monkeypatch):
+    told, open_live = [], jobs.open_live
+
+    def note(*how, **more):
+        told.append(open_live(*how, **more))
+        return told[-1]
+
+    monkeypatch.setattr(jobs, "open_live", note)
+    clip("in.mp4", count=2)
+    assert run("--source", "in.mp4", "--output", "udp://127.0.0.1:9", "--reconnect", "7") == 0
+    assert [output.patience for output in told] == [7]
+
+
+def test_a_virtual_camera_gets_each_frame(monkeypatch):
+    class Camera(Writer):
+        live = True
+
+        def write(self, picture: np.ndarray, at: float, until: float) -> None:
+            shown.append(picture)
+
+    shown = []
+    monkeypatch.setattr(jobs, "VirtualCamera", lambda rate: Camera())
+    truths = clip("in.mp4", count=4)
+    assert run("--source", "in.mp4", "--virtual-camera", "--no-window", *GREEN) == 0
+    assert all(iou(is_green(picture), truth) > 0.85 for picture, truth in zip(shown, truths, strict=True))
+
+
 def count_of_detections(monkeypatch) -> list:
     """Return a list that grows by one each time that the detector runs."""
     calls = []
@@ -413,6 +455,16 @@ def test_ctrl_c_does_not_stop_the_finishing_of_a_recording(monkeypatch):
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):
             REAL_SIGNAL(number, before)
+
+
+@pytest.mark.parametrize("before", [signal.SIG_DFL, signal.SIG_IGN])  # the second is nohup's
+def test_a_terminal_that_closes_ends_it_in_order_unless_under_nohup(monkeypatch, before):
+    handlers = {signal.SIGHUP: before}
+    monkeypatch.setattr(infer.signal, "getsignal", handlers.get)
+    monkeypatch.setattr(infer.signal, "signal", handlers.__setitem__)
+    assert run("--source", "none.mp4", "--output", "out.mp4") == 1
+    assert handlers[signal.SIGTERM] is infer.interrupted
+    assert handlers[signal.SIGHUP] is (infer.interrupted if before is signal.SIG_DFL else before)
 
 
 @pytest.mark.parametrize("options, both", [((), True), (("--no-flip",), False)])

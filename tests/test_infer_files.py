@@ -19,6 +19,7 @@ from scenes import RedDetector, background, clip, draw_face, iou, photo, red_run
 import infer
 from faces.segmenter import segment_picture
 from files.pictures import read_image, write_image
+from media import writers
 
 pytestmark = pytest.mark.usefixtures("red_world")
 
@@ -82,6 +83,13 @@ def test_two_programs_do_not_write_one_table(capsys):
         in capsys.readouterr().err
     )
     assert len(Path("faces.csv").read_text().splitlines()) == 1
+
+
+def test_a_finished_table_stays_open_nowhere():
+    before = len(os.listdir("/proc/self/fd"))
+    with infer.FaceTable("faces.csv"):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_a_result_cannot_hold_is_said(capsys):
@@ -166,6 +174,15 @@ def test_an_animation_becomes_a_video_with_its_timing():
     write_image("pages.tif", *frames)
     assert run("--source", "pages.tif", "--output", "out.tif", "--view", "mask") == 0
     assert Image.open("out.tif").n_frames == 4
+
+
+def test_of_an_animation_that_is_too_large_a_part_can_be_taken(monkeypatch):
+    monkeypatch.setattr(writers, "MOST_PIXELS", 2 * 96 * 128)
+    write_image("in.gif", *[background(96, 128, seed) for seed in range(4)])
+    assert run("--source", "in.gif", "--output", "out.gif") == 1 and not Path("out.gif").exists()
+    assert run("--source", "in.gif", "--output", "out.gif", "--max-frames", "2") == 0
+    with Image.open("out.gif") as picture:
+        assert picture.n_frames == 2
 
 
 def test_a_cut_out_video_keeps_its_transparency(capsys):

@@ -215,6 +215,14 @@ def test_what_a_killed_process_left_is_removed_by_the_next(more, tmp_path):
         process.stdout.close()
 
 
+def test_no_file_stays_open_however_many_are_written(tmp_path):
+    (tmp_path / ".tmp-12-0123abcd.png").write_text("ours")
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3):
+        paths.write_json(tmp_path / f"{number}.json", {})
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_only_what_we_named_is_removed(tmp_path):
     for name in (".tmp-notes", ".tmp-1-abcdefgh", ".tmp-7-0123456"):
         (tmp_path / name).write_text("somebody's")

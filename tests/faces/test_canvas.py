@@ -34,6 +34,12 @@ def test_cheek_to_cheek_each_pixel_is_the_nearer_faces():
     assert bounds(np.zeros((5, 5), np.uint8), 0) == (0, 0, 0, 0)
 
 
+def test_nearness_is_in_the_width_and_the_height_of_each_box():
+    levels = np.full((96, 96), 200, np.uint8)
+    narrow, wide = Region(10, 30, 30, 70), Region(30, 40, 70, 60)
+    assert bounds(nearest(levels, narrow, [narrow, wide])[50:51], 0) == (0, 0, 30, 1)
+
+
 def part(number: int, box: Region, crop: Crop, levels: np.ndarray, own: np.ndarray) -> Part:
     """What is marked of a face that is in a box of the frame."""
     sighting = Sighting(number, Place.of(box, crop.angle), 0.9)

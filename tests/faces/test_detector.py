@@ -132,8 +132,9 @@ def test_threads_that_ask_together_get_what_each_alone_gets(detector):
             assert list(pool.map(detector.detect, frames, timeout=60)) == alone
 
 
-def test_a_small_face_in_a_large_picture_is_detected_on_request(detector):
-    frame, (box,), _ = paste_portraits((320, 2560), [(2260, 100, 60)])  # its face is 22 pixels high
+@pytest.mark.parametrize("left", [2260, 1258])  # the second would be cut by parts that do not overlap
+def test_a_small_face_in_a_large_picture_is_detected_on_request(detector, left):
+    frame, (box,), _ = paste_portraits((320, 2560), [(left, 100, 60)])  # its face is 22 pixels high
     assert detector.detect(frame) == []
     (face,) = Detector(small_faces=True).detect(frame)
     assert iou(face.box, box) > 0.5

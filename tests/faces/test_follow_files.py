@@ -218,6 +218,21 @@ def test_to_hide_faces_the_detector_runs_more_often():
     assert counts[0] <= 4 and counts[1] >= 6
 
 
+@pytest.mark.parametrize("hiding", [False, True])
+def test_to_hide_faces_heads_that_lie_are_looked_for_beside_known_ones(hiding):
+    class Noting(Known):
+        def detect(self, frame: np.ndarray, turned: bool = False) -> list:
+            looked.append(turned)
+            return super().detect(frame, turned)
+
+    looked = []
+    images, boxes = film([[(100, 60, 150)]] * 24)
+    follower = LookAhead(Noting(boxes), 4)
+    follower.hiding = hiding
+    list(follower.follow(shots(images)))
+    assert looked[0] and any(looked[1:]) == hiding
+
+
 def test_what_goes_wrong_in_the_detector_is_raised():
     class Broken(Known):
         def detect(self, frame: np.ndarray, turned: bool = False) -> list:

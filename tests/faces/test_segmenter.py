@@ -192,6 +192,14 @@ def test_a_face_of_which_the_network_sees_nothing_is_still_known():
     assert face.box == (100, 80, 160, 160) and face.area(0.5) == 0 and mask.share(0.5) == 0
 
 
+@pytest.mark.parametrize(("confidence", "known"), [(0.49, False), (0.5, True)])
+def test_a_faint_detection_is_no_face_of_a_picture(confidence, known):
+    frame, detector = background(240, 320), Reports()
+    draw_face(frame, (130, 120), 40)
+    detector.faces = [Detection(Region(100, 80, 160, 160), confidence)]
+    assert bool(segment_picture(red_runtime, detector, frame).faces) == known
+
+
 def test_two_faces_cheek_to_cheek_both_come_out():
     frame = background(480, 640)
     truths = [draw_face(frame, (x, 240), 60) for x in (280, 366)]
@@ -233,6 +241,20 @@ def test_a_mask_is_carried_along_for_half_a_second_and_no_longer(rate):
     assert [mask.share(0.5) > 0 for _, mask in before] == [index <= 4 + reach for index in range(40)]
     after = Segmenter(Runtime(range(35))).segment(iter(sighted))
     assert [mask.share(0.5) > 0 for _, mask in after] == [index >= 35 - reach for index in range(40)]
+
+
+@pytest.mark.parametrize("blind", [range(6, 12), range(6)])
+def test_a_face_that_is_only_expected_gets_no_mask_from_other_frames(blind):
+    image = background(240, 480)
+    for x in (80, 300):
+        draw_face(image, (x, 120), 40)
+    first, second = sight(image)
+    sighted = [
+        (shot, [first, second._replace(expected=n in blind)]) for n, shot in enumerate(shots([image] * 12))
+    ]
+    masks = [mask for _, mask in Segmenter(Runtime(blind)).segment(iter(sighted))]
+    marked = [[face.area(0.5) > 0 for face in mask.faces] for mask in masks]
+    assert marked == [[True, n not in blind] for n in range(12)]
 
 
 def test_carrying_one_face_leaves_the_others_alone():
@@ -313,7 +335,7 @@ def test_a_stream_may_change_its_frame_size():
 def test_the_size_holds_from_the_next_frame_on():
     runtime, image = Runtime(), background(480, 640)
     draw_face(image, (320, 240), 100)
-    segmenter = Segmenter(runtime)
+    segmenter = Segmenter(runtime, smooth=0.5)
     for index, size in enumerate((224, 96, 96, 160)):
         segmenter.size = size
         list(segmenter.segment(iter([(Shot(image, index / RATE), sight(image))])))

@@ -23,6 +23,7 @@ from clips import make_clip
 from scenes import background
 
 from media import live
+from media.frames import Sound
 from media.live import LiveOutput, VirtualCamera, is_live, open_live
 from media.player import Playback
 from media.sources import open_video
@@ -140,6 +141,23 @@ def test_a_server_that_goes_away_is_connected_again(monkeypatch, caplog):
     assert "were dropped while it was away" in output.outcome()
 
 
+def test_sound_from_before_the_connection_is_not_sent(tmp_path, monkeypatch):
+    sent, take = [], Sound.take
+
+    def noted(sound, until):
+        packets = list(take(sound, until))
+        sent.append([float(packet.pts * packet.time_base) for packet in packets])
+        return packets
+
+    monkeypatch.setattr(Sound, "take", noted)
+    source = open_video(str(make_clip(tmp_path / "in.mp4", [RED] * 50, sound="aac")))
+    output = open_live("udp://127.0.0.1:9", 25, None, source.sound)
+    list(iter(source.read, None))
+    output.write(RED, 1.0, 1.04)
+    output.close()
+    assert min(sent[1]) > 0.9 and len(sent[1]) < 5  # what goes with the picture
+
+
 def test_a_server_that_stays_away_ends_it(monkeypatch):
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.1)
     address = address_of("rtsp")
@@ -225,6 +243,19 @@ def test_a_reader_that_reads_nothing_does_not_keep_anybody(tmp_path):
     os.close(pipe)
 
 
+def test_who_comes_late_can_begin_within_a_second():
+    reader, pipe = os.pipe()
+    output = open_live(f"pipe:{pipe}", 10)
+    for number in range(30):
+        output.write(RED, number / 10, (number + 1) / 10)
+    output.close()
+    with av.open(io.BytesIO(os.read(reader, 1 << 20))) as file:
+        packets = [packet for packet in file.demux(video=0) if packet.size]
+    assert [number for number, packet in enumerate(packets) if packet.is_keyframe] == [0, 10, 20]
+    os.close(reader)
+    os.close(pipe)
+
+
 def test_a_reader_that_goes_away_ends_it():
     reader, pipe = os.pipe()
     output = open_live(f"pipe:{pipe}", 25)
@@ -232,6 +263,20 @@ def test_a_reader_that_goes_away_ends_it():
     os.close(reader)
     with pytest.raises(OSError, match="cannot write standard output: Broken pipe"):
         output.write(RED, 0.04, 0.08)
+    os.close(pipe)
+
+
+def test_at_the_end_nobody_is_waited_for_without_end():
+    reader, pipe = os.pipe()
+    output = open_live(f"pipe:{pipe}", 25)
+    output.write(RED, 0, 0.04)
+    output.encoded.write(bytes(1 << 20))  # more than a pipe holds
+    later = threading.Timer(5, os.close, [reader])
+    later.start()
+    with pytest.raises(OSError, match="nobody reads it"):
+        output.close(finished=False)
+    later.cancel()
+    os.close(reader)
     os.close(pipe)
 
 

@@ -14,6 +14,7 @@ from files.pictures import EXACT_SUFFIXES, write_image
 from media.jobs import find_jobs, is_files, list_counts
 from media.options import Options
 from media.plan import make_plan
+from media.sample import PORTRAIT
 from media.views import find_view
 from utils import UserError
 
@@ -235,6 +236,12 @@ def test_inputs_are_never_overwritten(folder):
     for spec, output in (("photos", "link"), ("photos/b.jpg", "hard.jpg")):
         with pytest.raises(UserError, match="one of the inputs"):
             outputs(spec, output)
+
+
+@pytest.mark.parametrize("more", [{"output": "photos/a.PNG"}, {"table": "photos/a.PNG"}, {"table": PORTRAIT}])
+def test_neither_a_background_nor_the_sample_is_overwritten(folder, more):
+    with pytest.raises(UserError, match="one of the inputs"):
+        make_plan(Options(source="photos/b.jpg", view="background:photos/a.PNG", **more))
 
 
 def test_nothing_beside_the_pictures_is_overwritten_unless_named(folder):

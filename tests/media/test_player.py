@@ -167,6 +167,15 @@ def test_r_records_until_r_or_the_end(tmp_path, result, capsys):
     assert sorted(counts) == [1, 3] and "recording to" in capsys.readouterr().err
 
 
+def test_a_recording_has_the_quality_that_is_asked_for(tmp_path, result):
+    options = Options(folder=tmp_path, crf=40, preset="fast")
+    playback = Playback(Player(options, FakeWindow("r")), CAMERA)
+    playback.play(result)
+    encoder = playback.recording.encoder
+    playback.close()
+    assert (encoder.crf, encoder.preset) == (40, "fast")
+
+
 def test_space_pauses_and_keys_work_meanwhile(tmp_path, result):
     window = FakeWindow(" .v+ ")
     player = make(window, tmp_path)

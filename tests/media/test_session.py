@@ -14,6 +14,7 @@ from scenes import background, clip, draw_face, photo, red_runtime
 
 import infer
 from files.pictures import read_pixels, write_image
+from media import session as module
 from media.options import Options
 from media.session import Session, one_at_a_time
 from media.videos import open_file
@@ -145,6 +146,42 @@ def test_a_page_that_is_closed_ends_its_work_and_leaves_nothing(session: Session
     work.join()
     assert not session.folder.exists()
     assert time.perf_counter() - start < 5
+
+
+def test_a_page_that_is_closed_waits_for_what_is_being_written(session: Session):
+    closing = threading.Thread(target=session.close)
+    with session.busy:
+        closing.start()
+        time.sleep(0.1)
+        assert session.folder.exists()
+    closing.join()
+    assert not session.folder.exists()
+
+
+def test_what_begins_when_a_page_is_closed_ends_at_once(session: Session):
+    clip("clip.mp4", 40)
+    session.closed = True
+    assert session.do_files([Path("clip.mp4")], OPTIONS).results == []
+
+
+def test_a_visitors_files_are_done_one_list_after_another(session: Session, monkeypatch):
+    inside, most = [], []
+
+    def run_all(plan, worker) -> list:
+        inside.append(plan)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return []
+
+    monkeypatch.setattr(module, "run_all", run_all)
+    photo("a.png")
+    work = [threading.Thread(target=session.do_files, args=[[Path("a.png")], OPTIONS]) for _ in range(3)]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    assert most == [1, 1, 1]
 
 
 def test_one_network_serves_several_threads_one_at_a_time():

@@ -11,6 +11,7 @@ from media.shapes import (
     Length,
     Selection,
     Style,
+    contains,
     joined,
     parse_length,
     parse_rectangle,
@@ -56,13 +57,19 @@ def test_lengths_tracks_and_rectangles():
                 parse(text)
 
 
-@pytest.mark.parametrize("by", [4, 12, -6, -12])
+@pytest.mark.parametrize("by", [4, 12, 19, -6, -12, -19])
 def test_faces_grow_and_shrink_by_pixels(by):
     mask = reshape(joined(FACES[:1], (300, 400)), Style(grow=Length(by)))
-    assert radius_of(mask) == pytest.approx(40 + by, abs=1.5)
+    assert radius_of(mask) == pytest.approx(40 + by, abs=2.5)
     left, top, right, bottom = cv2.boundingRect((mask.probability > 0).astype(np.uint8))
     assert mask.region.left <= left and mask.region.top <= top
     assert mask.region.right >= left + right and mask.region.bottom >= top + bottom
+
+
+@pytest.mark.parametrize("by", [3, 40, 200])
+def test_no_pixel_of_a_small_face_is_lost_when_it_grows(by):
+    small = joined([disc(1, (100, 150), 2)], (300, 400))
+    assert (reshape(small, Style(grow=Length(by))).probability >= small.probability).all()
 
 
 def test_a_share_is_of_each_face_and_the_edge_of_the_frame_is_the_end():
@@ -115,6 +122,13 @@ def test_feathered_edges_fade_over_so_many_pixels():
         assert np.count_nonzero((row > 13) & (row < 242)) == pytest.approx(width * 1.3, rel=0.25)
     hidden = reshape(joined(FACES[:1], (300, 400)), Style(feather=Length(10)), hides=True)
     assert (hidden.probability[joined(FACES[:1], (300, 400)).probability > 0] > 240).all()  # it fades outside
+
+
+def test_what_is_at_the_left_and_the_top_edge_is_in_a_region():
+    inside = [
+        (x, y) for x in (9, 10, 29, 30) for y in (19, 20, 59, 60) if contains(Region(10, 20, 30, 60), (x, y))
+    ]
+    assert inside == [(10, 20), (10, 59), (29, 20), (29, 59)]
 
 
 def test_the_faces_that_are_meant():

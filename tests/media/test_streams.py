@@ -35,12 +35,15 @@ def test_a_stream_is_live_and_its_end_is_told(server):
     assert (np.diff(times) > 0).all() and 0.2 < times[-1] < 5  # by the clock: it does not say its times
 
 
-def test_a_stream_that_breaks_off_is_connected_again(server, caplog):
+def test_a_stream_that_breaks_off_is_connected_again(server, caplog, monkeypatch):
     caplog.set_level("INFO")
+    closed, close = [], VideoFile.close
+    monkeypatch.setattr(VideoFile, "close", lambda video: closed.append(video) or close(video))
     source = open_video(f"{server.url}/stream", patience=20)
     frames = [source.read() for _ in range(100)]
     source.close()
-    assert server.RequestHandlerClass.connections == 3 and caplog.text.count("connecting again") == 2
+    assert server.RequestHandlerClass.connections == len(closed) == 3
+    assert caplog.text.count("connecting again") == 2
     times = [frame.at for frame in frames]
     assert (np.diff(times) > 0).all() and [frame.index for frame in frames] == list(range(100))
 
@@ -207,6 +210,11 @@ def test_a_picture_at_an_address_without_an_ending(server):
     before = handler.connections
     assert not is_picture_address(f"{server.url}/a.mp4") and is_picture_address(f"{server.url}/a.JPG?size=3")
     assert handler.connections == before  # these are told by their endings
+
+
+def test_no_more_is_fetched_than_is_asked_for(server):
+    server.RequestHandlerClass.files["/a.jpg"] = b"0123456789"
+    assert streams.get(f"{server.url}/a.jpg", 4)[1] == b"0123"
 
 
 def answer(head: str, *body: bytes, pause: float = 0.0):

@@ -79,3 +79,10 @@ def test_jumps_are_left_out(jump):
 def test_a_decoder_that_loses_stamps_loses_no_frames():
     result, _ = shown(list(range(500)), [None] * 500)
     assert 500 <= len(result) < 560 and all(a < b for (a, _), (b, _) in itertools.pairwise(result))
+
+
+def test_a_frame_of_unknown_length_is_shown_as_long_as_the_one_before():
+    timeline = Timeline(Fraction(1, 25))
+    for stamp in (0, 2):
+        timeline.add(Fraction(stamp), Fraction(0))
+    assert [[*timeline.spans(Fraction(stamp))] for stamp in (0, 2)] == [[(True, 0, 0.04)], [(True, 2, 4)]]

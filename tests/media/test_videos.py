@@ -13,16 +13,18 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from clips import add_tone, copied_stream, make_clip
 from PIL import Image, ImageCms
 from scenes import background
 
 from files.pictures import read_image
-from media.videos import VideoFile, open_file
+from media.videos import VideoFile, open_file, sound_of, video_of
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -406,6 +408,18 @@ def test_a_codec_that_cannot_be_read_is_told(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
     with pytest.raises(UserError, match=r"a\.mp4: its codec cannot be read"):
         open_file(path)
+
+
+def test_the_tracks_are_taken_that_players_take():
+    cover, plain, default = (
+        SimpleNamespace(disposition=each, codec_context=True)
+        for each in (Disposition.attached_pic, Disposition(0), Disposition.default)
+    )
+    assert video_of(SimpleNamespace(video=[cover, plain, default]), "a.mp4") is plain
+    with pytest.raises(UserError, match="there is no video in it"):
+        video_of(SimpleNamespace(video=[cover]), "a.mp4")
+    assert sound_of(SimpleNamespace(audio=[plain, default])).stream is default
+    assert sound_of(SimpleNamespace(audio=[])) is None
 
 
 def test_a_relative_name_with_a_colon_is_a_file(tmp_path, monkeypatch):

@@ -88,6 +88,14 @@ def test_background_colour_and_picture(scene, tmp_path):
     np.testing.assert_array_equal(shown[covered == 1], frame[covered == 1])
 
 
+def test_no_face_stays_in_the_background_behind_the_next_frame(scene):
+    frame, mask, _covered = scene
+    view = parse_view("background:#ff8000")
+    view.draw(frame.copy(), mask, Style())
+    empty = Mask(np.zeros_like(mask.probability), Region(0, 0, 0, 0))
+    assert (view.draw(frame, empty, Style()) == (0, 128, 255)).all()
+
+
 def test_a_blurred_face_cannot_be_recognised_and_the_rest_is_untouched(scene):
     frame, mask, covered = scene
     left, top, right, bottom = mask.region

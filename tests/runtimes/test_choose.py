@@ -251,6 +251,12 @@ def test_automatic_precision_is_the_faster_one(
     assert open_runtime(weights, "openvino").name == f"OpenVINO {precision} on CPU"
 
 
+def test_bf16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours.openvino.Core, "get_property", lambda *which: ["FP32"])
+    with pytest.raises(UserError, match="this processor has no bf16 arithmetic"):
+        choose.choose_runtime("openvino", "cpu", "bf16")
+
+
 def test_digest_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "variable").mkdir()
     (tmp_path / "variable" / "out").write_bytes(b"1234")

@@ -179,6 +179,12 @@ def test_pytorch_file(tmp_path: Path, nest: str | None) -> None:
     assert_same(read_weights(tmp_path / "w.pth"), SMALL)
 
 
+def test_pytorch_file_of_bfloat16(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"a.weight": torch.tensor([0.5, -2.0], dtype=torch.bfloat16)}, tmp_path / "w.pth")
+    assert_same(read_weights(tmp_path / "w.pth"), {"a.weight": np.array([0.5, -2.0], np.float32)})
+
+
 def test_pytorch_file_with_code_in_it(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
 

@@ -94,6 +94,14 @@ def test_a_file_that_kills_its_workers_is_given_up(jobs, monkeypatch):
     assert done["b.jpg"].error.endswith("b.jpg: given up, as 2 workers died with it: it died")
 
 
+def test_a_worker_has_the_cores_and_the_retries_that_are_asked_for(jobs, monkeypatch):
+    asked, ray = [], fake_ray([])
+    remote = ray.remote
+    ray.remote = lambda **how: asked.append(how) or remote(**how)
+    outcomes(monkeypatch, jobs, ray)
+    assert asked == [{"num_cpus": 2, "num_gpus": 0, "max_retries": 1, "max_calls": 0}]
+
+
 def test_a_worker_that_does_not_start_ends_it(jobs, monkeypatch):
     with pytest.raises(UserError, match="a worker does not start: no weights"):
         outcomes(monkeypatch, jobs, fake_ray([], error=lambda name: Fails()))

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from dataset import PairFolder
+from files.masks import fit_mask
 from files.pictures import read_image
 from tools import masks
+from utils import UserError
 
 HEIGHT, WIDTH = 60, 80
 FACE = np.zeros((HEIGHT, WIDTH), bool)
@@ -330,6 +332,22 @@ def test_a_square_mask_is_not_turned(tmp_path, run_here):
     assert np.array_equal(PairFolder(tmp_path / "made")[0][1], drawn)
 
 
+@pytest.mark.parametrize("orientation", [1, 5, 6, 7, 8])
+def test_a_mask_is_turned_as_its_picture_is(tmp_path, orientation):
+    exif, mask = Image.Exif(), np.zeros((20, 30), np.uint8)
+    exif[0x0112], mask[:5, :12] = orientation, 255
+    Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / "a.png", exif=exif)
+    shown = read_image(tmp_path / "a.png")[..., 0]
+    assert np.array_equal(fit_mask(mask, tmp_path / "a.png", shown.shape), shown)
+
+
+def test_a_mask_of_other_proportions_is_refused(tmp_path):
+    picture(tmp_path, "a.png")
+    assert fit_mask(np.zeros((121, 160), np.uint8), tmp_path / "a.png", (60, 80)).shape == (60, 80)
+    with pytest.raises(UserError, match=r"a\.png is 80x60, but its mask is 80x65"):
+        fit_mask(np.zeros((65, 80), np.uint8), tmp_path / "a.png", (60, 80))
+
+
 def test_boxes_are_refused_where_they_are_asked_for(tmp_path, run_here):
     labelme(tmp_path / "export")
     box = {"label": "person", "shape_type": "rectangle", "points": [[0, 0], [9, 9]]}
@@ -390,6 +408,7 @@ IMAGE = {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}
         (coco, break_json, "instances.json: no readable JSON"),
         (coco, lose_picture, "its picture a.jpg is not in"),
         (coco, lambda folder: change_coco(folder, annotations=3), "not as labelme or COCO should be"),
+        (coco, lambda folder: change_coco(folder, images=[IMAGE] * 2), "a.jpg is labelled twice in"),
         (coco, lambda folder: change_coco(folder, images=[{**IMAGE, "height": 10**9}]), "80x1000000000"),
         (
             coco,

@@ -65,6 +65,14 @@ def test_a_scene_is_scored_by_faces_found_and_by_what_is_stray():
     assert measure.score_scene(marked[::2, ::2], scene)[0] == faces  # a mask of another size
 
 
+def test_a_quarter_of_its_box_is_enough():
+    scene, marked = {"size": [100, 100], "faces": [[10, 10, 20, 20]], "maybe": []}, np.zeros((100, 100), bool)
+    marked[10:20, 10:20] = True
+    assert measure.score_scene(marked, scene)[0] == [("over 20%", True)]
+    marked[10, 10] = False
+    assert measure.score_scene(marked, scene)[0] == [("over 20%", False)]
+
+
 def test_the_table_of_scenes(tmp_path, capsys):
     frame = background(480, 640)
     draw_face(frame, (200, 200), 60)

@@ -142,6 +142,14 @@ def test_a_hand_has_the_tone_of_the_face_and_is_none(face, place, arm_photo):
     assert hands.lay_hand(image, nobody, place, hand, np.random.default_rng(0))[0] is image
 
 
+def test_a_thick_arm_too_leaves_half_of_the_face(face, place, arm_photo):
+    image, mask = face
+    hand = hands.find_hand(arm_photo)
+    thick = hand._replace(cover=np.full_like(hand.cover, 255))
+    laid = [after for _, after in draws(hands.lay_hand, image, mask, place, thick, count=60)]
+    assert 0.3 < max(np.mean(after[mask == 255] == 0) for after in laid) < 0.55
+
+
 def test_an_arm_goes_off_in_its_direction(place, arm_photo):
     hand = hands.find_hand(arm_photo)
     for angle, flip in ((0, False), (90, True), (200, True)):

@@ -228,6 +228,11 @@ def test_validation_shows_the_largest_face_at_one_scale():
     assert not none.any()
 
 
+def test_validation_brightens_a_dark_picture_as_inference_does():
+    image, mask = DemoFaces(1, 64)[0]
+    assert validation_example([(image // 8, mask)], 0, 64)[0].max() > 1
+
+
 def test_validation_shows_all_of_a_picture_without_a_large_face():
     mask = np.zeros((100, 200), np.uint8)
     mask[80:100, 180:200] = 255

@@ -216,6 +216,13 @@ def test_average_follows_its_formula(data, tmp_path):
         np.testing.assert_allclose(average[name], 0.75 * old[name] + 0.25 * new[name], rtol=1e-5, atol=1e-7)
 
 
+def test_the_average_soon_forgets_the_first_weights(data, tmp_path, monkeypatch):
+    decays = []
+    monkeypatch.setattr(module, "update_average", lambda average, model, decay: decays.append(decay))
+    train_here(options(data, tmp_path, "--ema", "0.2"))
+    assert decays[:4] == pytest.approx([1 / 10, 2 / 11, 0.2, 0.2])
+
+
 def test_a_checkpoint_resumed_elsewhere_has_its_best_there_too(checkpoint, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     changed = read_checkpoint(checkpoint)
@@ -279,6 +286,15 @@ def test_a_training_that_diverges_ends_with_a_rate_to_try(data, tmp_path, steps,
     assert train_here(options(data, tmp_path, "--lr", "1")) == 1
     assert "the training diverged, from a loss of " in caplog.text and "--lr 0.1" in caplog.text
     assert len(read_checkpoint(tmp_path / "last.safetensors").state.log) == 1  # it ended there
+
+
+def test_a_loss_that_is_no_number_ends_it_in_words_and_is_not_kept(data, tmp_path, monkeypatch):
+    do_step = module.Step.__call__
+    lost = lambda self, *how: [each * float("nan") for each in do_step(self, *how)]  # noqa: E731
+    monkeypatch.setattr(module.Step, "__call__", lost)
+    with pytest.raises(UserError, match="the loss became nan at step 0; try a lower --lr"):
+        train_here(options(data, tmp_path))
+    assert not (tmp_path / "last.safetensors").exists()
 
 
 def test_what_a_killed_run_left_is_removed(data, tmp_path):

@@ -42,6 +42,12 @@ def test_a_face_stays_about_where_it_was_and_its_halves_change():
     assert np.ptp(sides) > 12  # left and right
 
 
+def test_what_comes_in_from_outside_is_not_judged():
+    mask, place = np.full((128, 128), 255, np.uint8), Place(np.eye(3)[:2], (-20, -20, 168, 168))
+    masks = [turn_head(mask, mask, place, np.random.default_rng(seed))[1] for seed in range(30)]
+    assert np.mean([each == 128 for each in masks]) > 0.01
+
+
 def filled(mask):
     outlines, _ = cv2.findContours((mask == 255).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(mask), outlines, -1, 1, -1)

@@ -71,6 +71,30 @@ def test_gradient_is_clipped():
     assert 0 < moved[0.01] < 1.2 * first_rate * 0.01 < moved[1e6] / 3
 
 
+def parameters_after(rate, **recipe):
+    model, step = build(optimizer="sgd", **recipe)
+    step(*next(batches(1)), rate)
+    return [parameter.numpy() for parameter in model.parameters()]
+
+
+def test_biases_and_norms_are_not_decayed():
+    kept, decayed = (parameters_after(1e-3, weight_decay=decay) for decay in (0.0, 10.0))
+    assert [np.array_equal(*pair) for pair in zip(kept, decayed)] == [array.ndim <= 1 for array in kept]
+
+
+def test_the_rate_is_that_of_all_parameters():
+    for still, moved in zip(parameters_after(0.0), [p.numpy() for p in build()[0].parameters()], strict=True):
+        np.testing.assert_array_equal(still, moved)
+
+
+def test_the_weight_of_the_jaccard_term_counts():
+    none, one, two = (
+        float(build(jaccard_weight=weight)[1](*next(batches(1)), 0.0)[0].numpy())
+        for weight in (0.0, 1.0, 2.0)
+    )
+    assert one > none and two - one == pytest.approx(one - none, rel=1e-4)
+
+
 def test_the_rate_rises_once_and_falls_along_one_cosine_over_the_whole_run():
     rates = [learning_rate(0.5, step / 100, step, warmup=8) for step in range(100)]
     assert rates[0] == pytest.approx(0.5 / 8)
