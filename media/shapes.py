@@ -160,8 +160,11 @@ def grown(levels: np.ndarray, reach: int) -> np.ndarray:
     """Return a face's levels, hxw uint8, grown by so many pixels, or shrunk where they are negative."""
     height, width = levels.shape
     scale = max(1, abs(reach) // COARSE)
-    size = -(-width // scale), -(-height // scale)
-    small = cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
+    if reach > 0:  # the highest of each block: a mean would lose faces that are smaller than it
+        small = cv2.dilate(levels, np.ones((scale, scale), np.uint8), anchor=(0, 0))[::scale, ::scale]
+    else:
+        size = -(-width // scale), -(-height // scale)
+        small = cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * -(-abs(reach) // scale) + 1,) * 2)
     change, join = (cv2.dilate, cv2.max) if reach > 0 else (cv2.erode, cv2.min)
     return join(levels, cv2.resize(change(small, kernel), (width, height)))

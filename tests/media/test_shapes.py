@@ -66,6 +66,15 @@ def test_faces_grow_and_shrink_by_pixels(by):
     assert mask.region.right >= left + right and mask.region.bottom >= top + bottom
 
 
+@pytest.mark.parametrize("by", [20, 60, 100])
+@pytest.mark.parametrize("radius", [3, 8, 12])
+def test_small_faces_grow_too_and_are_hidden_under_a_wide_feather(by, radius):
+    small = joined([disc(1, (200, 150), radius)], (300, 400))
+    assert radius_of(reshape(small, Style(grow=Length(by)))) == pytest.approx(radius + by, rel=0.07)
+    hidden = reshape(small, Style(feather=Length(by)), hides=True).probability
+    assert hidden[small.probability > 0].min() > 240
+
+
 @pytest.mark.parametrize("by", [3, 40, 200])
 def test_no_pixel_of_a_small_face_is_lost_when_it_grows(by):
     small = joined([disc(1, (100, 150), 2)], (300, 400))
