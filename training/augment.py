@@ -40,7 +40,7 @@ def augment(
     image, mask = warp(image, mask, matrix, size, rng)
     place = None if box is None or not (mask == FACE).any() else Place(matrix, box, other)
     if gentle and rng.random() < 0.75:
-        if place and hand and rng.random() < 0.25:
+        if place and hand and rng.random() < 0.12:
             image, mask = lay_hand(image, mask, place, hand, rng)
         return as_given(image), mask
     if place is None:
@@ -59,7 +59,7 @@ def augment(
     ):
         if rng.random() < share:
             image, mask = cover(image, mask, place, rng)
-    if hand is not None and rng.random() < 0.35:
+    if hand is not None and rng.random() < 0.25:
         image, mask = lay_hand(image, mask, place, hand, rng)
     return as_given(vary_light(image, rng, place.height)), mask
 

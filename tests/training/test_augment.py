@@ -78,7 +78,7 @@ def test_covers_are_seldom_and_all_come(pair, monkeypatch):
         monkeypatch.setattr(module, name, counting(name))
     for _ in examples(pair):
         pass
-    assert 0.25 < counts.pop("lay_hand") / DRAWS < 0.45  # the network takes hands for skin
+    assert 0.15 < counts.pop("lay_hand") / DRAWS < 0.35  # the network takes hands for skin
     assert all(0.02 < count / DRAWS < 0.18 for count in counts.values()), counts
     assert sum(counts.values()) < 0.4 * DRAWS
 
