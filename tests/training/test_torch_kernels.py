@@ -118,6 +118,7 @@ def test_wrong_size_is_refused() -> None:
 DEMO = ("--demo", "--size", "32", "--epochs", "2", "--batch-size", "32", "--workers", "0", "--device", "cpu")
 
 
+@pytest.mark.slow  # the other kernels do the same in test_loop.py
 def test_training_resumes_exactly(data: Path, tmp_path: Path) -> None:
     recipe = ("--kernels", "torch", "--epochs", "1")
     train_here(options(data, tmp_path / "whole", *recipe))
