@@ -158,10 +158,8 @@ class LiveOutput(Writer):
                 self._make_sure()
                 start = time.perf_counter()
                 self.encoder.close()
-                if (
-                    time.perf_counter() - start > SILENT_SECONDS
-                ):  # FFmpeg has given it up, and does not say so
-                    raise TimeoutError("it did not answer")
+                if time.perf_counter() - start > SILENT_SECONDS:
+                    raise TimeoutError("it did not answer")  # FFmpeg has given it up, and does not say so
         except ERRORS as error:
             self._break_off(error, 0.0)
 

@@ -129,18 +129,16 @@ def unsure_results(jobs: list[Job]) -> set[Path]:
     """Return the results that an earlier run may have made of another source, when this one was not there,
     or when another was that is gone: see `named_alike`.
     """
-    names = []  # as each is called now, and as it is called where no other is like it
+    names, unsure = [], set()  # names: as each is called now, and as where no other is like it
     for job in jobs:
         if isinstance(job.output, Path) and job.kind != LIVE:
             short = job.output.parent / (job.source.stem + job.output.suffix)
             names.append((job.output, str(job.output).lower(), str(short).lower()))
-    counts = Counter(short for *_, short in names)
-    unsure = {output for output, name, short in names if counts[name] > (name == short)}
-    for job in jobs:
-        if isinstance(job.output, Path) and job.kind != LIVE:
             long = job.output.with_name(job.source.name + job.output.suffix)
-            unsure |= {job.output} if long != job.output and long.is_file() else set()
-    return unsure
+            if long != job.output and long.is_file():
+                unsure.add(job.output)
+    counts = Counter(short for *_, short in names)
+    return unsure | {output for output, name, short in names if counts[name] > (name == short)}
 
 
 def is_there(job: Job) -> bool:

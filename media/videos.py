@@ -153,7 +153,7 @@ class VideoFile(Source):
         self.end = max(self.end, stamp + (length or packet.time_base))
         if packet.stream is self.stream:
             hidden = packet.is_discard or stamp + self.timeline.shift < 0  # before the file's beginning
-            if self.stream.codec_context.name == "vp8" and packet.size and not bytes(packet)[0] & 0x10:
+            if self.stream.codec_context.name == "vp8" and packet.size and not memoryview(packet)[0] & 0x10:
                 hidden = True  # it is not shown: others refer to it
             self.discarded += hidden
             if not (hidden or self.live):

@@ -74,11 +74,10 @@ if command -v flock >/dev/null; then # a second set-up of this clone waits for t
     exec 9<"${BASH_SOURCE[0]}"
     flock 9 2>/dev/null || true # some network file systems have no locks
 fi
-if [ -e "$venv.old" ] && ! compgen -G "$venv/installed-*" >/dev/null; then # a set-up was killed
-    rm -rf "$venv"
-    mv "$venv.old" "$venv"
+if [ -e "$venv.old" ]; then # a set-up was killed: before it was whole, or after
+    compgen -G "$venv/installed-*" >/dev/null || { rm -rf "$venv" && mv "$venv.old" "$venv"; }
+    rm -rf "$venv.old"
 fi
-rm -rf "$venv.old"
 stamp=$(cd "$root" && cat requirements.txt requirements/*.txt)
 present=$(version_of "$venv/bin/python")
 [ -z "$present" ] || [ "$(cat "$venv/installed-$set" 2>/dev/null)" != "$stamp" ] || exit 0
@@ -95,8 +94,8 @@ if [ -z "$present" ] || ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1
     "$python" -I -m venv "$venv" || fail "$python could not make the virtual environment $venv."
 fi
 if [[ $set == page || $set == cluster ]]; then # these two leave the other sets as they are
-    for other in infer train torch test page cluster; do
-        [ "$(cat "$venv/installed-$other" 2>/dev/null)" != "$stamp" ] || holds+=" $other"
+    for other in "$venv"/installed-*; do
+        [ "$(cat "$other" 2>/dev/null)" != "$stamp" ] || holds+=" ${other##*/installed-}"
     done
 fi
 rm -f "$venv"/installed-*

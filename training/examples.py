@@ -152,7 +152,7 @@ class TrainExamples:
             hand = self.hands[rng.integers(len(self.hands))]
         index = self.indices[item] if item < len(self.indices) else rng.choice(self.without_face)
         image, mask = self.pairs[int(index)]
-        if item < len(self.indices) and not (mask == FACE).any() and not self.warned:
+        if not self.warned and item < len(self.indices) and not (mask == FACE).any():
             self.warned = True  # once is enough
             name = self.pairs.names[int(index)]
             log.warning("%s: its mask marks no face; --skip-bad leaves such pictures out", name)

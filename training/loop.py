@@ -223,12 +223,13 @@ class Training:
 
     def complete(self) -> None:
         """Write the log; and the newest weights in place of the best, where these are not in the folder."""
-        if self.rank == 0 and not (self.output / "best.safetensors").exists():
+        if self.rank > 0:
+            return
+        if not (self.output / "best.safetensors").exists():
             self.save("best.safetensors")
             self.tell("best.safetensors was not beside the checkpoint: it holds the newest weights now")
-        if self.rank == 0:
-            write_log(self.output / "log.csv", self.state.log)
-            plot_curves(self.output / "curves.png", self.state.log)
+        write_log(self.output / "log.csv", self.state.log)
+        plot_curves(self.output / "curves.png", self.state.log)
 
     def validate(self) -> float | None:
         """Return the mean IoU of the averaged weights over all validation pictures; None without any."""
